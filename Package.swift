@@ -1,0 +1,92 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+/// The rooms of dtrain and what each may see; `docs/architecture.md` explains the order.
+let package = Package(
+    name: "dtrain",
+    products: [
+        .library(name: "DTrain", targets: ["DTrain"]),
+        .executable(name: "dtrain", targets: ["dtrain"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
+    ],
+    targets: [
+        // System libraries: each has a pkg-config file, so that headers and link flags follow the machine.
+        .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+
+        // C: what MPI's macros, the embedded data and the inner loops need.
+        .target(name: "CMPIShim", dependencies: ["COpenMPI"]),
+        .target(name: "CKernels"),
+        .target(name: "CSamples"),
+
+        .target(name: "DTrainTensor", dependencies: ["CKernels"]),
+        .target(name: "DTrainEngine", dependencies: ["DTrainTensor", "CKernels", "COpenBLAS"]),
+        .target(name: "DTrainLayers", dependencies: ["DTrainEngine", "DTrainTensor"]),
+        .target(name: "DTrainModels", dependencies: ["DTrainLayers", "DTrainEngine", "DTrainTensor"]),
+        .target(name: "DTrainOptimizers", dependencies: ["DTrainTensor", "CKernels"]),
+        .target(name: "DTrainData", dependencies: ["DTrainTensor", "CSamples", "CZlib", "CPNG"]),
+        .target(name: "DTrainCollectives", dependencies: ["DTrainTensor"]),
+        .target(name: "DTrainMPI", dependencies: ["DTrainCollectives", "DTrainTensor", "CMPIShim"]),
+        .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "CCrypto"]),
+        .target(name: "DTrainEvents"),
+        .target(name: "DTrainReport", dependencies: ["DTrainEvents"]),
+        .target(
+            name: "DTrainTrainer",
+            dependencies: [
+                "DTrainTensor", "DTrainEngine", "DTrainOptimizers", "DTrainData", "DTrainCollectives",
+                "DTrainCheckpoint", "DTrainEvents",
+            ]),
+        .target(
+            name: "DTrainCLI",
+            dependencies: [
+                "DTrainTensor", "DTrainEngine", "DTrainLayers", "DTrainModels", "DTrainOptimizers", "DTrainData",
+                "DTrainCollectives", "DTrainMPI", "DTrainCheckpoint", "DTrainEvents", "DTrainReport", "DTrainTrainer",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                "Yams",
+            ]),
+        .target(
+            name: "DTrain",
+            dependencies: ["DTrainLayers", "DTrainModels", "DTrainData", "DTrainEngine", "DTrainTensor", "DTrainCLI"]),
+        .executableTarget(name: "dtrain", dependencies: ["DTrainCLI"]),
+
+        // Tests mirror the targets.
+        .target(name: "TestSupport", dependencies: ["DTrainTensor"], path: "Tests/TestSupport"),
+        .testTarget(name: "DTrainTensorTests", dependencies: ["DTrainTensor", "TestSupport"]),
+        .testTarget(
+            name: "DTrainEngineTests",
+            dependencies: ["DTrainEngine", "DTrainLayers", "DTrainTensor", "TestSupport"]),
+        .testTarget(
+            name: "DTrainModelsTests",
+            dependencies: [
+                "DTrainModels", "DTrainLayers", "DTrainEngine", "DTrainOptimizers", "DTrainCheckpoint",
+                "DTrainTensor", "TestSupport",
+            ],
+            exclude: ["Fixtures"]),
+        .testTarget(
+            name: "DTrainOptimizersTests", dependencies: ["DTrainOptimizers", "DTrainTensor", "TestSupport"]),
+        .testTarget(name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "TestSupport"]),
+        .testTarget(
+            name: "DTrainCollectivesTests", dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport"]),
+        .testTarget(
+            name: "DTrainCheckpointTests", dependencies: ["DTrainCheckpoint", "DTrainTensor", "TestSupport"]),
+        .testTarget(name: "DTrainReportTests", dependencies: ["DTrainReport", "DTrainEvents", "TestSupport"]),
+        .testTarget(
+            name: "DTrainTrainerTests",
+            dependencies: [
+                "DTrainTrainer", "DTrainModels", "DTrainLayers", "DTrainEngine", "DTrainData", "DTrainCollectives",
+                "DTrainOptimizers", "DTrainCheckpoint", "DTrainEvents", "DTrainTensor", "TestSupport",
+            ]),
+        .testTarget(
+            name: "DTrainCLITests", dependencies: ["DTrainCLI", "DTrainCheckpoint", "dtrain", "TestSupport"]),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .gnu2x
+)

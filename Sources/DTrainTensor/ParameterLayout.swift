@@ -1,0 +1,138 @@
+/// How a parameter lies in the arena, compared with PyTorch's order of the same elements.
+public enum StorageOrder: Hashable, Sendable {
+    /// As in PyTorch.
+    case plain
+    /// A convolution's weight: output × kernel height × kernel width × input in the arena (OHWI), where PyTorch has OIHW.
+    /// A one-dimensional one has kernel height 1.
+    case convolution(outputs: Int, inputs: Int, height: Int, width: Int)
+    /// The weight of a linear layer that reads a flattened image: each row is height × width × channel here,
+    /// channel × height × width in PyTorch.
+    case flattenedImage(outputs: Int, height: Int, width: Int, channels: Int)
+
+    /// Calls `body(arenaIndex, torchIndex)` for every element.
+    private func forEachPair(count: Int, _ body: (Int, Int) -> Void) {
+        func permute(outer: Int, spatial: Int, channels: Int) {
+            var arena = 0
+            for o in 0..<outer {
+                for s in 0..<spatial {
+                    for c in 0..<channels {
+                        body(arena, (o * channels + c) * spatial + s)
+                        arena += 1
+                    }
+                }
+            }
+        }
+        switch self {
+        case .plain: for index in 0..<count { body(index, index) }
+        case .convolution(let outputs, let inputs, let height, let width):
+            permute(outer: outputs, spatial: height * width, channels: inputs)
+        case .flattenedImage(let outputs, let height, let width, let channels):
+            permute(outer: outputs, spatial: height * width, channels: channels)
+        }
+    }
+
+    /// Copies elements from the arena's order into PyTorch's.
+    public func export(_ arena: MemorySlice<Float>, into torch: MemorySlice<Float>) {
+        precondition(arena.count == torch.count)
+        forEachPair(count: arena.count) { torch.base[$1] = arena.base[$0] }
+    }
+
+    /// Copies elements from PyTorch's order into the arena's.
+    public func `import`(_ torch: MemorySlice<Float>, into arena: MemorySlice<Float>) {
+        precondition(arena.count == torch.count)
+        forEachPair(count: arena.count) { arena.base[$0] = torch.base[$1] }
+    }
+}
+
+/// One parameter's place in the flat arena.
+public struct ParameterSegment: Hashable, Sendable {
+    /// The dotted path, as in PyTorch's state dictionary: `incep1.branch1x1.weight`.
+    public let name: String
+    /// PyTorch's shape.
+    public let shape: Shape
+    /// The elements' place in the arena. It starts on 64 bytes; the padding up to the next segment stays zero.
+    public let range: Range<Int>
+    public let order: StorageOrder
+
+    public init(name: String, shape: Shape, range: Range<Int>, order: StorageOrder) {
+        self.name = name
+        self.shape = shape
+        self.range = range
+        self.order = order
+    }
+}
+
+/// The segment table of a flat fp32 arena: trainable parameters in the order in which backward finishes their
+/// gradients, then frozen ones.
+///
+/// Gradients and optimizer state are arenas with the same offsets that stop at `trainableCount`.
+public struct ParameterLayout: Hashable, Sendable {
+    public let segments: [ParameterSegment]
+    /// Elements of the trainable part, padding included.
+    public let trainableCount: Int
+    /// Elements of the whole arena, padding included.
+    public let totalCount: Int
+    /// The number of parameters as people count them, without padding.
+    public var parameterCount: Int { segments.reduce(0) { $0 + $1.range.count } }
+
+    /// Elements in 64 bytes: every segment starts at a multiple of this.
+    public static let alignment = AlignedMemory.alignment / MemoryLayout<Float>.stride
+
+    /// Lays out `parameters` in the given order.
+    public init(
+        trainable: [(name: String, shape: Shape, order: StorageOrder)],
+        frozen: [(name: String, shape: Shape, order: StorageOrder)] = []
+    ) {
+        var segments: [ParameterSegment] = []
+        var offset = 0
+        func append(_ entry: (name: String, shape: Shape, order: StorageOrder)) {
+            let range = offset..<offset + entry.shape.count
+            segments.append(ParameterSegment(name: entry.name, shape: entry.shape, range: range, order: entry.order))
+            offset = (range.upperBound + Self.alignment - 1) / Self.alignment * Self.alignment
+        }
+        trainable.forEach(append)
+        trainableCount = offset
+        frozen.forEach(append)
+        totalCount = offset
+        self.segments = segments
+    }
+
+    /// The tensors of an arena by name, in PyTorch's shapes and order: of all parameters, or, for an arena that stops
+    /// at `trainableCount` (optimizer state), of the trainable ones. `suffix` is appended to each name.
+    public func tensors(from arena: MemorySlice<Float>, suffix: String = "") -> [NamedTensor] {
+        segments.filter { $0.range.upperBound <= arena.count }.map { segment in
+            let tensor = NamedTensor(name: segment.name + suffix, dtype: .float32, shape: segment.shape)
+            segment.order.export(arena[segment.range], into: tensor.memory.slice()[0..<segment.range.count])
+            return tensor
+        }
+    }
+}
+
+/// A tensor outside the arena: a name, a type, a shape, and the elements in row-major order.
+public struct NamedTensor: Sendable {
+    public var name: String
+    public let dtype: DType
+    public let shape: Shape
+    public let memory: AlignedMemory
+
+    /// A tensor of zeros.
+    public init(name: String, dtype: DType, shape: Shape) {
+        self.name = name
+        self.dtype = dtype
+        self.shape = shape
+        memory = AlignedMemory(byteCount: shape.count * dtype.byteCount)
+    }
+
+    public init(name: String, shape: Shape, floats: [Float]) {
+        precondition(floats.count == shape.count, "\(name): \(floats.count) elements for shape \(shape)")
+        self.init(name: name, dtype: .float32, shape: shape)
+        for (index, value) in floats.enumerated() { self.floats[index] = value }
+    }
+
+    public var byteCount: Int { shape.count * dtype.byteCount }
+    /// The elements of a `float32` tensor.
+    public var floats: MemorySlice<Float> {
+        precondition(dtype == .float32, "\(name) is \(dtype.rawValue), not F32")
+        return memory.slice()[0..<shape.count]
+    }
+}
