@@ -91,14 +91,15 @@ private final class PoolingKernel: Kernel {
             let first = samples.lowerBound
             let to = dx + first * gradient.place.sampleStride
             let from = dy + first * outputGradient.sampleStride
-            if !gradient.accumulate { to.update(repeating: 0, count: samples.count * gradient.place.sampleStride) }
+            let accumulate: Int32 = gradient.accumulate ? 1 : 0
             switch operation.kind {
             case .maximum:
                 dt_max_pool_backward(
                     from, outputGradient.pixelStride, y + first * output.sampleStride, output.pixelStride,
-                    winners(run, from: first), samples.count, channels, window, operation.appliesReLU ? 1 : 0, to)
+                    winners(run, from: first), samples.count, channels, window, operation.appliesReLU ? 1 : 0, to,
+                    accumulate)
             case .average:
-                dt_average_pool_backward(from, outputGradient.pixelStride, samples.count, channels, window, to)
+                dt_average_pool_backward(from, outputGradient.pixelStride, samples.count, channels, window, to, accumulate)
             }
         }
     }

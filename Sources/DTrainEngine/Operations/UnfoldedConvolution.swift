@@ -52,7 +52,7 @@ final class UnfoldedConvolution: Kernel {
         let rowLength = kernel.height * kernel.width * extents.inputs[0].imageChannels / operation.groups
         let width = extents.output.imageWidth
         let lines = max(1, min(1024, blockFloats / rowLength) / width)
-        return (lines, isPointwise(operation) ? 0 : (lines * width * rowLength + 15) / 16 * 16)
+        return (lines, isPointwise(operation) ? 0 : (lines * width * rowLength + Int(DT_UNFOLD_SLACK) + 15) / 16 * 16)
     }
 
     static func memory(_ operation: Convolution, _ extents: Extents) -> MemoryNeed {
