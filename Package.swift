@@ -58,6 +58,7 @@ let package = Package(
         .executableTarget(name: "dtrain", dependencies: ["DTrainCLI"]),
 
         // Tests mirror the targets.
+        .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
         .target(name: "TestSupport", dependencies: ["DTrainTensor"], path: "Tests/TestSupport"),
         .testTarget(name: "DTrainTensorTests", dependencies: ["DTrainTensor", "TestSupport"]),
         .testTarget(
@@ -74,7 +75,8 @@ let package = Package(
             name: "DTrainOptimizersTests", dependencies: ["DTrainOptimizers", "DTrainTensor", "TestSupport"]),
         .testTarget(name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "TestSupport"]),
         .testTarget(
-            name: "DTrainCollectivesTests", dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport"]),
+            name: "DTrainCollectivesTests",
+            dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport", "CAllocationCounter"]),
         // Runs under mpirun: what DTrainMPITests starts.
         .executableTarget(
             name: "mpi-check", dependencies: ["DTrainMPI", "DTrainCollectives", "DTrainTensor", "CMPIShim"],
