@@ -72,12 +72,18 @@ let package = Package(
             ],
             exclude: ["Fixtures"]),
         .testTarget(
-            name: "DTrainOptimizersTests", dependencies: ["DTrainOptimizers", "DTrainTensor", "TestSupport"]),
+            name: "DTrainOptimizersTests", dependencies: ["DTrainOptimizers", "DTrainTensor", "TestSupport"],
+            exclude: ["Fixtures"]),
         .testTarget(name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "TestSupport"]),
         .testTarget(
             name: "DTrainCollectivesTests", dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport"]),
+        .executableTarget(
+            name: "store-check", dependencies: ["DTrainCheckpoint", "StoreSamples"], path: "Tests/StoreCheck"),
+        .target(name: "StoreSamples", dependencies: ["DTrainCheckpoint", "DTrainTensor"], path: "Tests/StoreSamples"),
         .testTarget(
-            name: "DTrainCheckpointTests", dependencies: ["DTrainCheckpoint", "DTrainTensor", "TestSupport"]),
+            name: "DTrainCheckpointTests",
+            dependencies: ["DTrainCheckpoint", "DTrainTensor", "StoreSamples", "TestSupport", "store-check"],
+            exclude: ["Fixtures"]),
         .testTarget(name: "DTrainReportTests", dependencies: ["DTrainReport", "DTrainEvents", "TestSupport"]),
         .testTarget(
             name: "DTrainTrainerTests",

@@ -3,5 +3,6 @@
 #include "activation.h"
 #include "elementwise.h"
 #include "loss.h"
+#include "optimizers.h"
 #include "threads.h"
 #include "window.h"
