@@ -17,7 +17,8 @@ struct ParityFixture {
 
     init(_ model: String) throws {
         self.model = model
-        tensors = try Self.read(model)
+        tensors = try Dictionary(
+            uniqueKeysWithValues: Self.file(model).tensors().map { ($0.name, $0.floats.array()) })
     }
 
     /// A tensor of the file, which must be there.
@@ -35,10 +36,18 @@ struct ParityFixture {
     static func initialBound(fanIn: Int) -> Float { Float(1 / Double(fanIn).squareRoot()) }
 
     /// Digits 8k ..< 8k + 8, normalised, and their labels.
-    static func batch(_ k: Int) throws -> (images: [Float], labels: [Int32]) {
-        let digits = try digits.get()
-        let pixels = batch * 784
-        return (Array(digits.images[k * pixels..<(k + 1) * pixels]), Array(digits.labels[k * batch..<(k + 1) * batch]))
+    static func digits(batch k: Int) throws -> (images: MemorySlice<Float>, labels: MemorySlice<Int32>, owner: [NamedTensor]) {
+        let file = try file("digits")
+        let (images, labels) = (try file.tensor("images"), try file.tensor("labels"))
+        return (
+            images.floats[k * batch * 784..<(k + 1) * batch * 784], labels.memory.slice()[k * batch..<(k + 1) * batch],
+            [images, labels]
+        )
+    }
+
+    private static func file(_ name: String) throws -> SafetensorsFile {
+        let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        return try SafetensorsFile(directory.appendingPathComponent("Fixtures/\(name).safetensors").path)
     }
 
     /// Expects `actual` (PyTorch's order, `rows` = its first extent) to match the tensor `name`: every difference at most
@@ -72,13 +81,17 @@ struct ParityFixture {
         try tensors[name]?.reduce(0) { max($0, abs($1)) } ?? self(name + ".largest")[0]
     }
 
-    /// The largest magnitude among all tensors whose name begins with `prefix`.
-    func largest(ofAll prefix: String) throws -> Float {
-        let names = Set(tensors.keys.filter { $0.hasPrefix(prefix) }.map { name in
-            [".sample", ".row_sums", ".column_sums", ".largest"].first { name.hasSuffix($0) }
-                .map { String(name.dropLast($0.count)) } ?? name
+    /// The parameters that the file has gradients of.
+    var parameterNames: Set<String> {
+        Set(tensors.keys.filter { $0.hasPrefix("gradient.") }.map { name in
+            let suffix = [".sample", ".row_sums", ".column_sums", ".largest"].first { name.hasSuffix($0) } ?? ""
+            return String(name.dropFirst("gradient.".count).dropLast(suffix.count))
         })
-        return try names.reduce(0) { max($0, try largest($1)) }
+    }
+
+    /// The largest magnitude among the gradients of all parameters, say.
+    func largest(ofAll prefix: String) throws -> Float {
+        try parameterNames.reduce(0) { max($0, try largest(prefix + $1)) }
     }
 }
 
