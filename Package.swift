@@ -24,7 +24,7 @@ let package = Package(
         // C: what MPI's macros, the embedded data and the inner loops need.
         .target(name: "CMPIShim", dependencies: ["COpenMPI"]),
         .target(name: "CKernels"),
-        .target(name: "CSamples"),
+        .target(name: "CSamples", exclude: ["data"]),
 
         .target(name: "DTrainTensor", dependencies: ["CKernels"]),
         .target(name: "DTrainEngine", dependencies: ["DTrainTensor", "CKernels", "COpenBLAS"]),
@@ -58,6 +58,7 @@ let package = Package(
         .executableTarget(name: "dtrain", dependencies: ["DTrainCLI"]),
 
         // Tests mirror the targets.
+        .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
         .target(name: "TestSupport", dependencies: ["DTrainTensor"], path: "Tests/TestSupport"),
         .testTarget(name: "DTrainTensorTests", dependencies: ["DTrainTensor", "TestSupport"]),
         .testTarget(
@@ -76,10 +77,20 @@ let package = Package(
             exclude: ["Fixtures"]),
         .testTarget(name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "TestSupport"]),
         .testTarget(
+<<<<<<< HEAD
             name: "DTrainCollectivesTests", dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport"]),
         .executableTarget(
             name: "store-check", dependencies: ["DTrainCheckpoint", "StoreSamples"], path: "Tests/StoreCheck"),
         .target(name: "StoreSamples", dependencies: ["DTrainCheckpoint", "DTrainTensor"], path: "Tests/StoreSamples"),
+=======
+            name: "DTrainCollectivesTests",
+            dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport", "CAllocationCounter"]),
+        // Runs under mpirun: what DTrainMPITests starts.
+        .executableTarget(
+            name: "mpi-check", dependencies: ["DTrainMPI", "DTrainCollectives", "DTrainTensor", "CMPIShim"],
+            path: "Tests/MPICheck"),
+        .testTarget(name: "DTrainMPITests", dependencies: ["DTrainMPI", "DTrainCollectives", "mpi-check", "TestSupport"]),
+>>>>>>> exchange
         .testTarget(
             name: "DTrainCheckpointTests",
             dependencies: ["DTrainCheckpoint", "DTrainTensor", "StoreSamples", "TestSupport", "store-check"],
