@@ -21,7 +21,11 @@ struct ElementwiseOracle: Sendable {
         function: { Foundation.tanh($0) }, derivative: { 1 - Foundation.tanh($0) * Foundation.tanh($0) })
     /// 1 / (1 + e⁻ˣ).
     static let sigmoid = ElementwiseOracle(
-        function: { 1 / (1 + exp(-$0)) }, derivative: { exp(-$0) / ((1 + exp(-$0)) * (1 + exp(-$0))) })
+        function: { 1 / (1 + exp(-$0)) },
+        derivative: {
+            let y = 1 / (1 + exp(-$0))
+            return y * (1 - y)
+        })
 }
 
 /// Inverted dropout with a given mask of zeros and ones: y = x · mask / (1 − probability).

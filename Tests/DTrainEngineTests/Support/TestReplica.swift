@@ -50,7 +50,7 @@ final class TestReplica {
         let context = GradientCollector(replica.gradients)
         let loss = replica.computeGradients(samples, context: context)
         #expect(
-            context.collected == replica.gradients.array(), "a gradient changed after it was reported as final",
+            context.collected.map(\.bitPattern) == replica.gradients.array().map(\.bitPattern), "a gradient changed after it was reported as final",
             sourceLocation: sourceLocation)
         var covered = [Bool](repeating: false, count: replica.gradients.count)
         for segment in replica.layout.segments { for index in segment.range { covered[index] = true } }
