@@ -77,12 +77,6 @@ let package = Package(
             exclude: ["Fixtures"]),
         .testTarget(name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "TestSupport"]),
         .testTarget(
-<<<<<<< HEAD
-            name: "DTrainCollectivesTests", dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport"]),
-        .executableTarget(
-            name: "store-check", dependencies: ["DTrainCheckpoint", "StoreSamples"], path: "Tests/StoreCheck"),
-        .target(name: "StoreSamples", dependencies: ["DTrainCheckpoint", "DTrainTensor"], path: "Tests/StoreSamples"),
-=======
             name: "DTrainCollectivesTests",
             dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport", "CAllocationCounter"]),
         // Runs under mpirun: what DTrainMPITests starts.
@@ -90,7 +84,10 @@ let package = Package(
             name: "mpi-check", dependencies: ["DTrainMPI", "DTrainCollectives", "DTrainTensor", "CMPIShim"],
             path: "Tests/MPICheck"),
         .testTarget(name: "DTrainMPITests", dependencies: ["DTrainMPI", "DTrainCollectives", "mpi-check", "TestSupport"]),
->>>>>>> exchange
+        // Dies on purpose: what DTrainCheckpointTests starts.
+        .executableTarget(
+            name: "store-check", dependencies: ["DTrainCheckpoint", "StoreSamples"], path: "Tests/StoreCheck"),
+        .target(name: "StoreSamples", dependencies: ["DTrainCheckpoint", "DTrainTensor"], path: "Tests/StoreSamples"),
         .testTarget(
             name: "DTrainCheckpointTests",
             dependencies: ["DTrainCheckpoint", "DTrainTensor", "StoreSamples", "TestSupport", "store-check"],

@@ -20,44 +20,29 @@ public final class ThreadPool: @unchecked Sendable {
     /// Where the threads of a running task meet.
     public let barrier: ThreadBarrier
 
-    private let gate = ConditionVariable()
-    private var generation = 0
-    private var running = 0
-    private var stopping = false
-    private var task: (any PoolTask)?
+    private let workers: Workers
     private var threads: [pthread_t] = []
 
     public init(threadCount: Int) {
         precondition(threadCount >= 1)
         self.threadCount = threadCount
         barrier = ThreadBarrier(threadCount: threadCount)
-        for index in 1..<max(threadCount, 1) {
-            threads.append(startThread(named: "dtrain-compute") { [unowned self] in self.work(index) })
-        }
+        let workers = Workers()
+        self.workers = workers
+        threads = (1..<max(threadCount, 1)).map { index in startThread(named: "dtrain-compute") { workers.work(index) } }
     }
 
     deinit {
-        gate.lock()
-        stopping = true
-        gate.broadcast()
-        gate.unlock()
+        workers.stop()
         for thread in threads { pthread_join(thread, nil) }
     }
 
     /// Runs `task` on every thread and returns when all are done.
     public func run(_ task: any PoolTask) {
         guard threadCount > 1 else { return task.run(thread: 0) }
-        gate.lock()
-        self.task = task
-        running = threadCount - 1
-        generation += 1
-        gate.broadcast()
-        gate.unlock()
+        workers.start(task, on: threadCount - 1)
         task.run(thread: 0)
-        gate.lock()
-        while running > 0 { gate.wait() }
-        self.task = nil
-        gate.unlock()
+        workers.waitUntilDone()
     }
 
     /// The part of 0 ..< `count` that belongs to `thread`, bounds at multiples of `granularity`. The parts are contiguous,
@@ -67,8 +52,41 @@ public final class ThreadPool: @unchecked Sendable {
         let share = (units + threadCount - 1) / threadCount * granularity
         return min(share * thread, count)..<min(share * (thread + 1), count)
     }
+}
 
-    private func work(_ index: Int) {
+/// What the pool and its sleeping threads share.
+private final class Workers: @unchecked Sendable {
+    private let gate = ConditionVariable()
+    private var generation = 0
+    private var running = 0
+    private var stopping = false
+    private var task: (any PoolTask)?
+
+    func start(_ task: any PoolTask, on count: Int) {
+        gate.lock()
+        self.task = task
+        running = count
+        generation += 1
+        gate.broadcast()
+        gate.unlock()
+    }
+
+    func waitUntilDone() {
+        gate.lock()
+        while running > 0 { gate.wait() }
+        task = nil
+        gate.unlock()
+    }
+
+    func stop() {
+        gate.lock()
+        stopping = true
+        gate.broadcast()
+        gate.unlock()
+    }
+
+    /// One thread's life: sleep, run its part of a task, sleep again.
+    func work(_ index: Int) {
         var seen = 0
         gate.lock()
         while true {
