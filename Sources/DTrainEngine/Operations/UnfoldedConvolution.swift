@@ -26,7 +26,7 @@ final class UnfoldedConvolution: Kernel {
     private let weightCount: Int
 
     /// Floats of unfolded rows that a block may take: half of a 1 MiB L2 cache.
-    private static let blockFloats = 128 * 1024
+    private static let blockFloats = 32 * 1024
 
     init(_ operation: Convolution, _ site: Site) {
         self.operation = operation
@@ -141,11 +141,9 @@ final class UnfoldedConvolution: Kernel {
         }
         let inputGradient = site.inputGradients[0]
         let dx = inputGradient.map { run.pointer($0.place) }
-        if let dx, !isPointwise, !inputGradient!.accumulate {
-            let image = site.inputs[0].sampleStride
-            (dx + samples.lowerBound * image).update(repeating: 0, count: samples.count * image)
-        }
-
+        let image = site.inputs[0].sampleStride
+        /// Samples whose input gradient is ready to be added to. They are zeroed just before, while the cache is theirs.
+        var prepared = dx == nil || isPointwise || inputGradient!.accumulate ? samples.upperBound : samples.lowerBound
         var beta: Float = adds ? 1 : 0
         forEachBlock(samples.lowerBound * height..<samples.upperBound * height) { line, lines in
             let pixels = lines * width
@@ -167,6 +165,11 @@ final class UnfoldedConvolution: Kernel {
                     b: weights + groupWeights, ldb: rowLength, beta: isPointwise && inputGradient!.accumulate ? 1 : 0,
                     c: target, ldc: rowLength)
                 if !isPointwise {
+                    let needed = (line + lines - 1) / height + 1
+                    if prepared < needed {
+                        (dx + prepared * image).update(repeating: 0, count: (needed - prepared) * image)
+                        prepared = needed
+                    }
                     dt_fold_add(
                         columns, inputsPerGroup, window, line, lines, dx + group * inputsPerGroup, channels)
                 }
