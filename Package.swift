@@ -63,12 +63,13 @@ let package = Package(
         .testTarget(name: "DTrainTensorTests", dependencies: ["DTrainTensor", "TestSupport"]),
         .testTarget(
             name: "DTrainEngineTests",
-            dependencies: ["DTrainEngine", "DTrainLayers", "DTrainTensor", "TestSupport"]),
+            dependencies: ["DTrainEngine", "DTrainLayers", "DTrainTensor", "TestSupport"],
+            exclude: ["Fixtures"]),
         .testTarget(
             name: "DTrainModelsTests",
             dependencies: [
                 "DTrainModels", "DTrainLayers", "DTrainEngine", "DTrainOptimizers", "DTrainCheckpoint",
-                "DTrainTensor", "TestSupport",
+                "DTrainTensor", "TestSupport", "CAllocationCounter",
             ],
             exclude: ["Fixtures"]),
         .testTarget(
