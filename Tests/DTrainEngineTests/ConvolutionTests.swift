@@ -75,7 +75,10 @@ import Testing
                 let z = oracle.forward(x[0], weight: weight, bias: bias)
                 let dz = function?.oracle.gradient(z, outputGradient: dy) ?? dy
                 let result = oracle.gradients(x[0], weight: weight, outputGradient: dz)
-                return ([result.x], bias == nil ? ["weight": result.weight] : ["weight": result.weight, "bias": result.bias])
+                return (
+                    [result.x],
+                    bias == nil ? ["weight": result.weight] : ["weight": result.weight, "bias": result.bias]
+                )
             }
         ).run(setting.testDescription + (activation.map { ", " + $0 } ?? ""))
     }
@@ -116,7 +119,10 @@ import Testing
             apply: { layer($0[0]) }, forward: { oracle.forward($0[0], weight: weight, bias: bias) },
             gradients: { x, dy in
                 let result = oracle.gradients(x[0], weight: weight, outputGradient: dy)
-                return ([result.x], bias == nil ? ["weight": result.weight] : ["weight": result.weight, "bias": result.bias])
+                return (
+                    [result.x],
+                    bias == nil ? ["weight": result.weight] : ["weight": result.weight, "bias": result.bias]
+                )
             }
         ).run(setting.testDescription)
     }

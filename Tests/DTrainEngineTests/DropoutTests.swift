@@ -57,7 +57,8 @@ import Testing
         let rows = 7
         let replica = try replica([0.4], rows: rows, threads: threads)
         let weight = ReferenceTensor.random([Self.features, rows], seed: 2, in: 1...2)
-        let mask = ReferenceTensor([rows, Self.features], outputs(replica, rows: rows, step: 3).map { $0 == 0 ? 0 : 1 })
+        let mask = ReferenceTensor(
+            [rows, Self.features], outputs(replica, rows: rows, step: 3).map { $0 == 0 ? 0 : 1 })
         replica["table.weight"] = weight
         let oracle = DropoutOracle(probability: Double(Float(0.4)), mask: mask)
         var x = ReferenceTensor([rows, Self.features])

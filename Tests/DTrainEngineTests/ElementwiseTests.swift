@@ -43,7 +43,9 @@ import Testing
     }
 
     @Test(
-        arguments: [[[5]], [[3], [4]], [[2, 1], [2, 3], [2, 2]], [[3, 2, 4], [3, 2, 1], [3, 2, 4]], [[2, 2, 3]]], 1...3)
+        arguments: [
+            [[5]], [[3], [4]], [[2, 1], [2, 3], [2, 2]], [[3, 2, 4], [3, 2, 1], [3, 2, 4]], [[2, 2, 3]],
+        ], 1...3)
     func concatenationMatchesOracle(_ shapes: [[Int]], threads: Int) throws {
         try OperationCheck(
             inputs: shapes, layer: nil, rows: 3, threads: threads, apply: { concatenate($0) },

@@ -42,7 +42,8 @@ import Testing
 
     private static let normal = [
         Case(.kaimingNormal(), rootOf: 2.0 / 600), Case(.kaimingNormal(slope: 0.5, fan: .output), rootOf: 2.0 / 1000),
-        Case(.xavierNormal(gain: 2), rootOf: 4 * 2.0 / 1400), Case(.normal(mean: 3, standardDeviation: 0.5), mean: 3, 0.5),
+        Case(.xavierNormal(gain: 2), rootOf: 4 * 2.0 / 1400),
+        Case(.normal(mean: 3, standardDeviation: 0.5), mean: 3, 0.5),
     ]
 
     @Test(arguments: uniform.indices)

@@ -26,7 +26,8 @@ import Testing
         (2, 1, [3, 2, 8, 6, 7, 1, 3, 8, 4, 6, -5, 10, -40]),
     ])
     func signalWithOneMinusOneOne(stride: Int, padding: Int, expected: [Double]) throws {
-        let replica = try TestReplica(Sequence(stride: stride, padding: padding), input: [25, 1], capacity: 1, threads: 1)
+        let replica = try TestReplica(
+            Sequence(stride: stride, padding: padding), input: [25, 1], capacity: 1, threads: 1)
         replica["conv.weight"] = ReferenceTensor([1, 1, 3], [1, -1, 1])
         #expect(replica.evaluate(ReferenceTensor([1, 25, 1], Self.signal), labels: [0]).outputs.values == expected)
     }

@@ -30,7 +30,8 @@ import Testing
             inputs: [shape], layer: layer, parameters: ["weight": weight, "bias": bias], rows: 3, threads: threads,
             apply: { layer(flatten(tanh($0[0]))) },
             forward: {
-                LinearOracle.forward(ShapeOracle.flatten(ElementwiseOracle.tanh.forward($0[0])), weight: weight, bias: bias)
+                LinearOracle.forward(
+                    ShapeOracle.flatten(ElementwiseOracle.tanh.forward($0[0])), weight: weight, bias: bias)
             },
             gradients: { x, dy in
                 let image = ElementwiseOracle.tanh.forward(x[0])
@@ -50,12 +51,15 @@ import Testing
         let bias = hasBias ? ReferenceTensor.random([outputs], seed: 22) : nil
         let layer = Linear(outputs, bias: hasBias)
         let function = activation.map(NamedActivation.init)
-        func asRows(_ x: ReferenceTensor) -> ReferenceTensor { x.reshaped([x.values.count / x.shape.last!, x.shape.last!]) }
+        func asRows(_ x: ReferenceTensor) -> ReferenceTensor {
+            x.reshaped([x.values.count / x.shape.last!, x.shape.last!])
+        }
         func product(_ x: ReferenceTensor) -> ReferenceTensor {
             LinearOracle.forward(asRows(x), weight: weight, bias: bias).reshaped(x.shape.dropLast() + [outputs])
         }
         try OperationCheck(
-            inputs: [shape], layer: layer, parameters: bias.map { ["weight": weight, "bias": $0] } ?? ["weight": weight],
+            inputs: [shape], layer: layer,
+            parameters: bias.map { ["weight": weight, "bias": $0] } ?? ["weight": weight],
             rows: rows, threads: threads, isSmooth: activation != "relu" && activation != "leakyReLU",
             apply: { function?.apply(layer($0[0])) ?? layer($0[0]) },
             forward: { function?.oracle.forward(product($0[0])) ?? product($0[0]) },

@@ -17,7 +17,9 @@ import Testing
             let gradients = oracle.gradients(x, weight: weight, outputGradient: try reference("outputGradient"))
             expectClose(gradients.x, try reference("dx"), tolerance: tolerance, name + " dx")
             expectClose(gradients.weight, try reference("dweight"), tolerance: tolerance, name + " dweight")
-            if bias != nil { expectClose(gradients.bias, try reference("dbias"), tolerance: tolerance, name + " dbias") }
+            if bias != nil {
+                expectClose(gradients.bias, try reference("dbias"), tolerance: tolerance, name + " dbias")
+            }
         }
     }
 
@@ -33,7 +35,9 @@ import Testing
             let gradients = oracle.gradients(x, weight: weight, outputGradient: try reference("outputGradient"))
             expectClose(gradients.x, try reference("dx"), tolerance: tolerance, name + " dx")
             expectClose(gradients.weight, try reference("dweight"), tolerance: tolerance, name + " dweight")
-            if bias != nil { expectClose(gradients.bias, try reference("dbias"), tolerance: tolerance, name + " dbias") }
+            if bias != nil {
+                expectClose(gradients.bias, try reference("dbias"), tolerance: tolerance, name + " dbias")
+            }
         }
     }
 
@@ -47,7 +51,9 @@ import Testing
             let gradients = LinearOracle.gradients(x, weight: weight, outputGradient: try reference("outputGradient"))
             expectClose(gradients.x, try reference("dx"), tolerance: tolerance, name + " dx")
             expectClose(gradients.weight, try reference("dweight"), tolerance: tolerance, name + " dweight")
-            if bias != nil { expectClose(gradients.bias, try reference("dbias"), tolerance: tolerance, name + " dbias") }
+            if bias != nil {
+                expectClose(gradients.bias, try reference("dbias"), tolerance: tolerance, name + " dbias")
+            }
         }
     }
 
@@ -127,7 +133,8 @@ import Testing
             let (x, labels) = (try reference("x"), try reference("labels").values.map { Int($0) })
             #expect(abs(oracle.forward(x, labels: labels) - (try reference("y").values[0])) < tolerance)
             expectClose(
-                oracle.gradient(x, labels: labels), try reference("dx"), tolerance: tolerance, reference.testDescription)
+                oracle.gradient(x, labels: labels), try reference("dx"), tolerance: tolerance, reference.testDescription
+            )
         }
         for reference in try TorchCase.load("mse") {
             let (x, target) = (try reference("x"), try reference("target"))

@@ -65,7 +65,8 @@ import Testing
             inputs: [[9, 3]], layer: nil,
             apply: {
                 averagePool(
-                    $0[0], kernel: Pair(1, window.kernel), stride: Pair(1, window.stride), padding: Pair(0, window.padding))
+                    $0[0], kernel: Pair(1, window.kernel), stride: Pair(1, window.stride),
+                    padding: Pair(0, window.padding))
             },
             forward: { sequence(oracle.average(image($0[0]))) },
             gradients: { ([sequence(oracle.averageGradient(image($0[0]), outputGradient: image($1)))], [:]) }
@@ -83,9 +84,12 @@ import Testing
             inputs: [setting.image], layer: nil, rows: setting.rows, threads: threads, range: range,
             isSmooth: !isMaximum && activation != "relu" && activation != "leakyReLU",
             apply: { x in
-                let (kernel, padding) = (Pair(setting.kernel.0, setting.kernel.1), Pair(setting.padding.0, setting.padding.1))
+                let (kernel, padding) = (
+                    Pair(setting.kernel.0, setting.kernel.1), Pair(setting.padding.0, setting.padding.1)
+                )
                 let stride = setting.stride.map { Pair($0.0, $0.1) }
-                let y = isMaximum
+                let y =
+                    isMaximum
                     ? maxPool(x[0], kernel: kernel, stride: stride, padding: padding)
                     : averagePool(x[0], kernel: kernel, stride: stride, padding: padding)
                 return function?.apply(y) ?? y

@@ -26,12 +26,13 @@ import Testing
     }
 
     @Test func parametersAreNamedByTheirProperties() throws {
-        #expect(try graph(Nested()).parameters.map(\.name) == [
-            "stem.0.weight", "stem.0.bias", "stem.1.conv.weight", "stem.1.conv.bias", "stem.1.projection.weight",
-            "blocks.0.conv.weight", "blocks.0.conv.bias", "blocks.1.conv.weight", "blocks.1.conv.bias",
-            "blocks.1.projection.weight", "heads.first.weight", "heads.first.bias", "heads.second.weight",
-            "heads.second.bias",
-        ])
+        #expect(
+            try graph(Nested()).parameters.map(\.name) == [
+                "stem.0.weight", "stem.0.bias", "stem.1.conv.weight", "stem.1.conv.bias", "stem.1.projection.weight",
+                "blocks.0.conv.weight", "blocks.0.conv.bias", "blocks.1.conv.weight", "blocks.1.conv.bias",
+                "blocks.1.projection.weight", "heads.first.weight", "heads.first.bias", "heads.second.weight",
+                "heads.second.bias",
+            ])
     }
 
     /// Last layer first, each on 64 bytes, in PyTorch's shapes.
@@ -41,7 +42,9 @@ import Testing
         #expect(layout.segments.last?.name == "stem.0.weight")
         #expect(layout.segments.allSatisfy { $0.range.lowerBound % 16 == 0 })
         for (segment, next) in zip(layout.segments, layout.segments.dropFirst()) {
-            #expect(next.range.lowerBound - segment.range.upperBound < 16 && next.range.lowerBound >= segment.range.upperBound)
+            #expect(
+                next.range.lowerBound - segment.range.upperBound < 16
+                    && next.range.lowerBound >= segment.range.upperBound)
         }
         let shapes = Dictionary(uniqueKeysWithValues: layout.segments.map { ($0.name, $0.shape) })
         #expect(shapes["stem.0.weight"] == [3, 1, 3, 3])

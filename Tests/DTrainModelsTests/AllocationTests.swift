@@ -19,7 +19,8 @@ import Testing
         replica.initialize(seed: 1)
         let optimizer = try Optimizer(.sgd(momentum: 0.9, weightDecay: 1e-4), layout: replica.layout)
         let memory = (
-            inputs: AlignedMemory(byteCount: capacity * entry.input.count * 4), labels: AlignedMemory(byteCount: capacity * 4)
+            inputs: AlignedMemory(byteCount: capacity * entry.input.count * 4),
+            labels: AlignedMemory(byteCount: capacity * 4)
         )
         let inputs: MemorySlice<Float> = memory.inputs.slice()
         let labels: MemorySlice<Int32> = memory.labels.slice()

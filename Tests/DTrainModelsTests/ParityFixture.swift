@@ -36,7 +36,9 @@ struct ParityFixture {
     static func initialBound(fanIn: Int) -> Float { Float(1 / Double(fanIn).squareRoot()) }
 
     /// Digits 8k ..< 8k + 8, normalised, and their labels.
-    static func digits(batch k: Int) throws -> (images: MemorySlice<Float>, labels: MemorySlice<Int32>, owner: [NamedTensor]) {
+    static func digits(batch k: Int) throws -> (
+        images: MemorySlice<Float>, labels: MemorySlice<Int32>, owner: [NamedTensor]
+    ) {
         let file = try file("digits")
         let (images, labels) = (try file.tensor("images"), try file.tensor("labels"))
         return (
@@ -60,7 +62,8 @@ struct ParityFixture {
         func compare(_ values: [Float], _ expected: [Float], _ what: String, terms: Int = 1) {
             // A sum of rounding errors grows like the root of their number; an error in one element still shows.
             expectWithin(
-                values, expected, allowed * Float(terms).squareRoot(), "\(model) \(what)", sourceLocation: sourceLocation)
+                values, expected, allowed * Float(terms).squareRoot(), "\(model) \(what)",
+                sourceLocation: sourceLocation)
         }
         if let whole = tensors[name] { return compare(actual, whole, name) }
         let sample = (0..<Self.sampleCount).map { actual[$0 * Self.sampleStride % actual.count] }
@@ -83,10 +86,11 @@ struct ParityFixture {
 
     /// The parameters that the file has gradients of.
     var parameterNames: Set<String> {
-        Set(tensors.keys.filter { $0.hasPrefix("gradient.") }.map { name in
-            let suffix = [".sample", ".row_sums", ".column_sums", ".largest"].first { name.hasSuffix($0) } ?? ""
-            return String(name.dropFirst("gradient.".count).dropLast(suffix.count))
-        })
+        Set(
+            tensors.keys.filter { $0.hasPrefix("gradient.") }.map { name in
+                let suffix = [".sample", ".row_sums", ".column_sums", ".largest"].first { name.hasSuffix($0) } ?? ""
+                return String(name.dropFirst("gradient.".count).dropLast(suffix.count))
+            })
     }
 
     /// The largest magnitude among the gradients of all parameters, say.

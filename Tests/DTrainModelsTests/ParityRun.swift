@@ -17,7 +17,8 @@ final class ParityRun {
         // PyTorch's order of the parameters is that of the trace: layer by layer, the weight before the bias.
         for (index, parameter) in replica.trainingGraph.parameters.enumerated() {
             let segment = try #require(replica.layout.segments.first { $0.name == parameter.name })
-            let weightShape = parameter.name.hasSuffix(".bias")
+            let weightShape =
+                parameter.name.hasSuffix(".bias")
                 ? replica.trainingGraph.parameters[index - 1].shape : parameter.shape
             let values = ParityFixture.initialValues(
                 index: index, count: parameter.shape.count, fanIn: weightShape.dimensions.dropFirst().reduce(1, *))

@@ -92,7 +92,9 @@ struct SequenceConvolutionOracle {
     }
 
     private func asImage(_ x: ReferenceTensor) -> ReferenceTensor { x.reshaped([x.shape[0], 1] + x.shape[1...]) }
-    private func asKernel(_ w: ReferenceTensor) -> ReferenceTensor { w.reshaped([w.shape[0], w.shape[1], 1, w.shape[2]]) }
+    private func asKernel(_ w: ReferenceTensor) -> ReferenceTensor {
+        w.reshaped([w.shape[0], w.shape[1], 1, w.shape[2]])
+    }
 
     func forward(_ x: ReferenceTensor, weight: ReferenceTensor, bias: ReferenceTensor?) -> ReferenceTensor {
         let y = image.forward(asImage(x), weight: asKernel(weight), bias: bias)

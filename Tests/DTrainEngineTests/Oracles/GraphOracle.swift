@@ -139,7 +139,8 @@ struct GraphOracle {
     /// A convolution's weight with two kernel dimensions.
     private func kernel(_ node: Graph.Node) -> ReferenceTensor {
         let weight = parameter(node, 0)
-        return weight.shape.count == 4 ? weight : weight.reshaped([weight.shape[0], weight.shape[1], 1, weight.shape[2]])
+        return weight.shape.count == 4
+            ? weight : weight.reshaped([weight.shape[0], weight.shape[1], 1, weight.shape[2]])
     }
 
     /// A linear layer's weight, its columns in the order of the features that it reads.

@@ -23,7 +23,8 @@ struct OperationCheck {
     let apply: ([Value]) -> Value
     let forward: ([ReferenceTensor]) -> ReferenceTensor
     /// The gradients of Σ y · dy with respect to inputs and parameters.
-    let gradients: (_ inputs: [ReferenceTensor], _ dy: ReferenceTensor) -> ([ReferenceTensor], [String: ReferenceTensor])
+    let gradients:
+        (_ inputs: [ReferenceTensor], _ dy: ReferenceTensor) -> ([ReferenceTensor], [String: ReferenceTensor])
 
     static let classes = 5
 
@@ -62,7 +63,8 @@ struct OperationCheck {
         fill(replica, x)
         let labels = [Int](repeating: 0, count: rows)
         expectMatches(
-            replica.evaluate(identity, labels: labels).outputs, flattened(y), "\(what): output", sourceLocation: location)
+            replica.evaluate(identity, labels: labels).outputs, flattened(y), "\(what): output",
+            sourceLocation: location)
     }
 
     private func checkBackward(
@@ -88,13 +90,16 @@ struct OperationCheck {
         #expect(abs(loss.sum - expectedLoss) <= 1e-5 * max(1, expectedLoss), "\(what): loss", sourceLocation: location)
         let head = LinearOracle.gradients(
             flattened(y), weight: weight, outputGradient: oracle.gradient(logits, labels: labels))
-        let dy = y.shape.count == 2 ? head.x : ShapeOracle.flattenGradient(asImageShape(y.shape), outputGradient: head.x).reshaped(y.shape)
+        let dy =
+            y.shape.count == 2
+            ? head.x : ShapeOracle.flattenGradient(asImageShape(y.shape), outputGradient: head.x).reshaped(y.shape)
         let (dx, dParameters) = gradients(x, dy)
         expectMatches(replica.gradient("head.bias"), head.bias, "\(what): d head.bias", sourceLocation: location)
         expectMatches(replica.gradient("head.weight"), head.weight, "\(what): d head.weight", sourceLocation: location)
         for (index, gradient) in dx.enumerated() {
             expectMatches(
-                columns(replica.gradient("table.\(index).weight"), like: gradient), gradient, "\(what): d input \(index)",
+                columns(replica.gradient("table.\(index).weight"), like: gradient), gradient,
+                "\(what): d input \(index)",
                 sourceLocation: location)
         }
         for (name, gradient) in dParameters {

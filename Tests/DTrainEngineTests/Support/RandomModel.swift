@@ -45,14 +45,16 @@ final class RandomModel: Module {
             case 0, 1, 2:
                 if let shared = convolutions.firstIndex(where: { $0.inputs == channels[input] }), draw(3) == 0 {
                     append(
-                        .convolution(layer: shared, input: input), reading: [input], channels: convolutions[shared].outputs)
+                        .convolution(layer: shared, input: input), reading: [input],
+                        channels: convolutions[shared].outputs)
                     break
                 }
                 let groups = channels[input] % 2 == 0 && draw(4) == 0 ? 2 : 1
                 let outputs = (1 + draw(4)) * groups
                 let radius = draw(3)
                 let layer = Conv2d(
-                    outputs, kernel: Pair(2 * radius + 1, 2 * radius + 1), padding: Pair(radius, radius), groups: groups,
+                    outputs, kernel: Pair(2 * radius + 1, 2 * radius + 1), padding: Pair(radius, radius),
+                    groups: groups,
                     bias: draw(3) > 0)
                 convolutions.append((layer, channels[input], outputs))
                 append(.convolution(layer: convolutions.count - 1, input: input), reading: [input], channels: outputs)

@@ -24,7 +24,8 @@ final class TestReplica {
         get { tensor(name, in: replica.parameters) }
         set {
             let segment = segment(name)
-            precondition(segment.shape.dimensions == newValue.shape, "\(name) is \(segment.shape), not \(newValue.shape)")
+            precondition(
+                segment.shape.dimensions == newValue.shape, "\(name) is \(segment.shape), not \(newValue.shape)")
             let torch = NamedTensor(name: name, shape: segment.shape, floats: newValue.floats)
             segment.order.import(torch.floats, into: replica.parameters[segment.range])
         }
@@ -50,7 +51,8 @@ final class TestReplica {
         let context = GradientCollector(replica.gradients)
         let loss = replica.computeGradients(samples, context: context)
         #expect(
-            context.collected.map(\.bitPattern) == replica.gradients.array().map(\.bitPattern), "a gradient changed after it was reported as final",
+            context.collected.map(\.bitPattern) == replica.gradients.array().map(\.bitPattern),
+            "a gradient changed after it was reported as final",
             sourceLocation: sourceLocation)
         var covered = [Bool](repeating: false, count: replica.gradients.count)
         for segment in replica.layout.segments { for index in segment.range { covered[index] = true } }
@@ -71,7 +73,8 @@ final class TestReplica {
 
     private func samples(_ inputs: ReferenceTensor, _ labels: [Int]) -> Replica.Samples {
         let memory = (
-            inputs: AlignedMemory(byteCount: inputs.values.count * 4), labels: AlignedMemory(byteCount: labels.count * 4)
+            inputs: AlignedMemory(byteCount: inputs.values.count * 4),
+            labels: AlignedMemory(byteCount: labels.count * 4)
         )
         samples = memory
         let inputSlice: MemorySlice<Float> = memory.inputs.slice()
@@ -116,5 +119,6 @@ func expectMatches(
 ) {
     let scale = expected.values.reduce(floor) { max($0, abs($1)) }
     expectClose(
-        actual.map { $0 / scale }, expected.map { $0 / scale }, tolerance: tolerance, what, sourceLocation: sourceLocation)
+        actual.map { $0 / scale }, expected.map { $0 / scale }, tolerance: tolerance, what,
+        sourceLocation: sourceLocation)
 }
