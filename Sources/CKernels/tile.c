@@ -50,12 +50,12 @@ size_t dt_tile_panel(void) { return (size_t)8 << level(); }
 size_t dt_tile_lanes(void) { return (size_t)2 << level(); }
 
 void dt_tile_multiply(const float *a, ptrdiff_t a_row, const float *b, const dt_tile_sum *sum, size_t rows,
-                      size_t columns, dt_tile_mode mode, float *c, ptrdiff_t c_row) {
+                      size_t columns, dt_tile_mode mode, const float *initial, float *c, ptrdiff_t c_row) {
     switch (level()) {
 #if defined(__x86_64__) && !defined(DT_NO_DISPATCH)
-    case 2: avx512_multiply(a, a_row, b, sum, rows, columns, mode, c, c_row); break;
-    case 1: avx2_multiply(a, a_row, b, sum, rows, columns, mode, c, c_row); break;
+    case 2: avx512_multiply(a, a_row, b, sum, rows, columns, mode, initial, c, c_row); break;
+    case 1: avx2_multiply(a, a_row, b, sum, rows, columns, mode, initial, c, c_row); break;
 #endif
-    default: baseline_multiply(a, a_row, b, sum, rows, columns, mode, c, c_row); break;
+    default: baseline_multiply(a, a_row, b, sum, rows, columns, mode, initial, c, c_row); break;
     }
 }

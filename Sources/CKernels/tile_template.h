@@ -9,8 +9,8 @@ typedef NAME(half) NAME(half_at) __attribute__((aligned(4)));
 
 /// `rows` × (`vectors` whole vectors and perhaps half a one), all constants: the sums stay in registers.
 DT_INLINE TARGET void NAME(tile)(const float *a, ptrdiff_t a_row, const float *b, const dt_tile_sum *sum, const int rows,
-                                 const int vectors, const int halves, size_t columns, dt_tile_mode mode, float *c,
-                                 ptrdiff_t c_row) {
+                                 const int vectors, const int halves, size_t columns, dt_tile_mode mode, const float *initial, float *c,
+                                 ptrdiff_t c_row, size_t loose_rows) {
     NAME(vector) total[ROWS][2];
     NAME(half) rest[ROWS];
     const size_t whole = (size_t)(vectors * LANES + halves * LANES / 2);
@@ -18,16 +18,14 @@ DT_INLINE TARGET void NAME(tile)(const float *a, ptrdiff_t a_row, const float *b
 #pragma clang loop unroll(full)
     for (int i = 0; i < rows; i++) {
         float row[LANES * 5 / 2] = {0};
-        const float *from = c + i * c_row;
+        const float *from = mode != DT_TILE_SET ? c + i * c_row : initial ? initial : row;
         if (mode != DT_TILE_SET && !padded) {
             for (size_t j = 0; j < columns; j++) row[j] = from[j];
             from = row;
         }
 #pragma clang loop unroll(full)
-        for (int v = 0; v < vectors; v++)
-            total[i][v] = mode == DT_TILE_SET ? (NAME(vector)){0} : *(const NAME(vector_at) *)(from + v * LANES);
-        if (halves)
-            rest[i] = mode == DT_TILE_SET ? (NAME(half)){0} : *(const NAME(half_at) *)(from + vectors * LANES);
+        for (int v = 0; v < vectors; v++) total[i][v] = *(const NAME(vector_at) *)(from + v * LANES);
+        if (halves) rest[i] = *(const NAME(half_at) *)(from + vectors * LANES);
     }
     const ptrdiff_t a_step = sum->a_step[0], b_step = sum->b_step[0];
     for (size_t outer = 0; outer < sum->count[2]; outer++)
@@ -55,7 +53,7 @@ DT_INLINE TARGET void NAME(tile)(const float *a, ptrdiff_t a_row, const float *b
 #pragma clang loop unroll(full)
     for (int i = 0; i < rows; i++) {
         float *to = c + i * c_row;
-        if (padded) {
+        if (padded || (size_t)i < loose_rows) {
 #pragma clang loop unroll(full)
             for (int v = 0; v < vectors; v++) *(NAME(vector_at) *)(to + v * LANES) = total[i][v];
             if (halves) *(NAME(half_at) *)(to + vectors * LANES) = rest[i];
@@ -70,17 +68,21 @@ DT_INLINE TARGET void NAME(tile)(const float *a, ptrdiff_t a_row, const float *b
 }
 
 TARGET static void NAME(multiply)(const float *a, ptrdiff_t a_row, const float *b, const dt_tile_sum *sum, size_t rows,
-                                  size_t columns, dt_tile_mode mode, float *c, ptrdiff_t c_row) {
+                                  size_t columns, dt_tile_mode mode, const float *initial, float *c, ptrdiff_t c_row) {
     const int halves = (int)((columns + LANES / 2 - 1) / (LANES / 2));
+    // Rows that lie next to each other may be written in whole vectors: what spills over is set by the rows after them.
+    const size_t spill = (size_t)halves * (LANES / 2) - columns;
+    const size_t exact_rows = mode == DT_TILE_SET && c_row == (ptrdiff_t)columns ? (spill + columns - 1) / columns : rows;
     while (rows > 0) {
         const size_t count = rows < ROWS ? rows : ROWS;
+        const size_t loose = rows > exact_rows ? rows - exact_rows : 0;
 #define WIDTHS(r)                                                                                              \
     case r:                                                                                                    \
         switch (halves) {                                                                                      \
-        case 1: NAME(tile)(a, a_row, b, sum, r, 0, 1, columns, mode, c, c_row); break;                   \
-        case 2: NAME(tile)(a, a_row, b, sum, r, 1, 0, columns, mode, c, c_row); break;                   \
-        case 3: NAME(tile)(a, a_row, b, sum, r, 1, 1, columns, mode, c, c_row); break;                   \
-        default: NAME(tile)(a, a_row, b, sum, r, 2, 0, columns, mode, c, c_row); break;                  \
+        case 1: NAME(tile)(a, a_row, b, sum, r, 0, 1, columns, mode, initial, c, c_row, loose); break;                   \
+        case 2: NAME(tile)(a, a_row, b, sum, r, 1, 0, columns, mode, initial, c, c_row, loose); break;                   \
+        case 3: NAME(tile)(a, a_row, b, sum, r, 1, 1, columns, mode, initial, c, c_row, loose); break;                   \
+        default: NAME(tile)(a, a_row, b, sum, r, 2, 0, columns, mode, initial, c, c_row, loose); break;                  \
         }                                                                                                      \
         break;
         switch (count) {

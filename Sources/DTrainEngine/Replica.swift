@@ -67,7 +67,8 @@ public final class Replica {
         arenaByteCount = arenaCount * floats
         arenaLowerBoundByteCount = max(training.arenaLowerBound, evaluation.arenaLowerBound) * floats
         memory = (
-            AlignedMemory(byteCount: layout.totalCount * floats), AlignedMemory(byteCount: layout.trainableCount * floats),
+            AlignedMemory(byteCount: (layout.totalCount + AlignedMemory.alignment) * floats),
+            AlignedMemory(byteCount: layout.trainableCount * floats),
             AlignedMemory(byteCount: arenaByteCount), AlignedMemory(byteCount: capacity * MemoryLayout<Int32>.stride)
         )
         parameters = memory.parameters.slice()[0..<layout.totalCount]

@@ -15,12 +15,13 @@ size_t dt_tile_panel(void);
 size_t dt_tile_lanes(void);
 
 typedef enum {
-    DT_TILE_SET,                ///< c = product
+    DT_TILE_SET,                ///< c = product (+ initial)
     DT_TILE_ADD,                ///< c += product
     DT_TILE_ADD_PADDED,         ///< c += product, whole vectors of c at a time: each row of c has room for them
 } dt_tile_mode;
 
 /// c[i][j] (+)= Σ over the loops of a[i · a_row + …] · b[… + j] for `rows` rows and `columns` ≤ dt_tile_panel() columns.
-/// Exactly `columns` floats of a row of C are touched, but for DT_TILE_ADD_PADDED.
+/// Exactly `columns` floats of a row of C are touched, but for DT_TILE_ADD_PADDED. With DT_TILE_SET the sums begin with
+/// `initial` (a bias; whole vectors of it are read), or with zeros where that is null.
 void dt_tile_multiply(const float *a, ptrdiff_t a_row, const float *b, const dt_tile_sum *sum, size_t rows,
-                      size_t columns, dt_tile_mode mode, float *c, ptrdiff_t c_row);
+                      size_t columns, dt_tile_mode mode, const float *initial, float *c, ptrdiff_t c_row);

@@ -45,13 +45,14 @@ final class ConvolutionKernel: Kernel {
         passes.forward.prepare(run, weights: weights, scratch: scratch)
         run.meet()
         let width = geometry.window.output_width
+        let missingBias = passes.forward.addsBias ? nil : bias
         passes.forward.forward(
-            x, weights: weights, into: y, stride: stride, lines: run.part(of: run.rows * geometry.window.output_height),
-            scratch: scratch
+            x, weights: weights, bias: bias, into: y, stride: stride,
+            lines: run.part(of: run.rows * geometry.window.output_height), scratch: scratch
         ) { lines in
-            guard bias != nil || operation.activation != .identity else { return }
+            guard missingBias != nil || operation.activation != .identity else { return }
             dt_bias_activation(
-                y + lines.lowerBound * width * stride, lines.count * width, operation.outputs, stride, bias,
+                y + lines.lowerBound * width * stride, lines.count * width, operation.outputs, stride, missingBias,
                 operation.activation.kind, operation.activation.slope)
         }
     }

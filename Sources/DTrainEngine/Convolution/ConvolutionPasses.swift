@@ -71,13 +71,16 @@ extension ConvolutionPass {
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {}
 }
 
-/// Y = X ⋆ W, without bias and activation.
+/// Y = X ⋆ W (+ bias), without the activation.
 protocol ForwardPass: ConvolutionPass {
+    /// Whether the bias costs nothing here; otherwise it is left to the caller.
+    var addsBias: Bool { get }
     /// Computes the output lines `lines`, counted over all samples, and calls `finish` for each block of them while it is
     /// in the cache. Output pixels are `stride` floats apart.
     func forward(
-        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, stride: Int,
-        lines: Range<Int>, scratch: PassScratch, finish: (_ lines: Range<Int>) -> Void)
+        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+        into y: UnsafeMutablePointer<Float>, stride: Int, lines: Range<Int>, scratch: PassScratch,
+        finish: (_ lines: Range<Int>) -> Void)
 }
 
 /// dW = Σ over samples of Xᵀ ⋆ dZ.

@@ -2,6 +2,7 @@ internal import CKernels
 
 /// Y = X ⋆ W without unfolding.
 struct DirectForward: ForwardPass {
+    let addsBias = true
     private let correlation: DirectCorrelation
 
     init(_ geometry: ConvolutionGeometry) {
@@ -16,8 +17,9 @@ struct DirectForward: ForwardPass {
     }
 
     func forward(
-        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, stride: Int,
-        lines: Range<Int>, scratch: PassScratch, finish: (_ lines: Range<Int>) -> Void
+        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+        into y: UnsafeMutablePointer<Float>, stride: Int, lines: Range<Int>, scratch: PassScratch,
+        finish: (_ lines: Range<Int>) -> Void
     ) {
         let window = correlation.window
         let (height, width) = (window.output_height, window.output_width)
@@ -29,8 +31,8 @@ struct DirectForward: ForwardPass {
                 of: x + sample * window.height * window.width * correlation.inputs, pixelStride: correlation.inputs,
                 for: block, copy: scratch.own)
             correlation.correlate(
-                source, packed: scratch.shared, lines: block, into: y + sample * height * width * stride, stride: stride,
-                accumulate: false)
+                source, packed: scratch.shared, bias: bias, lines: block, into: y + sample * height * width * stride,
+                stride: stride, accumulate: false)
             finish(line..<line + block.count)
             line += block.count
         }
@@ -75,7 +77,7 @@ struct DirectInputGradient: InputGradientPass {
                     of: dz + sample * window.height * window.width * stride, pixelStride: stride, for: block,
                     copy: scratch.own)
                 correlation.correlate(
-                    source, packed: scratch.shared, lines: block,
+                    source, packed: scratch.shared, bias: nil, lines: block,
                     into: dx + sample * window.output_height * window.output_width * correlation.outputs,
                     stride: correlation.outputs, accumulate: accumulate)
                 first = block.upperBound
@@ -140,7 +142,7 @@ struct DirectWeightGradient: WeightGradientPass {
                     dt_tile_multiply(
                         line + run * window.dilation_width * correlation.inputs, 1,
                         dz + from * window.output_width * stride + panel.lowerBound, &sum, runLength, panel.count,
-                        DT_TILE_ADD_PADDED, sums + start + element * rowStride, rowStride)
+                        DT_TILE_ADD_PADDED, nil, sums + start + element * rowStride, rowStride)
                 }
             }
         }

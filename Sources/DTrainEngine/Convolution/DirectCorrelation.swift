@@ -112,11 +112,11 @@ struct DirectCorrelation: Sendable {
         return Lines(origin: UnsafePointer(copy) - needed.lowerBound * lineStride, lineStride: lineStride)
     }
 
-    /// Computes the output lines `lines` of one image from `source`: sets `y`, or adds to it. `y` is the image's first
-    /// output pixel, pixels are `stride` floats apart.
+    /// Computes the output lines `lines` of one image from `source`: sets `y` (plus a bias), or adds to it. `y` is the
+    /// image's first output pixel, pixels are `stride` floats apart.
     func correlate(
-        _ source: Lines, packed: UnsafePointer<Float>, lines: Range<Int>, into y: UnsafeMutablePointer<Float>,
-        stride: Int, accumulate: Bool
+        _ source: Lines, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?, lines: Range<Int>,
+        into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool
     ) {
         let dilated = window.dilation_width != 1
         forEachPanel { panel, rowStride, start in
@@ -131,7 +131,7 @@ struct DirectCorrelation: Sendable {
                 dt_tile_multiply(
                     source.origin + firstLine * source.lineStride, window.stride_width * inputs,
                     packed + start + valid.lowerBound * runLength * runsPerLine * rowStride, &sum, window.output_width,
-                    panel.count, accumulate ? DT_TILE_ADD : DT_TILE_SET,
+                    panel.count, accumulate ? DT_TILE_ADD : DT_TILE_SET, bias.map { $0 + panel.lowerBound },
                     y + line * window.output_width * stride + panel.lowerBound, stride)
             }
         }

@@ -46,6 +46,7 @@ struct UnfoldedRows: Sendable {
 }
 
 struct UnfoldedForward: ForwardPass {
+    let addsBias = false
     private let rows: UnfoldedRows
 
     init(_ geometry: ConvolutionGeometry) { rows = UnfoldedRows(geometry) }
@@ -53,8 +54,9 @@ struct UnfoldedForward: ForwardPass {
     var memory: PassMemory { PassMemory(perThread: rows.blockCount) }
 
     func forward(
-        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, stride: Int,
-        lines: Range<Int>, scratch: PassScratch, finish: (_ lines: Range<Int>) -> Void
+        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+        into y: UnsafeMutablePointer<Float>, stride: Int, lines: Range<Int>, scratch: PassScratch,
+        finish: (_ lines: Range<Int>) -> Void
     ) {
         let (geometry, k) = (rows.geometry, rows.geometry.rowLength)
         rows.forEachBlock(of: lines) { block in
