@@ -14,6 +14,10 @@ import Testing
             // The second would pass the first bucket's 120; the third is larger than any bucket and stays alone.
             #expect(reducer.buckets == [0..<112, 112..<128, 128..<1136, 1136..<1440])
         }
+        try withReducer(bucket: 4 * 300, first: 4 * 128) { reducer, _, _, _ in
+            // Just full is not too full.
+            #expect(reducer.buckets == [0..<128, 128..<1136, 1136..<1440])
+        }
         try withReducer(bucket: 1 << 20, first: 1 << 20) { reducer, _, _, _ in #expect(reducer.buckets == [0..<1440]) }
         try withReducer(bucket: 4, first: 4) { reducer, _, _, _ in
             #expect(reducer.buckets == [0..<112, 112..<128, 128..<1136, 1136..<1184, 1184..<1440])
