@@ -14,6 +14,10 @@ import Testing
             // The second would pass the first bucket's 120; the third is larger than any bucket and stays alone.
             #expect(reducer.buckets == [0..<112, 112..<128, 128..<1136, 1136..<1440])
         }
+        try withReducer(bucket: 4 * 300, first: 4 * 128) { reducer, _, _, _ in
+            // Just full is not too full.
+            #expect(reducer.buckets == [0..<128, 128..<1136, 1136..<1440])
+        }
         try withReducer(bucket: 1 << 20, first: 1 << 20) { reducer, _, _, _ in #expect(reducer.buckets == [0..<1440]) }
         try withReducer(bucket: 4, first: 4) { reducer, _, _, _ in
             #expect(reducer.buckets == [0..<112, 112..<128, 128..<1136, 1136..<1184, 1184..<1440])
@@ -103,8 +107,7 @@ import Testing
         }
     }
 
-    @Test func aStepAllocatesNothingOnTheComputeThread() throws {
-        try #require(allocation_count() >= 0)
+    @Test(.enabled(if: allocation_count() >= 0)) func aStepAllocatesNothingOnTheComputeThread() throws {
         let ranks = LoopbackCommunicator.group(size: 2)
         let counts = try onThreads(2) { rank in
             let queue = try CommunicationQueue { ranks[rank] }
@@ -127,8 +130,7 @@ import Testing
         #expect(counts == [0, 0])
     }
 
-    @Test func theCounterSeesAllocations() throws {
-        try #require(allocation_count() >= 0)
+    @Test(.enabled(if: allocation_count() >= 0)) func theCounterSeesAllocations() throws {
         let before = allocation_count()
         let memory = AlignedMemory(byteCount: 100)
         #expect(allocation_count() > before)

@@ -3,12 +3,13 @@ import DTrainTensor
 import Glibc
 import Synchronization
 
-/// A lone rank that notes what it is asked for and on which thread, and can get stuck in a barrier.
+/// A lone rank that notes what it is asked for and on which thread, and can fail or get stuck in a barrier.
 final class SpyCommunicator: Communicator, Sendable {
     private struct State {
         var log: [String] = []
         var threads: Set<UInt> = []
         var blocks = false
+        var failsNext = false
     }
     private let state = Mutex(State())
 
@@ -17,6 +18,11 @@ final class SpyCommunicator: Communicator, Sendable {
     var blocks: Bool {
         get { state.withLock { $0.blocks } }
         set { state.withLock { $0.blocks = newValue } }
+    }
+
+    var failsNext: Bool {
+        get { state.withLock { $0.failsNext } }
+        set { state.withLock { $0.failsNext = newValue } }
     }
 
     func visit() { state.withLock { _ = $0.threads.insert(UInt(pthread_self())) } }
@@ -38,8 +44,12 @@ final class SpyCommunicator: Communicator, Sendable {
     func allReduceMinimum(_ values: MemorySlice<Int64>) { note("minimum \(values.count)") }
     func broadcast(_ bytes: MemorySlice<UInt8>, root: Int) { note("broadcast \(bytes.count)") }
     func allGather(_ bytes: MemorySlice<UInt8>, into gathered: MemorySlice<UInt8>) { note("gather \(bytes.count)") }
-    func barrier() {
+    func barrier() throws {
         note("barrier")
+        if failsNext {
+            failsNext = false
+            throw CommunicationError.failed(operation: "barrier #1", rank: 0, host: "spy", reason: "made to fail")
+        }
         while blocks { usleep(1000) }
     }
     func send(_ bytes: MemorySlice<UInt8>, to destination: Int, tag: Int, waitsIndefinitely: Bool) { note("send") }

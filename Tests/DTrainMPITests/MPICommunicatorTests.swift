@@ -15,6 +15,12 @@ import Testing
         #expect(outcome.stdout.contains("all collectives hold on 3 ranks"))
     }
 
+    @Test func aRankThatWaitsTakesLessThanATenthOfACore() throws {
+        let outcome = try mpiCheck(ranks: 4, "idle")
+        #expect(outcome.status == 0, "\(outcome)")
+        #expect(outcome.stdout.contains("waiting in all-reduce took") && outcome.stdout.contains("waiting in receive took"))
+    }
+
     @Test func aRankThatStopsIsNamedWithinTheLimit() throws {
         let outcome = try mpiCheck(ranks: 4, "fault", "--rank", "2", "--do", "stop", "--limit", "2", "--notice", "1")
         #expect(outcome.status == 5 && !outcome.timedOut, "\(outcome)")

@@ -37,6 +37,34 @@ func benchmarkQueue(_ queue: CommunicationQueue) throws {
     }
 }
 
+/// The processor time that a rank takes while it waits two seconds for another one, in a collective and for a message.
+func measureIdling(_ queue: CommunicationQueue) throws {
+    let memory = AlignedMemory(byteCount: 64)
+    let bytes: MemorySlice<UInt8> = memory.slice()
+    for operation in ["all-reduce", "receive"] {
+        try queue.run(.barrier)
+        let before = processorSeconds()
+        if queue.rank == 0 { usleep(2_000_000) }
+        switch operation {
+        case "all-reduce": try queue.run(.allReduceSumDouble(memory.slice()))
+        default:
+            for other in 1..<queue.size where queue.rank == 0 || queue.rank == other {
+                try queue.run(queue.rank == 0 ? .send(bytes, to: other, tag: 1) : .receive(bytes, from: 0, tag: 1))
+            }
+        }
+        let share = (processorSeconds() - before) / 2
+        if share > 0.1 { throw CheckFailure(description: "rank \(queue.rank) took \(share) of a core while it waited in \(operation)") }
+        if queue.rank == 1 { print("mpi-check: waiting in \(operation) took \((share * 1000).rounded() / 10) % of a core") }
+    }
+    withExtendedLifetime(memory) {}
+}
+
+private func processorSeconds() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
 private func median(_ repetitions: Int, _ body: () throws -> Void) rethrows -> Double {
     var times: [Double] = []
     for _ in 0..<repetitions {

@@ -32,6 +32,7 @@ do {
     switch mode {
     case "collectives": try Checks(queue).runAll()
     case "bench": try benchmarkQueue(queue)
+    case "idle": try measureIdling(queue)
     case "fault": try runWithFault(queue)
     default:
         complain("unknown mode \(mode)")

@@ -1,0 +1,87 @@
+import Glibc
+import TestSupport
+import Testing
+
+/// Ranks on two simulated hosts, over TCP: `cluster/two-hosts.sh`. Skipped where it says that it cannot work.
+@Suite(.serialized, .enabled(if: hostsCanBeSimulated)) struct TwoHostsTests {
+    @Test func everyOperationHoldsOverTCP() throws {
+        let outcome = try twoHosts("--hosts", "2", "--ranks", "3", "--", try builtProduct("mpi-check"), "collectives")
+        #expect(outcome.status == 0, "\(outcome)")
+        #expect(outcome.stdout.contains("all collectives hold on 3 ranks, hosts n1 n2 n1"))
+    }
+
+    @Test func aRankThatStopsIsNamedWithItsHost() throws {
+        let outcome = try twoHosts(
+            "--", try builtProduct("mpi-check"), "fault", "--rank", "1", "--do", "stop", "--limit", "2")
+        #expect(outcome.status == 5 && !outcome.timedOut, "\(outcome)")
+        #expect(
+            outcome.stderr.contains("rank 0 (host n1): rank 1 (host n2) did not arrive at all-reduce #20 within 2.0 s"))
+    }
+
+    @Test func aRankThatIsKilledEndsTheJob() throws {
+        let outcome = try twoHosts(
+            "--ranks", "4", "--", try builtProduct("mpi-check"), "fault", "--rank", "3", "--do", "kill")
+        #expect(outcome.status == 137 && !outcome.timedOut && outcome.seconds < 30, "\(outcome)")
+        #expect(outcome.stderr.contains("on node n2 exited on signal 9"))
+    }
+
+    /// mpirun notices after nine seconds (the keep-alive of two-hosts.sh), before the ranks' own limit.
+    @Test(arguments: [1000, 4_000_000]) func aCutCableEndsTheJobOnBothSides(count: Int) throws {
+        let job = try jobWithCutCable("--limit", "20", "--count", "\(count)")
+        defer { _ = try? twoHosts("down") }
+        let outcome = job.wait(deadlineSeconds: 40)
+        #expect(!outcome.timedOut && outcome.status != 0, "\(outcome)")
+        #expect(outcome.stderr.contains("lost communication with a remote daemon"))
+        #expect(outcome.stderr.contains("on node n2"))
+        // The host that was cut off ends its rank as well.
+        var left = "unknown"
+        for _ in 0..<200 where !left.isEmpty {
+            usleep(100_000)
+            left = try runProcess("ip", ["netns", "pids", "\(hostsName)-n2"]).stdout
+        }
+        #expect(left == "")
+    }
+
+    @Test(arguments: [1000, 4_000_000]) func ranksTellOfACutCableThemselves(count: Int) throws {
+        let job = try jobWithCutCable("--limit", "3", "--count", "\(count)")
+        defer { _ = try? twoHosts("down") }
+        #expect(job.waitForOutput(containing: "start again with --resume auto", deadlineSeconds: 3 + 1 + 10))
+        #expect(
+            job.stderr.contains("rank 0 (host n1): rank 1 (host n2) did not arrive at all-reduce")
+                || job.stderr.contains("a process, a host or the network between n1, n2 was lost"))
+        _ = job.wait(deadlineSeconds: 0)
+    }
+
+    /// A job on hosts that are up, one rank a host, after a few of whose sums the cable of n2 was cut.
+    private func jobWithCutCable(_ arguments: String...) throws -> RunningProcess {
+        #expect(try twoHosts("up").status == 0)
+        let job = try RunningProcess(
+            twoHostsScript,
+            ["--name", hostsName, "run", "--", try builtProduct("mpi-check"), "fault", "--after", "5"] + arguments)
+        #expect(job.waitForOutput(containing: "5 sums are done", deadlineSeconds: 30))
+        #expect(try twoHosts("link", "n2", "down").status == 0)
+        return job
+    }
+
+    @Test func hostsAreRemovedAndWrongUsageIsExplained() throws {
+        #expect(try runProcess("ip", ["link", "show", "\(hostsName)-bridge"]).status == 1)
+        #expect(try !runProcess("ip", ["netns", "list"]).stdout.contains("\(hostsName)-n"))
+        let nothing = try twoHosts("run", "--", "true")
+        #expect(nothing.status == 2 && nothing.stderr.contains("no hosts are up"))
+        #expect(try twoHosts("fly").status == 2)
+    }
+}
+
+/// At most six letters, another in each test process.
+private let hostsName = "t" + String(getpid() % 60_000, radix: 36)
+
+private let twoHostsScript: String = {
+    let sources = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3)
+    return sources.joined(separator: "/") + "/cluster/two-hosts.sh"
+}()
+
+private let hostsCanBeSimulated = (try? twoHosts("--", "true").status) != 77
+
+private func twoHosts(_ arguments: String...) throws -> ProcessOutcome {
+    try runProcess(twoHostsScript, ["--name", hostsName] + arguments, deadlineSeconds: 90)
+}
