@@ -11,6 +11,11 @@ package struct Terminal: Sendable, Equatable {
     package var columns: Int
     package var colored: Bool
 
+    package init(columns: Int, colored: Bool) {
+        self.columns = columns
+        self.colored = colored
+    }
+
     /// Programs that start ranks and forward what they write.
     static let launchers: Set<String> = ["mpirun", "mpiexec", "orterun", "prterun", "prun", "srun", "mpiexec.hydra"]
     /// Options with which a launcher changes the text that it forwards, so that redrawing a line breaks.
