@@ -1,3 +1,5 @@
+import DTrainData
+
 /// Everything a training run is told: the command line over a YAML file over these defaults, validated once.
 ///
 /// The defaults train a small network on the embedded digits with plain SGD: no warm-up, no augmentation, no
@@ -48,6 +50,7 @@ public struct RunConfiguration: Sendable, Equatable {
     /// Adam's decay rates of the first and second moment, each in 0 ..< 1.
     public var betas = Betas(first: 0.9, second: 0.999)
     /// Weight decay: added to the gradient by SGD and Adam (L2), decoupled in AdamW. Applies to all parameters.
+    /// The default is 0, and 0.01 for AdamW.
     public var weightDecay = 0.0
     /// Scales the gradient down to this global norm where it is larger; nil never does.
     public var clipNorm: Double?
@@ -111,12 +114,6 @@ public enum Precision: String, Sendable, CaseIterable { case fp32 }
 
 /// Who evaluates and writes checkpoints: rank 0 beside its own training, or a rank that does nothing else.
 public enum CoordinatorMode: String, Sendable, CaseIterable { case inline, dedicated }
-
-/// What `--augment` can do to a sample.
-public enum Augmentation: String, Sendable, CaseIterable {
-    /// One fixed permutation of the pixels, a function of the seed alone, for every sample of both splits.
-    case permutePixels = "permute-pixels"
-}
 
 /// What standard error shows while training goes on.
 public enum ProgressMode: String, Sendable, CaseIterable {

@@ -1,9 +1,12 @@
+import DTrainTensor
+
 /// Why a configuration cannot run. Each one ends the command with exit code 2.
 public enum ConfigurationError: Error, Sendable, Equatable, CustomStringConvertible {
     /// A value that its setting does not take. `valid` says what it takes.
-    case invalidValue(setting: String, value: String, source: String?, valid: String, nearest: String?)
+    /// `names` are the valid ones where there are a few.
+    case invalidValue(setting: String, value: String, source: String?, valid: String, names: [String] = [])
     /// A key that no setting has.
-    case unknownSetting(name: String, source: String, nearest: String?)
+    case unknownSetting(name: String, source: String)
     /// A setting that has no effect with the others.
     case withoutEffect(setting: String, reason: String, remedy: String)
     /// A setting that may not change when a run goes on.
@@ -15,13 +18,12 @@ public enum ConfigurationError: Error, Sendable, Equatable, CustomStringConverti
 
     public var description: String {
         switch self {
-        case .invalidValue(let setting, let value, let source, let valid, let nearest):
+        case .invalidValue(let setting, let value, let source, let valid, let names):
             let place = source.map { " (in \($0))" } ?? ""
-            let hint = nearest.map { "; did you mean '\($0)'?" } ?? "."
-            return "--\(setting) '\(value)'\(place) is not valid: give \(valid)\(hint)"
-        case .unknownSetting(let name, let source, let nearest):
-            let hint = nearest.map { "did you mean '\($0)'?" } ?? "'dtrain train --help' lists the settings."
-            return "\(source) sets '\(name)', which is not a setting; \(hint)"
+            return "--\(setting) '\(value)'\(place) is not valid\(suggestion(for: value, among: names)): give \(valid)."
+        case .unknownSetting(let name, let source):
+            let hint = suggestion(for: name, among: RunSetting.allCases.map(\.rawValue))
+            return "\(source) sets '\(name)', which is not a setting\(hint); 'dtrain train --help' lists them."
         case .withoutEffect(let setting, let reason, let remedy):
             return "--\(setting) has no effect: \(reason); \(remedy)."
         case .changedOnResume(let setting, let saved, let given, let source):
@@ -38,34 +40,4 @@ public enum ConfigurationError: Error, Sendable, Equatable, CustomStringConverti
             return "\(problem); \(remedy)."
         }
     }
-}
-
-/// The candidate that `name` was most likely meant to be: the fewest typing mistakes (insertions, deletions,
-/// substitutions, swaps of neighbours), and no more than a third of the name's length; nil where none is that close.
-public func nearestName(to name: String, among candidates: some Sequence<String>) -> String? {
-    let wanted = Array(name.lowercased().unicodeScalars)
-    let limit = max(1, wanted.count / 3)
-    var best: (name: String, distance: Int)?
-    for candidate in candidates {
-        let distance = typingDistance(wanted, Array(candidate.lowercased().unicodeScalars))
-        if distance <= limit, distance < best?.distance ?? .max { best = (candidate, distance) }
-    }
-    return best?.name
-}
-
-/// The optimal string alignment distance.
-private func typingDistance(_ a: [Unicode.Scalar], _ b: [Unicode.Scalar]) -> Int {
-    var beforePrevious: [Int] = []
-    var previous = Array(0...b.count)
-    for i in 0..<a.count {
-        var row = [i + 1]
-        for j in 0..<b.count {
-            var distance = min(previous[j] + (a[i] == b[j] ? 0 : 1), previous[j + 1] + 1, row[j] + 1)
-            if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] { distance = min(distance, beforePrevious[j - 1] + 1) }
-            row.append(distance)
-        }
-        beforePrevious = previous
-        previous = row
-    }
-    return previous[b.count]
 }

@@ -1,3 +1,5 @@
+import DTrainData
+
 /// The settings by the names that flags and configuration files use.
 public enum RunSetting: String, Sendable, CaseIterable {
     case model, classes, dropout, `init`, data, augment
@@ -55,8 +57,7 @@ public struct RunSettings: Sendable, Equatable {
         for (name, value) in values {
             let key = String(name.map { $0 == "_" ? "-" : $0 })
             guard let setting = RunSetting(rawValue: key) else {
-                let nearest = nearestName(to: key, among: RunSetting.allCases.map(\.rawValue))
-                throw ConfigurationError.unknownSetting(name: name, source: source, nearest: nearest)
+                throw ConfigurationError.unknownSetting(name: name, source: source)
             }
             self.values[setting] = value
         }
@@ -72,6 +73,7 @@ extension RunConfiguration {
         for layer in layers { try apply(layer) }
         let given = Set(layers.flatMap(\.values.keys))
         if !given.contains(.lr), optimizer != .sgd { learningRate = 0.001 }
+        if !given.contains(.weightDecay), optimizer == .adamw { weightDecay = 0.01 }
         try checkEffects(of: given)
         try validate()
     }
@@ -116,7 +118,9 @@ extension RunConfiguration {
         case .dropout: dropout = try value.number(.fraction)
         case .`init`: initialWeights = try value.name("the path of a safetensors file")
         case .data: data = try value.name("a data specification such as mnist-sample or mnist:DIR")
-        case .augment: augment = try value.list.map { try $0.choice(Augmentation.self) }
+        case .augment:
+            augment = try value.text == "none" ? [] : value.list.map { try $0.choice(Augmentation.self) }
+            guard Set(augment).count == augment.count else { throw value.invalid("each name once") }
         case .noShuffle: shuffle = try !value.flag()
         case .loaderThreads: loaderThreads = try value.whole(atLeast: 1)
         case .epochs: epochs = try value.whole(atLeast: 1)
@@ -140,7 +144,9 @@ extension RunConfiguration {
             guard zip(milestones, milestones.dropFirst()).allSatisfy({ $0 < $1 }) else {
                 throw value.invalid("ascending epochs, such as 30,60,90")
             }
-        case .gamma: gamma = try value.number(.positive)
+        case .gamma:
+            gamma = try value.number(.positive)
+            guard gamma <= 1 else { throw value.invalid("a number above 0 and at most 1") }
         case .stepSize: stepSize = try value.whole(atLeast: 1)
         case .warmupEpochs: warmupEpochs = try value.number(.nonNegative)
         case .seed: seed = try value.whole(atLeast: 0)
@@ -220,10 +226,10 @@ private struct SettingText {
     let text: String
     let source: String
 
-    func invalid(_ valid: String, nearest: String? = nil) -> ConfigurationError {
+    func invalid(_ valid: String, names: [String] = []) -> ConfigurationError {
         .invalidValue(
             setting: setting.rawValue, value: text, source: source == RunSettings.commandLine ? nil : source,
-            valid: valid, nearest: nearest)
+            valid: valid, names: names)
     }
 
     /// The parts between commas; none for an empty text.
@@ -262,7 +268,7 @@ private struct SettingText {
         switch text.lowercased() {
         case "true", "yes", "on": return true
         case "false", "no", "off": return false
-        default: throw invalid("true or false", nearest: nearestName(to: text, among: ["true", "false"]))
+        default: throw invalid("true or false")
         }
     }
 
@@ -270,7 +276,7 @@ private struct SettingText {
     where Choice.RawValue == String {
         if let choice = Choice(rawValue: text) { return choice }
         let names = Choice.allCases.map(\.rawValue)
-        throw invalid(names.joined(separator: ", "), nearest: nearestName(to: text, among: names))
+        throw invalid(names.count == 1 ? names[0] : "one of " + names.joined(separator: ", "), names: names)
     }
 }
 

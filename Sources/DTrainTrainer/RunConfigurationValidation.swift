@@ -1,10 +1,13 @@
+import DTrainData
+import DTrainOptimizers
+
 extension RunConfiguration {
     /// Checks what one setting alone cannot tell; a program that fills in the properties itself calls it too.
     public func validate() throws {
         func require(_ holds: Bool, _ setting: RunSetting, _ valid: String) throws {
             guard holds else {
                 throw ConfigurationError.invalidValue(
-                    setting: setting.rawValue, value: text(of: setting) ?? "", source: nil, valid: valid, nearest: nil)
+                    setting: setting.rawValue, value: text(of: setting) ?? "", source: nil, valid: valid)
             }
         }
         func isFraction(_ value: Double) -> Bool { value >= 0 && value < 1 }
@@ -20,6 +23,7 @@ extension RunConfiguration {
         try require(clipNorm ?? 1 > 0, .clipNorm, "a number above 0")
         try require(epochs ?? 1 >= 1, .epochs, "a whole number of at least 1")
         try require(steps ?? 1 >= 1, .steps, "a whole number of at least 1")
+        _ = try dataSpecification
         guard epochs != nil || steps != nil else {
             throw ConfigurationError.doesNotFit(problem: "the run has no end", remedy: "give --epochs or --steps")
         }
@@ -58,6 +62,32 @@ extension RunConfiguration {
                 problem: "--batch-size \(batchSize) is larger than the \(trainingSamples) training samples of \(data)",
                 remedy: "give --batch-size \(trainingSamples) or less")
         }
+    }
+
+    /// The data specification, read. Throws `DataUsageError`, with the nearest names.
+    public var dataSpecification: DataSpecification {
+        get throws { try DataSpecification.parse(data) }
+    }
+
+    /// The update rule with its hyper-parameters.
+    public var optimizerConfiguration: OptimizerConfiguration {
+        switch optimizer {
+        case .sgd: .sgd(momentum: momentum, nesterov: nesterov, weightDecay: weightDecay)
+        case .adam: .adam(beta1: betas.first, beta2: betas.second, weightDecay: weightDecay)
+        case .adamw: .adamW(beta1: betas.first, beta2: betas.second, weightDecay: weightDecay)
+        }
+    }
+
+    /// The course of the learning rate.
+    public var learningRateSchedule: Schedule {
+        let decay: Schedule.Decay =
+            switch schedule {
+            case .constant: .constant
+            case .step: .step(stepSize: stepSize, gamma: gamma)
+            case .multistep: .multistep(milestones: milestones, gamma: gamma)
+            case .cosine: .cosine
+            }
+        return Schedule(base: learningRate, decay: decay, warmupEpochs: warmupEpochs)
     }
 
     /// How many of `ranks` train.
