@@ -48,6 +48,7 @@ let package = Package(
             dependencies: [
                 "DTrainTensor", "DTrainEngine", "DTrainLayers", "DTrainModels", "DTrainOptimizers", "DTrainData",
                 "DTrainCollectives", "DTrainMPI", "DTrainCheckpoint", "DTrainEvents", "DTrainReport", "DTrainTrainer",
+                "COpenBLAS",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 "Yams",
