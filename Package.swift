@@ -24,7 +24,7 @@ let package = Package(
         // C: what MPI's macros, the embedded data and the inner loops need.
         .target(name: "CMPIShim", dependencies: ["COpenMPI"]),
         .target(name: "CKernels"),
-        .target(name: "CSamples"),
+        .target(name: "CSamples", exclude: ["data"]),
 
         .target(name: "DTrainTensor", dependencies: ["CKernels"]),
         .target(name: "DTrainEngine", dependencies: ["DTrainTensor", "CKernels", "COpenBLAS"]),
@@ -71,7 +71,8 @@ let package = Package(
             ],
             exclude: ["Fixtures"]),
         .testTarget(
-            name: "DTrainOptimizersTests", dependencies: ["DTrainOptimizers", "DTrainTensor", "TestSupport"]),
+            name: "DTrainOptimizersTests", dependencies: ["DTrainOptimizers", "DTrainTensor", "TestSupport"],
+            exclude: ["Fixtures"]),
         .testTarget(name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "TestSupport"]),
         .testTarget(
             name: "DTrainCollectivesTests", dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport"]),

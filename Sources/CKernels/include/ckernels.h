@@ -4,4 +4,5 @@
 #include "elementwise.h"
 #include "loss.h"
 #include "threads.h"
+#include "optimizers.h"
 #include "window.h"

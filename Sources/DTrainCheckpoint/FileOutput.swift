@@ -1,0 +1,65 @@
+import Foundation
+
+/// A new file that is written once, hashed on the way, and durable when `finish` returns.
+final class FileOutput {
+    let path: String
+    private let descriptor: Int32
+    private let fault: CheckpointFault?
+    private var hash = SHA256()
+    private(set) var byteCount = 0
+
+    /// Bytes hashed and written at a time: they are still in the cache when they are written.
+    private static let chunkSize = 1 << 20
+
+    /// Creates `path`, which must not exist.
+    init(_ path: String, fault: CheckpointFault? = nil) throws(CheckpointError) {
+        self.path = path
+        self.fault = fault
+        descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        guard descriptor >= 0 else { throw FileSystem.error("create", path) }
+    }
+
+    deinit { close(descriptor) }
+
+    func write(_ bytes: UnsafeRawBufferPointer) throws(CheckpointError) {
+        var start = 0
+        while start < bytes.count {
+            let chunk = UnsafeRawBufferPointer(rebasing: bytes[start..<min(start + Self.chunkSize, bytes.count)])
+            hash.update(chunk)
+            if let fault, let deadlyCount = fault.deadlyCount(in: chunk.count) {
+                try writeFully(UnsafeRawBufferPointer(rebasing: chunk[..<deadlyCount]))
+                fault.die()
+            }
+            try writeFully(chunk)
+            start += chunk.count
+        }
+        byteCount += bytes.count
+    }
+
+    func write(_ bytes: [UInt8]) throws(CheckpointError) {
+        let pointer = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
+        defer { pointer.deallocate() }
+        pointer.copyBytes(from: bytes)
+        try write(UnsafeRawBufferPointer(pointer))
+    }
+
+    private func writeFully(_ bytes: UnsafeRawBufferPointer) throws(CheckpointError) {
+        var done = 0
+        while done < bytes.count {
+            let count = Foundation.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
+            if count >= 0 {
+                done += count
+            } else if errno != EINTR {
+                throw FileSystem.error("write", path)
+            }
+        }
+    }
+
+    /// Waits until the content is on the disk; returns its SHA-256. The output is used up.
+    func finish() throws(CheckpointError) -> String {
+        if fsync(descriptor) != 0 { throw FileSystem.error("sync", path) }
+        var digest = SHA256()
+        swap(&digest, &hash)
+        return digest.finish()
+    }
+}

@@ -1,0 +1,144 @@
+/// Where a run stands: all that `state.json` says beside the digests of the other files.
+///
+/// Steps count updates: the state after the 100th update has `step` 100. Nothing in it depends on the number of ranks
+/// except `execution`, which is there to be compared.
+public struct TrainingState: Hashable, Sendable, Codable {
+    /// Updates made.
+    public var step: Int
+    /// The epoch in progress, counted from 0.
+    public var epoch: Int
+    /// Samples of that epoch already used, over all ranks: the position in the epoch's global order.
+    public var samplesInEpoch: Int
+    /// The run's seed.
+    public var seed: UInt64
+    /// Samples of one global batch, accumulation included.
+    public var batchSize: Int
+    /// The optimizer with its hyper-parameters, as its description says it.
+    public var optimizer: String
+    /// The learning rate's schedule, as its description says it.
+    public var schedule: String
+    public var model: ModelDescription
+    public var data: DataDescription
+    public var execution: ExecutionDescription
+    /// The best evaluation so far; nil before the first.
+    public var best: BestMetric?
+
+    public init(
+        step: Int, epoch: Int, samplesInEpoch: Int, seed: UInt64, batchSize: Int, optimizer: String, schedule: String,
+        model: ModelDescription, data: DataDescription, execution: ExecutionDescription, best: BestMetric? = nil
+    ) {
+        self.step = step
+        self.epoch = epoch
+        self.samplesInEpoch = samplesInEpoch
+        self.seed = seed
+        self.batchSize = batchSize
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.model = model
+        self.data = data
+        self.execution = execution
+        self.best = best
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case step, epoch, seed, optimizer, schedule, model, data, execution, best
+        case samplesInEpoch = "samples_in_epoch"
+        case batchSize = "batch_size"
+    }
+}
+
+/// The model that a checkpoint belongs to.
+public struct ModelDescription: Hashable, Sendable, Codable {
+    /// The name on the command line: `inception-mnist`.
+    public var name: String
+    /// What the command line said about it (`classes`, `image-size`, …).
+    public var options: [String: String]
+    /// Parameters, without padding.
+    public var parameterCount: Int
+
+    public init(name: String, options: [String: String] = [:], parameterCount: Int) {
+        self.name = name
+        self.options = options
+        self.parameterCount = parameterCount
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case name, options
+        case parameterCount = "parameter_count"
+    }
+}
+
+/// The data that a run learns from.
+public struct DataDescription: Hashable, Sendable, Codable {
+    /// As on the command line: `mnist:DIR`.
+    public var specification: String
+    /// Training samples.
+    public var sampleCount: Int
+    /// A digest of the content; empty where there is none.
+    public var digest: String
+
+    public init(specification: String, sampleCount: Int, digest: String = "") {
+        self.specification = specification
+        self.sampleCount = sampleCount
+        self.digest = digest
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case specification, digest
+        case sampleCount = "sample_count"
+    }
+}
+
+/// What the bits of a result depend on beside seed and configuration; resuming warns where it differs.
+public struct ExecutionDescription: Hashable, Sendable, Codable {
+    /// Ranks that train.
+    public var ranks: Int
+    /// Compute threads of each.
+    public var threadsPerRank: Int
+    /// The processor's features that choose kernels (`avx2`, `avx512f`, …), sorted.
+    public var processorFeatures: [String]
+
+    public init(ranks: Int, threadsPerRank: Int, processorFeatures: [String]) {
+        self.ranks = ranks
+        self.threadsPerRank = threadsPerRank
+        self.processorFeatures = processorFeatures.sorted()
+    }
+
+    /// Why a run under `other` will not continue with the same bits, a phrase for each reason; empty where it will.
+    public func differences(from other: ExecutionDescription) -> [String] {
+        var differences: [String] = []
+        if ranks != other.ranks { differences.append("\(ranks) ranks then, \(other.ranks) now") }
+        if threadsPerRank != other.threadsPerRank {
+            differences.append("\(threadsPerRank) threads a rank then, \(other.threadsPerRank) now")
+        }
+        if processorFeatures != other.processorFeatures {
+            let then = processorFeatures.filter { !other.processorFeatures.contains($0) }
+            let now = other.processorFeatures.filter { !processorFeatures.contains($0) }
+            differences.append(
+                "another processor (only then: \(then.joined(separator: " ")); only now: \(now.joined(separator: " ")))")
+        }
+        return differences
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case ranks
+        case threadsPerRank = "threads_per_rank"
+        case processorFeatures = "processor_features"
+    }
+}
+
+/// The best value of the metric that checkpoints are judged by.
+public struct BestMetric: Hashable, Sendable, Codable {
+    /// `top1`, `loss`.
+    public var name: String
+    /// Finite.
+    public var value: Double
+    /// The step whose evaluation gave it.
+    public var step: Int
+
+    public init(name: String, value: Double, step: Int) {
+        self.name = name
+        self.value = value
+        self.step = step
+    }
+}

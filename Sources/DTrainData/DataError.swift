@@ -1,0 +1,104 @@
+import DTrainTensor
+
+/// Data that are missing, damaged, or do not fit together (exit code 3).
+public enum DataError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// No file under any of the names that it may have.
+    case notFound(what: String, tried: [String])
+    /// The operating system refuses to open or read it.
+    case unreadable(path: String, reason: String)
+    /// The file ends before what its header announces. Counts are of the decompressed bytes, header included.
+    case truncated(path: String, expectedBytes: Int, actualBytes: Int)
+    /// The file goes on after what its header announces. Counts are of the decompressed bytes, header included.
+    case trailingBytes(path: String, expectedBytes: Int, actualBytes: Int)
+    /// zlib refuses the stream at `byte` of the compressed file.
+    case corruptGzip(path: String, byte: Int, reason: String)
+    /// The first four bytes are not those of the wanted IDX type.
+    case badMagic(path: String, expected: UInt32, actual: UInt32)
+    /// `expected` is as people write it: `N×28×28`.
+    case wrongDimensions(path: String, expected: String, actual: Shape)
+    case empty(path: String)
+    case countMismatch(imagesPath: String, images: Int, labelsPath: String, labels: Int)
+    case labelOutOfRange(path: String, index: Int, label: Int, classCount: Int)
+
+    public var description: String {
+        switch self {
+        case .notFound(let what, let tried):
+            "cannot find the \(what): tried \(tried.joined(separator: " and ")); "
+                + "give the folder that holds the four IDX files"
+        case .unreadable(let path, let reason):
+            "cannot read \(path): \(reason)"
+        case .truncated(let path, let expected, let actual):
+            "\(path) is truncated: it should hold \(expected) bytes (decompressed) and ends after \(actual); "
+                + "download it again"
+        case .trailingBytes(let path, let expected, let actual):
+            "\(path) is too long: its header announces \(expected) bytes (decompressed) and it holds \(actual); "
+                + "download it again"
+        case .corruptGzip(let path, let byte, let reason):
+            "\(path) is not a sound gzip file: \(reason), at byte \(byte); download it again"
+        case .badMagic(let path, let expected, let actual):
+            "\(path) does not hold IDX \(Self.kind(expected) ?? "data"): its first four bytes are \(Self.hex(actual))"
+                + (Self.kind(actual).map { ", those of \($0)," } ?? "") + " and should be \(Self.hex(expected)); "
+                + "check that the right file has this name"
+        case .wrongDimensions(let path, let expected, let actual):
+            "\(path) has dimensions \(actual); this data set needs \(expected)"
+        case .empty(let path):
+            "\(path) holds no samples"
+        case .countMismatch(let imagesPath, let images, let labelsPath, let labels):
+            "\(imagesPath) holds \(images) images but \(labelsPath) holds \(labels) labels; "
+                + "use two files of the same data set and split"
+        case .labelOutOfRange(let path, let index, let label, let classCount):
+            "\(path): label \(index) is \(label); this data set has the labels 0 to \(classCount - 1)"
+        }
+    }
+
+    private static func hex(_ magic: UInt32) -> String {
+        let digits = String(magic, radix: 16)
+        return "0x" + String(repeating: "0", count: 8 - digits.count) + digits
+    }
+
+    private static func kind(_ magic: UInt32) -> String? {
+        switch magic {
+        case IDXFile.imagesMagic: "images"
+        case IDXFile.labelsMagic: "labels"
+        default: nil
+        }
+    }
+}
+
+/// A wrong request about data: a specification, a transform or a batch size (exit code 2).
+public enum DataUsageError: Error, Hashable, Sendable, CustomStringConvertible {
+    case unknownDataSet(name: String, specification: String)
+    case malformedSpecification(specification: String, form: String, reason: String)
+    case unknownAugmentation(name: String)
+    case repeatedAugmentation(name: String)
+    /// The global batch has more samples than the training split, or none.
+    case batchSize(batchSize: Int, sampleCount: Int)
+    /// The global batch cannot give every shard a sample.
+    case batchTooSmall(batchSize: Int, ranks: Int, accumulation: Int)
+
+    public var description: String {
+        switch self {
+        case .unknownDataSet(let name, let specification):
+            "unknown data set '\(name)' in '\(specification)'"
+                + suggestion(for: name, among: DataSpecification.names)
+                + "; valid: \(DataSpecification.forms.joined(separator: ", "))"
+        case .malformedSpecification(let specification, let form, let reason):
+            "cannot understand the data set '\(specification)': \(reason); write it as \(form)"
+        case .unknownAugmentation(let name):
+            "unknown augmentation '\(name)'" + suggestion(for: name, among: Augmentation.names)
+                + "; valid: \(Augmentation.names.joined(separator: ", ")), none"
+        case .repeatedAugmentation(let name):
+            "augmentation '\(name)' is listed twice; list it once"
+        case .batchSize(let batchSize, let sampleCount):
+            batchSize < 1
+                ? "the batch size is \(batchSize); it must be at least 1"
+                : "the batch size is \(batchSize), but there are only \(sampleCount) training samples; "
+                    + "choose a batch size of at most \(sampleCount)"
+        case .batchTooSmall(let batchSize, let ranks, let accumulation):
+            "a batch of \(batchSize) samples cannot be shared by \(ranks) \(ranks == 1 ? "rank" : "ranks")"
+                + (accumulation > 1 ? " that accumulate \(accumulation) gradients each" : "")
+                + "; the batch size is the global one: choose at least \(ranks * accumulation)"
+                + (ranks > 1 ? ", or fewer ranks" : "")
+        }
+    }
+}

@@ -1,0 +1,71 @@
+import DTrainTensor
+
+/// Makes the batches of one rank ahead of time, on threads of its own.
+///
+/// Loader threads decode, transform and normalise into a ring of `depth` batches that are allocated once; the
+/// consumer takes them in the order of the work list, whatever the number of threads. Threads start at once. One
+/// thread consumes; `stop()` may come from any.
+public final class DataLoader: Sendable {
+    /// The number of batches that `next()` hands out in all.
+    public var batchCount: Int { ring.work.count }
+    /// The most rows that a batch has.
+    public var capacity: Int { ring.work.capacity }
+    private let ring: LoaderRing
+
+    /// - Parameters:
+    ///   - sampler: the order that `work` refers to.
+    ///   - transforms: applied in this order; in an evaluation, only those that apply there.
+    ///   - forEvaluation: leaves out the transforms that are for training only.
+    ///   - threadCount: the number of loader threads.
+    ///   - depth: the number of batches in memory, the one that the consumer works on included; at least 2.
+    public init(
+        dataset: any Dataset, sampler: Sampler, work: LoaderWork, transforms: [any Transform] = [],
+        forEvaluation: Bool = false, threadCount: Int = 1, depth: Int = 4
+    ) {
+        precondition(threadCount >= 1 && depth >= 2)
+        precondition(sampler.sampleCount == dataset.count, "the sampler is of another data set")
+        ring = LoaderRing(
+            dataset: dataset, sampler: sampler, work: work,
+            transforms: forEvaluation ? transforms.filter(\.appliesInEvaluation) : transforms,
+            depth: min(depth, max(work.count, 1)))
+        ring.start(threadCount: min(threadCount, work.count))
+    }
+
+    /// A loader for training: the given shards of each step's batch.
+    public static func training(
+        dataset: any Dataset, sampler: Sampler, shards: [Shard], steps: Range<Int>, transforms: [any Transform] = [],
+        threadCount: Int = 1, depth: Int = 4
+    ) -> DataLoader {
+        DataLoader(
+            dataset: dataset, sampler: sampler,
+            work: .training(sampler: sampler, shards: shards, steps: steps), transforms: transforms,
+            threadCount: threadCount, depth: depth)
+    }
+
+    /// A loader for this rank's part of an evaluation, at most `rows` samples a batch: over all ranks, each sample once.
+    public static func evaluation(
+        dataset: any Dataset, rank: Int, rankCount: Int, rows: Int, transforms: [any Transform] = [],
+        seed: UInt64 = 0, threadCount: Int = 1, depth: Int = 4
+    ) -> DataLoader {
+        DataLoader(
+            dataset: dataset, sampler: .evaluation(sampleCount: dataset.count, seed: seed),
+            work: .evaluation(sampleCount: dataset.count, rank: rank, rankCount: rankCount, rows: rows),
+            transforms: transforms, forEvaluation: true, threadCount: threadCount, depth: depth)
+    }
+
+    deinit { stop() }
+
+    /// The next batch, or nil after the last one or after `stop()`. It is valid until the next call, which gives its
+    /// buffers back to the loader.
+    ///
+    /// Allocates nothing. Throws what reading a sample of this batch threw; then every later call throws the same.
+    public func next() throws -> Batch? { try ring.next() }
+
+    /// How long `next()` has waited for the loader so far, over all calls: more than a few per cent of the time of
+    /// training means that the loader is the bottleneck.
+    public var waitedSeconds: Double { ring.waitedSeconds }
+
+    /// Ends the loader threads and waits for them: at most as long as reading one sample takes. A consumer that waits
+    /// in `next()` gets nil. Calling it again does nothing.
+    public func stop() { ring.stop() }
+}

@@ -1,0 +1,106 @@
+import DTrainTensor
+
+/// A data set as `--data` names it.
+public enum DataSpecification: Hashable, Sendable, CustomStringConvertible {
+    /// `mnist-sample`: 10,000 training and 2,000 test digits inside the program.
+    case mnistSample
+    /// `mnist:DIR`: the four IDX files of MNIST, plain or gzip.
+    case mnist(directory: String)
+    /// `fashion-mnist:DIR`: the four IDX files of Fashion-MNIST, plain or gzip.
+    case fashionMNIST(directory: String)
+    /// `synthetic:HxWxC,CLASSES`: random images for measuring speed.
+    case synthetic(sampleShape: Shape, classCount: Int)
+
+    /// How each kind is written, for help and errors.
+    public static let forms = ["mnist-sample", "mnist:DIR", "fashion-mnist:DIR", "synthetic:HxWxC,CLASSES"]
+    /// The part of each form before the colon.
+    public static let names = forms.map { String($0.prefix { $0 != ":" }) }
+
+    /// Reads `text` as one of `forms`; touches no file.
+    ///
+    /// Throws `DataUsageError`, with the nearest valid names, if it is none of them.
+    public static func parse(_ text: String) throws(DataUsageError) -> DataSpecification {
+        let colon = text.firstIndex(of: ":")
+        let name = String(text[..<(colon ?? text.endIndex)])
+        let argument = colon.map { String(text[text.index(after: $0)...]) }
+        switch name {
+        case "mnist-sample":
+            guard argument == nil else {
+                throw .malformedSpecification(specification: text, form: forms[0], reason: "it takes no folder")
+            }
+            return .mnistSample
+        case "mnist":
+            return .mnist(directory: try directory(argument, of: text, form: forms[1]))
+        case "fashion-mnist":
+            return .fashionMNIST(directory: try directory(argument, of: text, form: forms[2]))
+        case "synthetic":
+            return try synthetic(argument ?? "", of: text)
+        default:
+            throw .unknownDataSet(name: name, specification: text)
+        }
+    }
+
+    /// The form that `parse` reads back.
+    public var description: String {
+        switch self {
+        case .mnistSample: "mnist-sample"
+        case .mnist(let directory): "mnist:\(directory)"
+        case .fashionMNIST(let directory): "fashion-mnist:\(directory)"
+        case .synthetic(let shape, let classCount):
+            "synthetic:\(shape.dimensions.map(String.init).joined(separator: "x")),\(classCount)"
+        }
+    }
+
+    /// Loads both splits. Throws `DataError` if files are missing or damaged.
+    public func open() throws(DataError) -> DatasetPair {
+        switch self {
+        case .mnistSample:
+            DatasetPair(
+                specification: self, train: try IDXDataset.embeddedSample(.train),
+                test: try IDXDataset.embeddedSample(.test))
+        case .mnist(let directory):
+            DatasetPair(
+                specification: self, train: try IDXDataset(.mnist, split: .train, directory: directory),
+                test: try IDXDataset(.mnist, split: .test, directory: directory))
+        case .fashionMNIST(let directory):
+            DatasetPair(
+                specification: self, train: try IDXDataset(.fashionMNIST, split: .train, directory: directory),
+                test: try IDXDataset(.fashionMNIST, split: .test, directory: directory))
+        case .synthetic(let shape, let classCount):
+            DatasetPair(
+                specification: self,
+                train: SyntheticDataset(split: .train, sampleShape: shape, classCount: classCount),
+                test: SyntheticDataset(split: .test, sampleShape: shape, classCount: classCount))
+        }
+    }
+
+    private static func directory(
+        _ argument: String?, of text: String, form: String
+    ) throws(DataUsageError) -> String {
+        guard let argument, !argument.isEmpty else {
+            throw .malformedSpecification(specification: text, form: form, reason: "the folder is missing")
+        }
+        return argument
+    }
+
+    /// `HxWxC,CLASSES`, all positive, at most 2²⁴ bytes an image so that a slip of the pen does not fill the memory.
+    private static func synthetic(_ argument: String, of text: String) throws(DataUsageError) -> DataSpecification {
+        func malformed(_ reason: String) -> DataUsageError {
+            .malformedSpecification(
+                specification: text, form: "\(forms[3]), for example synthetic:64x64x3,10", reason: reason)
+        }
+        let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+        guard parts.count == 2 else { throw malformed("it needs an image size and a number of classes") }
+        let extents = parts[0].split(separator: "x", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
+        guard extents.count == 3, extents.allSatisfy({ $0 > 0 }) else {
+            throw malformed("'\(parts[0])' is no height, width and number of channels")
+        }
+        guard extents.allSatisfy({ $0 <= 1 << 24 }), extents.reduce(1, *) <= 1 << 24 else {
+            throw malformed("an image of '\(parts[0])' has more than \(1 << 24) values")
+        }
+        guard let classCount = Int(parts[1]), classCount > 0, classCount <= 1 << 20 else {
+            throw malformed("'\(parts[1])' is no number of classes")
+        }
+        return .synthetic(sampleShape: Shape(extents), classCount: classCount)
+    }
+}

@@ -1,0 +1,151 @@
+import DTrainTensor
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
+/// What a loader's threads and its consumer share: a ring of batches under one lock.
+///
+/// Work item i lives in batch i mod depth. Threads claim items in order, but only those whose batch the consumer has
+/// given back; `number` of a batch says which item it holds.
+final class LoaderRing: @unchecked Sendable {
+    let work: LoaderWork
+    private let dataset: any Dataset
+    private let sampler: Sampler
+    private let transforms: [any Transform]
+    private let normaliser: Normaliser
+    private let batches: [Batch]
+
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let filled = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private let released = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    // All below is guarded by the mutex.
+    private var claimedCount = 0
+    private var handedOutCount = 0
+    private var releasedCount = 0
+    private var failure: (number: Int, error: any Error)?
+    private var stopping = false
+    private var waitedNanoseconds = 0
+    private var threads: [pthread_t] = []
+
+    init(dataset: any Dataset, sampler: Sampler, work: LoaderWork, transforms: [any Transform], depth: Int) {
+        self.work = work
+        self.dataset = dataset
+        self.sampler = sampler
+        self.transforms = transforms
+        normaliser = Normaliser(dataset.normalisation)
+        batches = (0..<depth).map { _ in Batch(capacity: work.capacity, sampleShape: dataset.sampleShape) }
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(filled, nil)
+        pthread_cond_init(released, nil)
+    }
+
+    deinit {
+        pthread_mutex_destroy(mutex)
+        pthread_cond_destroy(filled)
+        pthread_cond_destroy(released)
+        mutex.deallocate()
+        filled.deallocate()
+        released.deallocate()
+    }
+
+    // MARK: The consumer's side
+
+    func next() throws -> Batch? {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        if releasedCount < handedOutCount {
+            releasedCount = handedOutCount
+            pthread_cond_signal(released)
+        }
+        if stopping || handedOutCount == work.count { return nil }
+        let number = handedOutCount
+        let batch = batches[number % batches.count]
+        if !isSettled(batch, number) {
+            let start = monotonicNanoseconds()
+            while !isSettled(batch, number) { pthread_cond_wait(filled, mutex) }
+            waitedNanoseconds += monotonicNanoseconds() - start
+        }
+        if stopping { return nil }
+        if batch.number == number {
+            handedOutCount += 1
+            return batch
+        }
+        throw failure!.error
+    }
+
+    /// Whether `next()` can answer for item `number`: it is there, it failed, or nothing more will come.
+    private func isSettled(_ batch: Batch, _ number: Int) -> Bool {
+        batch.number == number || stopping || failure?.number == number
+    }
+
+    var waitedSeconds: Double {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return Double(waitedNanoseconds) * 1e-9
+    }
+
+    /// Starts the loader threads; called once. They keep the ring alive until they end.
+    func start(threadCount: Int) {
+        pthread_mutex_lock(mutex)
+        for _ in 0..<threadCount { threads.append(startThread(named: "dtrain-loader") { self.fillUntilDone() }) }
+        pthread_mutex_unlock(mutex)
+    }
+
+    /// Ends the threads; of several callers, the first joins them.
+    func stop() {
+        pthread_mutex_lock(mutex)
+        stopping = true
+        let joining = threads
+        threads = []
+        pthread_cond_broadcast(filled)
+        pthread_cond_broadcast(released)
+        pthread_mutex_unlock(mutex)
+        for thread in joining { pthread_join(thread, nil) }
+    }
+
+    // MARK: The loader threads' side
+
+    func fillUntilDone() {
+        let decoder = SampleDecoder(dataset: dataset, sampler: sampler, transforms: transforms, normaliser: normaliser)
+        pthread_mutex_lock(mutex)
+        while true {
+            while claimedCount < work.count && claimedCount >= releasedCount + batches.count && !stopping
+                && failure == nil
+            {
+                pthread_cond_wait(released, mutex)
+            }
+            if stopping || failure != nil || claimedCount == work.count { break }
+            let number = claimedCount
+            claimedCount += 1
+            let batch = batches[number % batches.count]
+            pthread_mutex_unlock(mutex)
+            do {
+                batch.item = work[number]
+                let isComplete = try decoder.fill(batch) { !isStopping }
+                pthread_mutex_lock(mutex)
+                if isComplete { batch.number = number }
+            } catch {
+                pthread_mutex_lock(mutex)
+                if failure.map({ number < $0.number }) ?? true { failure = (number, error) }
+                pthread_cond_broadcast(released)
+            }
+            pthread_cond_broadcast(filled)
+        }
+        pthread_mutex_unlock(mutex)
+    }
+
+    private var isStopping: Bool {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return stopping
+    }
+}
+
+private func monotonicNanoseconds() -> Int {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return time.tv_sec * 1_000_000_000 + time.tv_nsec
+}

@@ -1,0 +1,88 @@
+import DTrainTensor
+
+/// A change to a sample between decoding and normalisation.
+///
+/// Its randomness comes from `random` alone, so that it depends on (seed, epoch, sample) and on nothing else.
+public protocol Transform: Sendable {
+    /// True for what belongs to the data (a fixed permutation), false for what only makes training harder (a crop).
+    var appliesInEvaluation: Bool { get }
+
+    /// Writes the changed `sample` into `result`: both height × width × channel bytes that do not overlap.
+    func apply(_ sample: MemorySlice<UInt8>, into result: MemorySlice<UInt8>, random: SampleRandom)
+}
+
+/// The random numbers of one transform for one sample in one epoch: 65,536 draws, each addressed directly.
+public struct SampleRandom: Sendable {
+    private let random: CounterRandom
+    private let base: UInt64
+
+    /// `transform` is the position in the list of transforms: it keeps their draws apart.
+    public init(seed: UInt64, epoch: Int, sample: Int, transform: Int = 0) {
+        random = CounterRandom(seed: seed, purpose: .augmentation, stream: UInt32(truncatingIfNeeded: epoch))
+        base = (UInt64(sample) << 8 | UInt64(transform)) << 16
+    }
+
+    /// A number uniform in [0, 1).
+    public func uniform(_ draw: UInt16) -> Float { random.uniform(base | UInt64(draw)) }
+    /// A whole number uniform in 0 ..< `bound`.
+    public func below(_ bound: Int, _ draw: UInt16) -> Int { random.below(bound, base | UInt64(draw)) }
+}
+
+/// One permutation of the pixels for all samples of both splits: what remains of a data set without neighbourhood.
+///
+/// All channels of a pixel move together. It depends on `seed` and on the number of pixels.
+public struct PixelPermutation: Transform {
+    public let appliesInEvaluation = true
+    private let source: [Int32]
+    private let channels: Int
+
+    /// `sampleShape` is height, width, channels.
+    public init(seed: UInt64, sampleShape: Shape) {
+        channels = sampleShape[2]
+        source = permutation(
+            of: sampleShape[0] * sampleShape[1], by: CounterRandom(seed: seed, purpose: .permutation))
+    }
+
+    public func apply(_ sample: MemorySlice<UInt8>, into result: MemorySlice<UInt8>, random: SampleRandom) {
+        precondition(sample.count == source.count * channels && result.count == sample.count)
+        source.withUnsafeBufferPointer { source in
+            for pixel in 0..<source.count {
+                let from = Int(source[pixel]) * channels
+                for channel in 0..<channels { result.base[pixel * channels + channel] = sample.base[from + channel] }
+            }
+        }
+    }
+}
+
+/// The transforms that `--augment` can name.
+public enum Augmentation: String, Hashable, Sendable, Codable, CaseIterable {
+    case permutePixels = "permute-pixels"
+
+    /// Every valid name.
+    public static var names: [String] { allCases.map(\.rawValue) }
+
+    /// Reads names separated by commas; an empty text and `none` mean no transform.
+    ///
+    /// Throws `DataUsageError` that lists the valid names, or for a name given twice.
+    public static func parse(_ text: String) throws(DataUsageError) -> [Augmentation] {
+        if text.isEmpty || text == "none" { return [] }
+        var list: [Augmentation] = []
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            var name = part.drop { $0 == " " }
+            while name.last == " " { name.removeLast() }
+            guard let augmentation = Augmentation(rawValue: String(name)) else {
+                throw .unknownAugmentation(name: String(name))
+            }
+            guard !list.contains(augmentation) else { throw .repeatedAugmentation(name: String(name)) }
+            list.append(augmentation)
+        }
+        return list
+    }
+
+    /// The transform itself, for samples of height, width, channels `sampleShape`.
+    public func transform(seed: UInt64, sampleShape: Shape) -> any Transform {
+        switch self {
+        case .permutePixels: PixelPermutation(seed: seed, sampleShape: sampleShape)
+        }
+    }
+}

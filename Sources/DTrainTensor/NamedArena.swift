@@ -1,0 +1,97 @@
+/// A flat fp32 arena together with the names of what lies in it: how state moves between layouts and files.
+///
+/// A model's parameters are one (`suffix` empty), each state of an optimizer another (`.momentum_buffer`).
+public struct NamedArena: Sendable {
+    public let layout: ParameterLayout
+    /// The whole arena, or the trainable part alone.
+    public let memory: MemorySlice<Float>
+    /// Appended to each parameter's name.
+    public let suffix: String
+
+    public init(_ layout: ParameterLayout, _ memory: MemorySlice<Float>, suffix: String = "") {
+        precondition(
+            memory.count == layout.trainableCount || memory.count == layout.totalCount,
+            "an arena of \(memory.count) elements for a layout of \(layout.trainableCount) or \(layout.totalCount)")
+        self.layout = layout
+        self.memory = memory
+        self.suffix = suffix
+    }
+
+    /// The parameters that lie in this arena.
+    private var segments: [ParameterSegment] { layout.segments.filter { $0.range.upperBound <= memory.count } }
+
+    /// Copies of the tensors, in PyTorch's shapes and order.
+    public func tensors() -> [NamedTensor] { layout.tensors(from: memory, suffix: suffix) }
+
+    /// Fills `arenas` from `tensors` (PyTorch's shapes and order, fp32).
+    ///
+    /// Every name must be there once with its shape and none may be left over; otherwise nothing is written and the
+    /// error lists all that differs.
+    public static func fill(_ arenas: [NamedArena], from tensors: [NamedTensor]) throws(TensorMismatch) {
+        let targets = arenas.flatMap { arena in arena.segments.map { (arena, $0) } }
+        let found = Dictionary(tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        let mismatch = TensorMismatch(
+            expected: targets.map { ($1.name + $0.suffix, $1.shape) },
+            found: tensors.map { ($0.name, $0.shape, $0.dtype) })
+        guard mismatch.isEmpty else { throw mismatch }
+        for (arena, segment) in targets {
+            segment.order.import(found[segment.name + arena.suffix]!.floats, into: arena.memory[segment.range])
+        }
+    }
+}
+
+/// How a set of tensors differs from the one that a model needs: nothing is loaded from it.
+public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible {
+    /// A tensor of the right name and the wrong shape or type.
+    public struct Misshapen: Hashable, Sendable {
+        public let name: String
+        public let expected: Shape
+        public let found: Shape
+        public let type: DType
+    }
+
+    /// Needed and not there.
+    public private(set) var missing: [String] = []
+    /// There and not needed, or there twice.
+    public private(set) var unexpected: [String] = []
+    /// There, with another shape than needed or not as F32.
+    public private(set) var misshapen: [Misshapen] = []
+
+    /// Whether the sets agree.
+    public var isEmpty: Bool { missing.isEmpty && unexpected.isEmpty && misshapen.isEmpty }
+
+    public init(
+        expected: [(name: String, shape: Shape)], found: [(name: String, shape: Shape, type: DType)]
+    ) {
+        var remaining: [String: (shape: Shape, type: DType)] = [:]
+        for tensor in found where remaining.updateValue((tensor.shape, tensor.type), forKey: tensor.name) != nil {
+            unexpected.append(tensor.name)
+        }
+        for (name, shape) in expected {
+            guard let tensor = remaining.removeValue(forKey: name) else {
+                missing.append(name)
+                continue
+            }
+            if tensor.shape != shape || tensor.type != .float32 {
+                misshapen.append(Misshapen(name: name, expected: shape, found: tensor.shape, type: tensor.type))
+            }
+        }
+        unexpected += remaining.keys.sorted()
+    }
+
+    public var description: String {
+        func list(_ names: [String]) -> String {
+            let shown = names.prefix(10).joined(separator: ", ")
+            return names.count > 10 ? "\(shown) and \(names.count - 10) more" : shown
+        }
+        var parts: [String] = []
+        if !missing.isEmpty { parts.append("missing: " + list(missing)) }
+        if !unexpected.isEmpty { parts.append("unexpected: " + list(unexpected)) }
+        if !misshapen.isEmpty {
+            parts.append("misshapen: " + list(misshapen.map {
+                "\($0.name) is \($0.found) \($0.type.rawValue), needs \($0.expected) F32"
+            }))
+        }
+        return parts.joined(separator: "; ")
+    }
+}
