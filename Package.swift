@@ -77,6 +77,11 @@ let package = Package(
         .testTarget(name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "TestSupport"]),
         .testTarget(
             name: "DTrainCollectivesTests", dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport"]),
+        // Runs under mpirun: what DTrainMPITests starts.
+        .executableTarget(
+            name: "mpi-check", dependencies: ["DTrainMPI", "DTrainCollectives", "DTrainTensor", "CMPIShim"],
+            path: "Tests/MPICheck"),
+        .testTarget(name: "DTrainMPITests", dependencies: ["DTrainMPI", "DTrainCollectives", "mpi-check", "TestSupport"]),
         .testTarget(
             name: "DTrainCheckpointTests", dependencies: ["DTrainCheckpoint", "DTrainTensor", "TestSupport"]),
         .testTarget(name: "DTrainReportTests", dependencies: ["DTrainReport", "DTrainEvents", "TestSupport"]),

@@ -87,10 +87,11 @@ public struct DatasetPair: Sendable {
     public var classCount: Int { train.classCount }
     /// One digest of both splits: what ranks compare before the first step.
     public var digest: String {
-        ContentDigest.combining([
+        let parts = [
             train.digest, test.digest, sampleShape.description, train.normalisation.mean.description,
             train.normalisation.standardDeviation.description,
-        ] + classNames)
+        ]
+        return ContentDigest.combining(parts + classNames)
     }
     /// The data set as `state.json` records it.
     public var description: DataDescription {

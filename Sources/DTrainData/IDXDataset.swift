@@ -26,7 +26,8 @@ public struct IDXDataset: Dataset {
         public static let fashionMNIST = Kind(
             name: "fashion-mnist", title: "Fashion-MNIST",
             classNames: [
-                "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+                "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+                "Ankle boot",
             ],
             normalisation: Normalisation(mean: [0.2860], standardDeviation: [0.3530]))
     }
@@ -91,7 +92,8 @@ public struct IDXDataset: Dataset {
                 path: labels.path, index: index, label: Int(labels.bytes[index]), classCount: kind.classNames.count)
         }
         digest = ContentDigest.combining([
-            images.dimensions.description, ContentDigest.text(images.contentHash), ContentDigest.text(labels.contentHash),
+            images.dimensions.description, ContentDigest.text(images.contentHash),
+            ContentDigest.text(labels.contentHash),
         ])
     }
 

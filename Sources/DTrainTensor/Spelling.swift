@@ -11,7 +11,8 @@ public func nearest(_ word: String, to candidates: [String], limit: Int = 3) -> 
     for (position, name) in candidates.enumerated() {
         let candidate = Array(name.lowercased().unicodeScalars)
         let distance = editDistance(wanted, candidate)
-        let isPart = min(wanted.count, candidate.count) >= 2 && (contains(candidate, wanted) || contains(wanted, candidate))
+        let isPart =
+            min(wanted.count, candidate.count) >= 2 && (contains(candidate, wanted) || contains(wanted, candidate))
         if distance <= threshold && distance < max(wanted.count, candidate.count) {
             ranked.append((distance, position, name))
         } else if isPart {

@@ -78,12 +78,11 @@ public final class ThreadPool: @unchecked Sendable {
         }
     }
 
-    /// The part of 0 ..< `count` that `forEachPart` gives to `thread`.
+    /// The part of 0 ..< `count` that `forEachPart` gives to `thread`. The first threads have work, the last may have none.
     public func part(_ thread: Int, of count: Int, granularity: Int = 1) -> Range<Int> {
         let units = (count + granularity - 1) / granularity
-        let lower = min(units * thread / threadCount * granularity, count)
-        let upper = min(units * (thread + 1) / threadCount * granularity, count)
-        return lower..<upper
+        let share = (units + threadCount - 1) / threadCount * granularity
+        return min(share * thread, count)..<min(share * (thread + 1), count)
     }
 
     private func work(_ index: Int) {

@@ -1,6 +1,8 @@
 #pragma once
 // The kernels that C is needed for: each family declares itself in a header of its own.
-#include <stddef.h>
-#include <stdint.h>
+#include "activation.h"
+#include "elementwise.h"
+#include "loss.h"
 #include "threads.h"
 #include "optimizers.h"
+#include "window.h"

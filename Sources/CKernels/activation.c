@@ -1,0 +1,93 @@
+#include "activation.h"
+#include "dispatch.h"
+
+DT_INLINE float apply(float x, dt_activation activation, float slope) {
+    switch (activation) {
+    case DT_IDENTITY: return x;
+    case DT_RELU: return x < 0 ? 0 : x;                // NaN stays NaN: a broken step must be seen
+    case DT_TANH: return dt_tanh(x);
+    case DT_SIGMOID: return dt_sigmoid(x);
+    case DT_LEAKY_RELU: return x < 0 ? slope * x : x;
+    }
+    __builtin_unreachable();
+}
+
+/// The derivative as a function of the output.
+DT_INLINE float derivative(float y, dt_activation activation, float slope) {
+    switch (activation) {
+    case DT_IDENTITY: return 1;
+    case DT_RELU: return y > 0 ? 1.0f : 0.0f;
+    case DT_TANH: return 1 - y * y;
+    case DT_SIGMOID: return y * (1 - y);
+    case DT_LEAKY_RELU: return y > 0 ? 1.0f : slope;
+    }
+    __builtin_unreachable();
+}
+
+// One loop per activation, chosen outside it: the constant makes the switch above disappear.
+#define FOR_EACH_ACTIVATION(activation, CASE)      \
+    switch (activation) {                          \
+    case DT_IDENTITY: CASE(DT_IDENTITY) break;     \
+    case DT_RELU: CASE(DT_RELU) break;             \
+    case DT_TANH: CASE(DT_TANH) break;             \
+    case DT_SIGMOID: CASE(DT_SIGMOID) break;       \
+    case DT_LEAKY_RELU: CASE(DT_LEAKY_RELU) break; \
+    }
+
+DT_INLINE void forward_rows(float *restrict y, size_t pixels, size_t channels, size_t stride,
+                            const float *restrict bias, dt_activation activation, float slope) {
+    for (size_t p = 0; p < pixels; p++, y += stride)
+        if (bias)
+            for (size_t c = 0; c < channels; c++) y[c] = apply(y[c] + bias[c], activation, slope);
+        else
+            for (size_t c = 0; c < channels; c++) y[c] = apply(y[c], activation, slope);
+}
+
+DT_DISPATCH
+void dt_bias_activation(float *y, size_t pixels, size_t channels, size_t stride, const float *bias,
+                        dt_activation activation, float slope) {
+#define CASE(kind) forward_rows(y, pixels, channels, stride, bias, kind, slope);
+    FOR_EACH_ACTIVATION(activation, CASE)
+#undef CASE
+}
+
+DT_INLINE void backward_rows(float *restrict gradient, size_t gradient_stride, const float *restrict y,
+                             size_t y_stride, size_t pixels, size_t channels, float *restrict bias_gradient,
+                             dt_activation activation, float slope) {
+    for (size_t p = 0; p < pixels; p++, gradient += gradient_stride, y += y_stride) {
+        if (activation != DT_IDENTITY)
+            for (size_t c = 0; c < channels; c++) gradient[c] *= derivative(y[c], activation, slope);
+        if (bias_gradient)
+            for (size_t c = 0; c < channels; c++) bias_gradient[c] += gradient[c];
+    }
+}
+
+DT_DISPATCH
+void dt_bias_activation_backward(float *gradient, size_t gradient_stride, const float *y, size_t y_stride,
+                                 size_t pixels, size_t channels, float *bias_gradient, dt_activation activation,
+                                 float slope) {
+#define CASE(kind) \
+    backward_rows(gradient, gradient_stride, y, y_stride, pixels, channels, bias_gradient, kind, slope);
+    FOR_EACH_ACTIVATION(activation, CASE)
+#undef CASE
+}
+
+DT_DISPATCH
+void dt_activation_forward(const float *x, float *y, size_t count, dt_activation activation, float slope) {
+#define CASE(kind) \
+    for (size_t i = 0; i < count; i++) y[i] = apply(x[i], kind, slope);
+    FOR_EACH_ACTIVATION(activation, CASE)
+#undef CASE
+}
+
+DT_DISPATCH
+void dt_activation_backward(const float *y, const float *dy, float *dx, size_t count, dt_activation activation,
+                            float slope, int accumulate) {
+#define CASE(kind)                                                                                \
+    if (accumulate)                                                                               \
+        for (size_t i = 0; i < count; i++) dx[i] += dy[i] * derivative(y[i], kind, slope);        \
+    else                                                                                          \
+        for (size_t i = 0; i < count; i++) dx[i] = dy[i] * derivative(y[i], kind, slope);
+    FOR_EACH_ACTIVATION(activation, CASE)
+#undef CASE
+}

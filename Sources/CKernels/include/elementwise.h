@@ -1,0 +1,25 @@
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+/// to[i] += from[i].
+void dt_add_to(float *to, const float *from, size_t count);
+
+/// y[i] = a[i] + b[i].
+void dt_add(const float *a, const float *b, float *y, size_t count);
+
+/// Copies (or, with `accumulate` not 0, adds) `rows` runs of `count` floats between two strides.
+void dt_copy_rows(const float *from, size_t from_stride, float *to, size_t to_stride, size_t rows, size_t count,
+                  int accumulate);
+
+/// Transposes `images` matrices: to[c][r] (+)= from[r][c] for rows × columns each.
+void dt_transpose(const float *from, float *to, size_t images, size_t rows, size_t columns, int accumulate);
+
+/// Dropout (Srivastava et al. 2014, inverted): y[i] (+)= x[i] · keep(i) / (1 − probability), where keep(i) depends only
+/// on the key, the layer, the step and the element's position in the global batch: element i of row r is element
+/// (first_position + r) · count + i. Forward and backward are the same function: the mask is drawn again, not stored.
+void dt_dropout(const float *x, float *y, size_t rows, size_t count, uint64_t first_position, uint64_t seed,
+                uint32_t layer, uint32_t step, float probability, int accumulate);
+
+/// y[row][c] = 1 where c is the row's label, 0 elsewhere.
+void dt_one_hot(const int32_t *labels, size_t rows, size_t classes, float *y);

@@ -1,0 +1,22 @@
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+/// Softmax cross-entropy of each row against a label, with PyTorch's label smoothing: the target is
+/// (1 − smoothing) at the label plus smoothing / classes everywhere. `log_sum` gets log Σ e^x of each row.
+void dt_cross_entropy_forward(const float *logits, const int32_t *labels, size_t rows, size_t classes,
+                              float smoothing, float *loss, float *log_sum);
+
+/// gradient (+)= softmax(logits) − target: the gradient of the SUM of the losses.
+void dt_cross_entropy_backward(const float *logits, const int32_t *labels, const float *log_sum, size_t rows,
+                               size_t classes, float smoothing, float *gradient, int accumulate);
+
+/// loss[row] = Σ (x − target)² over the row's elements.
+void dt_squared_error_forward(const float *x, const float *target, size_t rows, size_t count, float *loss);
+
+/// gradient (+)= 2 (x − target).
+void dt_squared_error_backward(const float *x, const float *target, size_t count, float *gradient, int accumulate);
+
+/// For each row, how many classes come before the label when sorted by logit, ties in order of index: 0 is a correct
+/// top-1, below 5 a correct top-5. A row with a NaN gives `classes`.
+void dt_label_rank(const float *logits, const int32_t *labels, size_t rows, size_t classes, int32_t *rank);

@@ -1,0 +1,42 @@
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+/// A window that slides over a channels-last image: the geometry of convolution and pooling.
+typedef struct {
+    size_t height, width;               ///< of the input, in pixels
+    size_t output_height, output_width;
+    size_t kernel_height, kernel_width;
+    size_t stride_height, stride_width;
+    size_t padding_height, padding_width;
+    size_t dilation_height, dilation_width;
+} dt_window;
+
+/// Unfolds windows into rows for a matrix product.
+///
+/// `lines` output lines are written, beginning with line `first_line`, counted over all images (image = line /
+/// output_height). Each output pixel gives one row of kernel_height × kernel_width × channels floats. `x` points at the
+/// first channel wanted of image 0, pixels are `pixel_stride` floats apart; positions in the padding give zeros.
+void dt_unfold(const float *x, size_t pixel_stride, size_t channels, dt_window window, size_t first_line,
+               size_t lines, float *rows);
+
+/// The transpose of `dt_unfold`: adds every element of the rows to the position it came from.
+void dt_fold_add(const float *rows, size_t channels, dt_window window, size_t first_line, size_t lines, float *x,
+                 size_t pixel_stride);
+
+/// Maximum over each window of `images` images; padding never wins. `winner` gets the position in the window (row by
+/// row) of the first maximum, for the way back. With `relu` not 0 the output is max(0, maximum).
+void dt_max_pool_forward(const float *x, size_t images, size_t channels, dt_window window, int relu, float *y,
+                         size_t y_stride, uint8_t *winner);
+
+/// dx[winner] += dy; with `relu` not 0 only where y > 0. `dx` must hold zeros or what is to be added to.
+void dt_max_pool_backward(const float *dy, size_t dy_stride, const float *y, size_t y_stride, const uint8_t *winner,
+                          size_t images, size_t channels, dt_window window, int relu, float *dx);
+
+/// Mean over each window, the padding counted as zeros (PyTorch's count_include_pad).
+void dt_average_pool_forward(const float *x, size_t images, size_t channels, dt_window window, float *y,
+                             size_t y_stride);
+
+/// dx += dy / window size for every position of the window.
+void dt_average_pool_backward(const float *dy, size_t dy_stride, size_t images, size_t channels, dt_window window,
+                              float *dx);

@@ -1,0 +1,131 @@
+import DTrainTensor
+
+/// A picture of the first samples of a data set, each above the name of its class.
+///
+/// The lines at the top give name, split, number of samples and their shape, and how many samples each class has.
+public struct SampleGrid {
+    public let columns: Int
+    public let rows: Int
+    private let dataset: any Dataset
+    private let transforms: [any Transform]
+
+    /// The sizes of the picture, in pixels.
+    private enum Layout {
+        static let margin = 24
+        static let gap = 12
+        static let textScale = 2
+        static let titleScale = 3
+        static let lineHeight = BitmapFont.lineHeight * textScale
+        /// Samples are magnified by a whole number until their longer side has at least this many pixels.
+        static let smallestSide = 84
+        /// Names of classes are cut to this number of characters.
+        static let longestName = 16
+    }
+
+    /// - Parameters:
+    ///   - transforms: shown as they apply in evaluation, so that a permutation of the pixels is visible.
+    ///   - columns: the number of samples in a row. It is lowered where large samples would make the picture too wide.
+    ///   - rows: the most rows; fewer if the data set has fewer samples.
+    public init(_ dataset: any Dataset, transforms: [any Transform] = [], columns: Int = 12, rows: Int = 8) {
+        precondition(columns >= 1 && rows >= 1)
+        self.dataset = dataset
+        self.transforms = transforms.filter(\.appliesInEvaluation)
+        let widest = max(1, 2400 / (dataset.sampleShape[1] * Self.magnification(dataset) + Layout.gap))
+        self.columns = min(columns, widest, max(dataset.count, 1))
+        self.rows = min(rows, (dataset.count + self.columns - 1) / self.columns)
+    }
+
+    /// Draws the picture: grey for samples of one channel, RGB for three.
+    ///
+    /// Throws what reading a sample throws, or `PNGError.invalidSize` for another number of channels.
+    public func image() throws -> PNGImage {
+        let shape = dataset.sampleShape
+        let scale = Self.magnification(dataset)
+        let shown = min(columns * rows, dataset.count)
+        let names = dataset.classNames.map(Self.shortened)
+        let labels = try (0..<shown).map { try dataset.label(of: $0) }
+        let labelWidth = labels.map { BitmapFont.width(of: names[$0]) * Layout.textScale }.max() ?? 0
+        let cellWidth = max(shape[1] * scale, labelWidth)
+        let cellHeight = shape[0] * scale + 8 + Layout.lineHeight
+
+        let title = "\(dataset.name), \(dataset.split == .train ? "training" : "test") split"
+        let size = shape.dimensions.map(String.init).joined(separator: "x")
+        let subtitle = "\(Self.grouped(dataset.count)) samples of \(size)"
+        let gridWidth = columns * cellWidth + (columns - 1) * Layout.gap
+        let contentWidth = max(
+            gridWidth, BitmapFont.width(of: title) * Layout.titleScale,
+            BitmapFont.width(of: subtitle) * Layout.textScale)
+        let counts = Self.wrapped(
+            zip(names, try dataset.countPerClass()).map { "\($0): \(Self.grouped($1))" },
+            toCharacters: contentWidth / (BitmapFont.advance * Layout.textScale))
+
+        let subtitleY = Layout.margin + BitmapFont.lineHeight * Layout.titleScale + Layout.gap / 2
+        let countsY = subtitleY + Layout.lineHeight
+        let gridY = countsY + counts.count * Layout.lineHeight + 2 * Layout.gap
+        var image = try PNGImage(
+            width: contentWidth + 2 * Layout.margin,
+            height: gridY + rows * cellHeight + (rows - 1) * Layout.gap + Layout.margin, channels: shape[2])
+        image.draw(title, x: Layout.margin, y: Layout.margin, scale: Layout.titleScale)
+        image.draw(subtitle, x: Layout.margin, y: subtitleY, scale: Layout.textScale, value: 64)
+        for (line, text) in counts.enumerated() {
+            image.draw(
+                text, x: Layout.margin, y: countsY + line * Layout.lineHeight, scale: Layout.textScale, value: 112)
+        }
+
+        var scratch = SampleScratch(byteCount: shape.count)
+        for index in 0..<shown {
+            let sample = try scratch.load(index, of: dataset, transforms: transforms)
+            let x = Layout.margin + index % columns * (cellWidth + Layout.gap)
+            let y = gridY + index / columns * (cellHeight + Layout.gap)
+            let imageX = x + (cellWidth - shape[1] * scale) / 2
+            // A thin frame, or white samples would float.
+            image.fill(
+                x: imageX - 1, y: y - 1, width: shape[1] * scale + 2, height: shape[0] * scale + 2, value: 192)
+            image.draw(sample, shape: shape, x: imageX, y: y, scale: scale)
+            let name = names[labels[index]]
+            let nameX = x + (cellWidth - BitmapFont.width(of: name) * Layout.textScale) / 2
+            image.draw(name, x: nameX, y: y + shape[0] * scale + 8, scale: Layout.textScale, value: 32)
+        }
+        return image
+    }
+
+    private static func magnification(_ dataset: any Dataset) -> Int {
+        let side = max(dataset.sampleShape[0], dataset.sampleShape[1])
+        return max(1, (Layout.smallestSide + side - 1) / side)
+    }
+
+    /// `name`, or its beginning and two dots.
+    private static func shortened(_ name: String) -> String {
+        name.count <= Layout.longestName ? name : name.prefix(Layout.longestName - 2) + ".."
+    }
+
+    /// `10,000` for 10000.
+    private static func grouped(_ number: Int) -> String {
+        var digits = String(number)
+        var position = digits.count - 3
+        while position > 0 {
+            digits.insert(",", at: digits.index(digits.startIndex, offsetBy: position))
+            position -= 3
+        }
+        return digits
+    }
+
+    /// Joins `parts` into lines of at most `limit` characters, at most four: of a thousand classes the rest is left out.
+    private static func wrapped(_ parts: [String], toCharacters limit: Int) -> [String] {
+        var lines = [""]
+        for part in parts {
+            let line = lines[lines.count - 1]
+            if line.isEmpty {
+                lines[lines.count - 1] = part
+            } else if line.count + 2 + part.count <= (lines.count < 4 ? limit : limit - 4) {
+                lines[lines.count - 1] = line + "  " + part
+            } else if lines.count < 4 {
+                lines.append(part)
+            } else {
+                lines[3] = line + " ..."
+                break
+            }
+        }
+        return lines
+    }
+}

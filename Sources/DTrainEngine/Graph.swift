@@ -1,0 +1,94 @@
+package import DTrainTensor
+
+/// A traced model as data: operations in order, the values between them, and its parameters.
+///
+/// Shapes are those of one sample: an image is height × width × channels, a sequence length × channels, features a
+/// plain count. The number of samples comes with each run.
+package struct Graph: Sendable {
+    package struct Node: Sendable {
+        package var operation: any Operation
+        package var inputs: [Int]
+        package var parameters: [Int]
+        package var output: Int
+        /// The path of the layer that made it; empty for a function such as `flatten`.
+        package var path: String
+    }
+
+    package enum Source: Hashable, Sendable {
+        /// The samples that the loader hands over: fp32, channels last.
+        case input
+        /// One class index a sample: int32.
+        case labels
+        case node(Int)
+    }
+
+    package struct GraphValue: Sendable {
+        package let shape: Shape
+        package var source: Source
+        /// For flattened image features: the image's shape, as their order is the image's, not PyTorch's.
+        package var flattenedImage: Shape?
+    }
+
+    package struct Parameter: Sendable {
+        /// The dotted path, as in PyTorch's state dictionary.
+        package let name: String
+        /// PyTorch's shape.
+        package let shape: Shape
+        package let order: StorageOrder
+        package let initializer: Initializer
+    }
+
+    package let mode: Mode
+    package internal(set) var nodes: [Node]
+    package internal(set) var values: [GraphValue]
+    package let parameters: [Parameter]
+    /// What the model returns for a sample.
+    package internal(set) var output: Int
+    /// The loss of each sample, a shape of one element; nil where none was asked for.
+    package internal(set) var loss: Int?
+    /// Elements over which the loss of one sample is averaged (1 for cross-entropy).
+    package let lossDenominatorPerSample: Int
+
+    /// Indices of the nodes that read each value.
+    package func consumers() -> [[Int]] {
+        var consumers = [[Int]](repeating: [], count: values.count)
+        for (index, node) in nodes.enumerated() { for input in node.inputs { consumers[input].append(index) } }
+        return consumers
+    }
+
+    /// The flat arena of the parameters, in the order in which backward finishes their gradients: the last layer first,
+    /// a shared one at its first use.
+    package func parameterLayout() -> ParameterLayout {
+        var ordered: [Int] = []
+        var seen = Set<Int>()
+        for node in nodes { for parameter in node.parameters where seen.insert(parameter).inserted { ordered.append(parameter) } }
+        return ParameterLayout(
+            trainable: ordered.reversed().map { (parameters[$0].name, parameters[$0].shape, parameters[$0].order) })
+    }
+
+    /// Multiply-adds of the forward pass for one sample.
+    package var multiplyAdds: Int {
+        nodes.reduce(0) { total, node in
+            total + node.operation.multiplyAdds(inputs: node.inputs.map { values[$0].shape }, output: values[node.output].shape)
+        }
+    }
+
+    /// Everything that must be equal on all ranks before they train together, as text: per-sample shapes, operations and
+    /// the arena's offsets.
+    package var fingerprint: String {
+        var lines = nodes.map { node in
+            "\(node.path) \(node.operation) \(node.inputs.map { "\(values[$0].shape)" }) \(values[node.output].shape)"
+        }
+        lines += parameterLayout().segments.map { "\($0.name) \($0.shape) \($0.range)" }
+        return lines.joined(separator: "\n")
+    }
+}
+
+/// Why a model cannot be traced: a shape does not fit, or a layer has no place in the model.
+public struct GraphError: Error, CustomStringConvertible, Sendable {
+    /// The dotted path of the layer, or the function's name.
+    public let place: String
+    public let reason: String
+
+    public var description: String { place.isEmpty ? reason : "\(place): \(reason)" }
+}

@@ -1,0 +1,173 @@
+package import DTrainTensor
+
+/// One kind of node: its shape rule, what it costs, what it keeps, and how it becomes a kernel.
+package protocol Operation: Sendable {
+    /// The name in tables, traces and errors.
+    var name: String { get }
+    /// The output's shape, for one sample; throws a message that names the offending extents.
+    func outputShape(_ inputs: [Shape]) throws -> Shape
+    /// Multiply-adds of the forward pass for one sample.
+    func multiplyAdds(inputs: [Shape], output: Shape) -> Int
+    /// The extent and stride of the window that one output pixel sees.
+    var window: (kernel: Int, stride: Int) { get }
+
+    /// What becomes of a flattened image that is still in its own order.
+    var flattenedInput: FlattenedInput { get }
+    /// What backward reads of the forward pass.
+    var backwardReads: BackwardReads { get }
+    /// Whether the output may take the memory of the first input, and its gradient the memory of the output's.
+    var worksInPlace: Bool { get }
+    /// False for an operation that only gives the same elements another shape.
+    var changesElements: Bool { get }
+    /// Whether the output's pixels may lie apart, as a slice of a concatenation's channels do.
+    var writesStridedPixels: Bool { get }
+    /// Memory beyond inputs, outputs and gradients.
+    func memory(_ extents: Extents) -> MemoryNeed
+    /// The kernel for one place in a plan.
+    func kernel(_ site: Site) -> any Kernel
+}
+
+/// How an operation takes a flattened image, whose features lie in the image's order and not in PyTorch's.
+package enum FlattenedInput: Sendable {
+    /// It needs PyTorch's order: a transpose comes before it.
+    case transposed
+    /// Element i of the output depends on element i alone, so the order goes through.
+    case kept
+    /// Its weight carries the permutation, or the order is its own business.
+    case absorbed
+}
+
+/// What a backward pass reads of the forward pass.
+package struct BackwardReads: OptionSet, Sendable {
+    package let rawValue: Int
+    package init(rawValue: Int) { self.rawValue = rawValue }
+    package static let inputs = BackwardReads(rawValue: 1)
+    package static let output = BackwardReads(rawValue: 2)
+}
+
+/// What an operation's memory depends on.
+package struct Extents: Sendable {
+    package let inputs: [Shape]
+    package let output: Shape
+    /// The largest number of samples of a run.
+    package let capacity: Int
+    package let threads: Int
+    package let training: Bool
+}
+
+/// Memory an operation asks for, in floats.
+package struct MemoryNeed: Sendable {
+    /// Written by forward, read by backward.
+    package var saved = 0
+    /// Scratch memory of forward.
+    package var forwardWorkspace = 0
+    /// Scratch memory of backward.
+    package var backwardWorkspace = 0
+}
+
+/// Where a value or its gradient lies.
+package struct Place: Sendable {
+    package enum Memory: Sendable {
+        /// At this offset, in floats, of the plan's arena.
+        case arena(Int)
+        /// The samples, or the labels, that a run is given.
+        case input, labels
+    }
+    package var memory: Memory
+    /// The shape of one sample.
+    package let shape: Shape
+    /// Floats from one pixel to the next; more than the channels where this is a slice of a concatenation.
+    package var pixelStride: Int
+
+    package var channels: Int { shape.dimensions.last ?? 1 }
+    package var pixels: Int { shape.count / max(channels, 1) }
+    /// Floats from one sample to the next.
+    package var sampleStride: Int { pixels * pixelStride }
+}
+
+/// An operation's place in a plan: what its kernel reads and writes.
+package struct Site: Sendable {
+    /// A gradient to be written: set, or added to where another reader has written before.
+    package struct Gradient: Sendable {
+        package let place: Place
+        package let accumulate: Bool
+    }
+    /// A parameter's place in the arena, and whether its gradient is set or added to.
+    package struct Parameter: Sendable {
+        package let range: Range<Int>
+        package let accumulate: Bool
+    }
+
+    package let inputs: [Place]
+    package let output: Place
+    /// nil where nothing trainable lies before the input.
+    package let inputGradients: [Gradient?]
+    package let outputGradient: Place?
+    package let parameters: [Parameter]
+    /// Offsets in the arena, in floats.
+    package let saved: Int
+    package let forwardWorkspace: Int
+    package let backwardWorkspace: Int
+    package let extents: Extents
+    /// The node's index, which tells the dropout layers of a model apart.
+    package let index: Int
+}
+
+/// An operation with every choice made: runs without allocating.
+package protocol Kernel: AnyObject, Sendable {
+    func forward(_ run: Run)
+    func backward(_ run: Run)
+}
+
+/// One run of a plan: base pointers, the extent, and the threads. Owned by the plan, filled in before each run.
+package final class Run: @unchecked Sendable {
+    package let pool: ThreadPool
+    package let arena: UnsafeMutablePointer<Float>
+    package let parameters: UnsafeMutablePointer<Float>
+    package let gradients: UnsafeMutablePointer<Float>
+    package internal(set) var input: UnsafeMutablePointer<Float>
+    package internal(set) var labels: UnsafePointer<Int32>
+    /// The samples of this run.
+    package internal(set) var rows = 0
+    /// The position of the first sample in the global batch.
+    package internal(set) var firstPosition = 0
+    package internal(set) var step = 0
+    package internal(set) var seed: UInt64 = 0
+
+    init(pool: ThreadPool, arena: UnsafeMutablePointer<Float>, parameters: UnsafeMutablePointer<Float>,
+        gradients: UnsafeMutablePointer<Float>
+    ) {
+        self.pool = pool
+        self.arena = arena
+        self.parameters = parameters
+        self.gradients = gradients
+        input = arena
+        labels = UnsafeRawPointer(arena).assumingMemoryBound(to: Int32.self)
+    }
+
+    /// The first element of a value.
+    package func pointer(_ place: Place) -> UnsafeMutablePointer<Float> {
+        switch place.memory {
+        case .arena(let offset): arena + offset
+        case .input: input
+        case .labels: fatalError("labels are read through `labels`")
+        }
+    }
+}
+
+extension Operation {
+    package var window: (kernel: Int, stride: Int) { (1, 1) }
+    package var flattenedInput: FlattenedInput { .transposed }
+    package var backwardReads: BackwardReads { [] }
+    package var worksInPlace: Bool { false }
+    package var changesElements: Bool { true }
+    package var writesStridedPixels: Bool { false }
+    package func multiplyAdds(inputs: [Shape], output: Shape) -> Int { 0 }
+    package func memory(_ extents: Extents) -> MemoryNeed { MemoryNeed() }
+}
+
+/// A shape that an operation cannot take, in words.
+struct ShapeMismatch: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}

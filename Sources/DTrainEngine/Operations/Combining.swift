@@ -1,0 +1,100 @@
+internal import CKernels
+package import DTrainTensor
+
+/// y = a + b, element by element.
+package struct Addition: Operation {
+    package init() {}
+    package var name: String { "add" }
+
+    package func outputShape(_ inputs: [Shape]) throws -> Shape {
+        guard inputs[0] == inputs[1] else { throw ShapeMismatch("cannot add \(inputs[0]) and \(inputs[1])") }
+        return inputs[0]
+    }
+    package func kernel(_ site: Site) -> any Kernel { AdditionKernel(site) }
+}
+
+private final class AdditionKernel: Kernel {
+    let site: Site
+    init(_ site: Site) { self.site = site }
+
+    func forward(_ run: Run) {
+        let (a, b, y) = (run.pointer(site.inputs[0]), run.pointer(site.inputs[1]), run.pointer(site.output))
+        run.pool.forEachPart(of: run.rows * site.output.shape.count, granularity: 1024) { part, _ in
+            dt_add(a + part.lowerBound, b + part.lowerBound, y + part.lowerBound, part.count)
+        }
+    }
+
+    func backward(_ run: Run) {
+        let dy = run.pointer(site.outputGradient!)
+        let count = site.output.shape.count
+        for case let gradient? in site.inputGradients {
+            let dx = run.pointer(gradient.place)
+            run.pool.forEachPart(of: run.rows * count, granularity: 1024) { part, _ in
+                dt_copy_rows(
+                    dy + part.lowerBound, part.count, dx + part.lowerBound, part.count, 1, part.count,
+                    gradient.accumulate ? 1 : 0)
+            }
+        }
+    }
+}
+
+/// The channels of several images (or features) side by side.
+package struct Concatenation: Operation {
+    package init() {}
+    package var name: String { "concatenate" }
+
+    package func outputShape(_ inputs: [Shape]) throws -> Shape {
+        let leading = inputs[0].dimensions.dropLast()
+        for input in inputs where input.rank != inputs[0].rank || input.dimensions.dropLast() != leading {
+            throw ShapeMismatch("cannot concatenate the channels of \(inputs[0]) and \(input): their other extents differ")
+        }
+        return Shape(leading + [inputs.reduce(0) { $0 + $1.dimensions.last! }])
+    }
+    package func kernel(_ site: Site) -> any Kernel { ConcatenationKernel(site) }
+}
+
+/// Copies those inputs that do not already lie in their slice of the output.
+private final class ConcatenationKernel: Kernel {
+    let site: Site
+    /// Input number and first channel of each input that must be copied.
+    let copies: [(input: Int, channel: Int)]
+
+    init(_ site: Site) {
+        self.site = site
+        var channel = 0
+        var copies: [(Int, Int)] = []
+        for (index, input) in site.inputs.enumerated() {
+            if input.pixelStride != site.output.pixelStride { copies.append((index, channel)) }
+            channel += input.channels
+        }
+        self.copies = copies
+    }
+
+    func forward(_ run: Run) {
+        let (output, y) = (site.output, run.pointer(site.output))
+        for copy in copies {
+            let input = site.inputs[copy.input]
+            let x = run.pointer(input)
+            run.pool.forEachPart(of: run.rows * output.pixels) { pixels, _ in
+                dt_copy_rows(
+                    x + pixels.lowerBound * input.pixelStride, input.pixelStride,
+                    y + pixels.lowerBound * output.pixelStride + copy.channel, output.pixelStride, pixels.count,
+                    input.channels, 0)
+            }
+        }
+    }
+
+    func backward(_ run: Run) {
+        let (gradient, dy) = (site.outputGradient!, run.pointer(site.outputGradient!))
+        for copy in copies {
+            guard let target = site.inputGradients[copy.input] else { continue }
+            let dx = run.pointer(target.place)
+            run.pool.forEachPart(of: run.rows * gradient.pixels) { pixels, _ in
+                dt_copy_rows(
+                    dy + pixels.lowerBound * gradient.pixelStride + copy.channel, gradient.pixelStride,
+                    dx + pixels.lowerBound * target.place.pixelStride, target.place.pixelStride, pixels.count,
+                    target.place.channels, target.accumulate ? 1 : 0)
+            }
+        }
+    }
+}

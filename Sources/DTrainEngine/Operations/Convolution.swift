@@ -1,0 +1,51 @@
+package import DTrainTensor
+
+/// Cross-correlation of an image or a sequence with a set of kernels, plus a bias, through an activation.
+///
+/// Input height × width × channels; weight outputs × kernel height × kernel width × channels / groups in the arena
+/// (PyTorch: outputs × channels / groups × kernel height × kernel width).
+package struct Convolution: Operation, ActivationFusing {
+    package let outputs: Int
+    package let geometry: WindowGeometry
+    package let groups: Int
+    package let hasBias: Bool
+    package var activation = Activation.identity
+
+    package init(outputs: Int, geometry: WindowGeometry, groups: Int, hasBias: Bool) {
+        self.outputs = outputs
+        self.geometry = geometry
+        self.groups = groups
+        self.hasBias = hasBias
+    }
+
+    package var name: String { "convolution" }
+    package var window: (kernel: Int, stride: Int) {
+        (geometry.dilation.width * (geometry.kernel.width - 1) + 1, geometry.stride.width)
+    }
+    package var writesStridedPixels: Bool { true }
+    package var backwardReads: BackwardReads { activation == .identity ? .inputs : [.inputs, .output] }
+
+    package func fused(with activation: Activation) -> (any Operation)? {
+        guard self.activation == .identity else { return nil }
+        var fused = self
+        fused.activation = activation
+        return fused
+    }
+
+    package func outputShape(_ inputs: [Shape]) throws -> Shape {
+        let input = inputs[0]
+        try input.requireImage("a convolution")
+        guard groups >= 1, input.imageChannels % groups == 0, outputs % groups == 0, outputs >= 1 else {
+            throw ShapeMismatch("\(groups) groups do not divide \(input.imageChannels) input and \(outputs) output channels")
+        }
+        let extents = try geometry.outputExtents((input.imageHeight, input.imageWidth))
+        return input.image(height: extents.height, width: extents.width, channels: outputs)
+    }
+
+    package func multiplyAdds(inputs: [Shape], output: Shape) -> Int {
+        output.count * geometry.kernel.height * geometry.kernel.width * inputs[0].imageChannels / groups
+    }
+
+    package func memory(_ extents: Extents) -> MemoryNeed { UnfoldedConvolution.memory(self, extents) }
+    package func kernel(_ site: Site) -> any Kernel { UnfoldedConvolution(self, site) }
+}

@@ -1,0 +1,104 @@
+internal import CKernels
+package import DTrainTensor
+
+/// Softmax cross-entropy of each sample's logits against its label, with PyTorch's label smoothing.
+/// Inputs: logits (classes), labels. Output: the loss of each sample; its gradient is that of the sum.
+package struct CrossEntropy: Operation {
+    let labelSmoothing: Float
+    package init(labelSmoothing: Float) { self.labelSmoothing = labelSmoothing }
+
+    package var name: String { "crossEntropy" }
+    package var backwardReads: BackwardReads { .inputs }
+
+    package func outputShape(_ inputs: [Shape]) throws -> Shape {
+        guard inputs[0].rank == 1 else {
+            throw ShapeMismatch("the loss needs one row of logits a sample, but the model returns \(inputs[0])")
+        }
+        guard labelSmoothing >= 0, labelSmoothing <= 1 else {
+            throw ShapeMismatch("label smoothing lies in 0 ... 1, not at \(labelSmoothing)")
+        }
+        return [1]
+    }
+    package func memory(_ extents: Extents) -> MemoryNeed { MemoryNeed(saved: extents.capacity) }
+    package func kernel(_ site: Site) -> any Kernel { CrossEntropyKernel(labelSmoothing, site) }
+}
+
+private final class CrossEntropyKernel: Kernel {
+    let labelSmoothing: Float
+    let site: Site
+
+    init(_ labelSmoothing: Float, _ site: Site) {
+        self.labelSmoothing = labelSmoothing
+        self.site = site
+    }
+
+    func forward(_ run: Run) {
+        let (logits, loss) = (run.pointer(site.inputs[0]), run.pointer(site.output))
+        let (classes, logSum) = (site.inputs[0].shape.count, run.arena + site.saved)
+        run.pool.forEachPart(of: run.rows, granularity: 16) { rows, _ in
+            let first = rows.lowerBound
+            dt_cross_entropy_forward(
+                logits + first * classes, run.labels + first, rows.count, classes, labelSmoothing, loss + first, logSum + first)
+        }
+    }
+
+    func backward(_ run: Run) {
+        guard let gradient = site.inputGradients[0] else { return }
+        let (logits, dx) = (run.pointer(site.inputs[0]), run.pointer(gradient.place))
+        let (classes, logSum) = (site.inputs[0].shape.count, run.arena + site.saved)
+        run.pool.forEachPart(of: run.rows, granularity: 16) { rows, _ in
+            let first = rows.lowerBound
+            dt_cross_entropy_backward(
+                logits + first * classes, run.labels + first, logSum + first, rows.count, classes, labelSmoothing,
+                dx + first * classes, gradient.accumulate ? 1 : 0)
+        }
+    }
+}
+
+/// Σ (x − target)² over the elements of each sample. Inputs: prediction, target. The gradient reaches the prediction.
+package struct SquaredError: Operation {
+    package init() {}
+    package var name: String { "squaredError" }
+    package var backwardReads: BackwardReads { .inputs }
+
+    package func outputShape(_ inputs: [Shape]) throws -> Shape {
+        guard inputs[0] == inputs[1] else {
+            throw ShapeMismatch("the prediction is \(inputs[0]) and its target \(inputs[1])")
+        }
+        return [1]
+    }
+    package func kernel(_ site: Site) -> any Kernel { SquaredErrorKernel(site) }
+}
+
+private final class SquaredErrorKernel: Kernel {
+    let site: Site
+    init(_ site: Site) { self.site = site }
+
+    func forward(_ run: Run) {
+        let (x, target, loss) = (run.pointer(site.inputs[0]), run.pointer(site.inputs[1]), run.pointer(site.output))
+        dt_squared_error_forward(x, target, run.rows, site.inputs[0].shape.count, loss)
+    }
+
+    func backward(_ run: Run) {
+        guard let gradient = site.inputGradients[0] else { return }
+        let (x, target) = (run.pointer(site.inputs[0]), run.pointer(site.inputs[1]))
+        dt_squared_error_backward(
+            x, target, run.rows * site.inputs[0].shape.count, run.pointer(gradient.place), gradient.accumulate ? 1 : 0)
+    }
+}
+
+/// Labels as rows of zeros with a one.
+package struct OneHot: Operation {
+    let classes: Int
+    package init(classes: Int) { self.classes = classes }
+    package var name: String { "oneHot" }
+    package func outputShape(_ inputs: [Shape]) throws -> Shape { [classes] }
+    package func kernel(_ site: Site) -> any Kernel { OneHotKernel(site) }
+}
+
+private final class OneHotKernel: Kernel {
+    let site: Site
+    init(_ site: Site) { self.site = site }
+    func forward(_ run: Run) { dt_one_hot(run.labels, run.rows, site.output.shape.count, run.pointer(site.output)) }
+    func backward(_ run: Run) {}
+}

@@ -1,0 +1,105 @@
+internal import CKernels
+package import DTrainTensor
+
+/// The maximum (padding never wins) or the mean (padding counts as zeros, PyTorch's default) of each window.
+package struct Pooling: Operation, ActivationFusing {
+    package enum Kind: String, Sendable { case maximum, average }
+
+    package let kind: Kind
+    package let geometry: WindowGeometry
+    /// ReLU of the maximum: both are monotonic, so the quarter of the pixels that is left is all that ReLU must see.
+    package var appliesReLU = false
+
+    package init(_ kind: Kind, _ geometry: WindowGeometry) {
+        self.kind = kind
+        self.geometry = geometry
+    }
+
+    package var name: String { kind == .maximum ? "maxPool" : "averagePool" }
+    package var window: (kernel: Int, stride: Int) { (geometry.kernel.width, geometry.stride.width) }
+    package var backwardReads: BackwardReads { appliesReLU ? .output : [] }
+    package var writesStridedPixels: Bool { true }
+
+    package func fused(with activation: Activation) -> (any Operation)? {
+        guard kind == .maximum, activation == .relu, !appliesReLU else { return nil }
+        var fused = self
+        fused.appliesReLU = true
+        return fused
+    }
+
+    package func outputShape(_ inputs: [Shape]) throws -> Shape {
+        let input = inputs[0]
+        try input.requireImage("pooling")
+        let (kernel, padding) = (geometry.kernel, geometry.padding)
+        guard padding.height * 2 <= kernel.height, padding.width * 2 <= kernel.width else {
+            throw ShapeMismatch("padding \(padding) is more than half of the pooling window \(kernel)")
+        }
+        guard kernel.height * kernel.width < 255 else {
+            throw ShapeMismatch("a pooling window of \(kernel.height)×\(kernel.width) has more than 254 pixels")
+        }
+        guard geometry.dilation == 1 else { throw ShapeMismatch("pooling windows are not dilated") }
+        let extents = try geometry.outputExtents((input.imageHeight, input.imageWidth))
+        return input.image(height: extents.height, width: extents.width, channels: input.imageChannels)
+    }
+
+    package func memory(_ extents: Extents) -> MemoryNeed {
+        kind == .maximum ? MemoryNeed(saved: (extents.capacity * extents.output.count + 3) / 4) : MemoryNeed()
+    }
+    package func kernel(_ site: Site) -> any Kernel { PoolingKernel(self, site) }
+}
+
+private final class PoolingKernel: Kernel {
+    private let operation: Pooling
+    private let site: Site
+    private let window: dt_window
+
+    init(_ operation: Pooling, _ site: Site) {
+        self.operation = operation
+        self.site = site
+        window = operation.geometry.cWindow(input: site.inputs[0].shape, output: site.output.shape)
+    }
+
+    /// One byte an output element: the position in the window that won.
+    private func winners(_ run: Run, from sample: Int) -> UnsafeMutablePointer<UInt8> {
+        UnsafeMutableRawPointer(run.arena + site.saved).assumingMemoryBound(to: UInt8.self)
+            + sample * site.output.shape.count
+    }
+
+    func forward(_ run: Run) {
+        let (input, output) = (site.inputs[0], site.output)
+        let (x, y) = (run.pointer(input), run.pointer(output))
+        run.pool.forEachPart(of: run.rows) { samples, _ in
+            let first = samples.lowerBound
+            let (from, to) = (x + first * input.sampleStride, y + first * output.sampleStride)
+            switch operation.kind {
+            case .maximum:
+                dt_max_pool_forward(
+                    from, samples.count, input.channels, window, operation.appliesReLU ? 1 : 0, to, output.pixelStride,
+                    winners(run, from: first))
+            case .average:
+                dt_average_pool_forward(from, samples.count, input.channels, window, to, output.pixelStride)
+            }
+        }
+    }
+
+    func backward(_ run: Run) {
+        guard let gradient = site.inputGradients[0] else { return }
+        let (output, outputGradient) = (site.output, site.outputGradient!)
+        let (y, dy, dx) = (run.pointer(output), run.pointer(outputGradient), run.pointer(gradient.place))
+        let channels = output.channels
+        run.pool.forEachPart(of: run.rows) { samples, _ in
+            let first = samples.lowerBound
+            let to = dx + first * gradient.place.sampleStride
+            let from = dy + first * outputGradient.sampleStride
+            if !gradient.accumulate { to.update(repeating: 0, count: samples.count * gradient.place.sampleStride) }
+            switch operation.kind {
+            case .maximum:
+                dt_max_pool_backward(
+                    from, outputGradient.pixelStride, y + first * output.sampleStride, output.pixelStride,
+                    winners(run, from: first), samples.count, channels, window, operation.appliesReLU ? 1 : 0, to)
+            case .average:
+                dt_average_pool_backward(from, outputGradient.pixelStride, samples.count, channels, window, to)
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+package import DTrainTensor
+
+/// A graph compiled for a capacity: operations fused and ordered, every value, gradient and workspace at its place in
+/// one arena, every kernel chosen. Runs any number of samples up to the capacity without allocating.
+package final class Plan {
+    package let graph: Graph
+    package let capacity: Int
+    /// The arena this plan needs, in floats; the plans of a model share one.
+    package let arenaCount: Int
+    /// The most floats that are alive at any moment of a run.
+    package let arenaLowerBound: Int
+
+    private let kernels: [any Kernel]
+    /// Nodes with a backward pass, last first, each with the parameter range whose gradient is then final.
+    private let backwardOrder: [(node: Int, ready: Range<Int>)]
+    let outputPlace: Place
+    let lossPlace: Place?
+
+    /// Compiles `graph`. `layout` is the arena of the model's parameters, by name; every parameter of the graph is in it.
+    package init(_ graph: Graph, layout: ParameterLayout, capacity: Int, threads: Int) {
+        let graph = graph.fused().withoutDeadNodes()
+        self.graph = graph
+        self.capacity = capacity
+
+        let needsGradient = Self.valuesWithGradient(graph)
+        let places = ValuePlaces(graph, needsGradient: needsGradient, capacity: capacity)
+        let nodeCount = graph.nodes.count
+        let extents = graph.nodes.map { node in
+            Extents(
+                inputs: node.inputs.map { graph.values[$0].shape }, output: graph.values[node.output].shape,
+                capacity: capacity, threads: threads, training: graph.mode == .training)
+        }
+        var buffers = places.buffers
+        var scratch: [(saved: Int, forward: Int, backward: Int)] = []
+        for (index, node) in graph.nodes.enumerated() {
+            let need = node.operation.memory(extents[index])
+            let end = graph.mode == .training ? 2 * nodeCount - 1 - index : index
+            scratch.append((buffers.count, buffers.count + 1, buffers.count + 2))
+            buffers.append(MemoryPlan.Buffer(count: need.saved, first: index, last: end))
+            buffers.append(MemoryPlan.Buffer(count: need.forwardWorkspace, first: index, last: index))
+            buffers.append(MemoryPlan.Buffer(
+                count: graph.mode == .training ? need.backwardWorkspace : 0, first: end, last: end))
+        }
+        let memory = MemoryPlan(buffers)
+        arenaCount = memory.count
+        arenaLowerBound = memory.lowerBound
+
+        func place(_ value: Int, _ slot: ValuePlaces.Slot?) -> Place {
+            let shape = graph.values[value].shape
+            if let slot {
+                return Place(
+                    memory: .arena(memory.offsets[slot.buffer] + slot.channelOffset), shape: shape, pixelStride: slot.pixelStride)
+            }
+            return Place(
+                memory: places.leafOf[value] == .labels ? .labels : .input, shape: shape,
+                pixelStride: shape.dimensions.last ?? 1)
+        }
+
+        let segments = Dictionary(uniqueKeysWithValues: layout.segments.map { ($0.name, $0.range) })
+        let ranges = graph.parameters.map { segments[$0.name]! }
+        var written = [Bool](repeating: false, count: graph.values.count)
+        var parameterWritten = [Bool](repeating: false, count: graph.parameters.count)
+        var sites = [Site?](repeating: nil, count: nodeCount)
+        for (index, node) in graph.nodes.enumerated().reversed() {
+            let hasBackward = needsGradient[node.output]
+            let gradients: [Site.Gradient?] = node.inputs.map { input in
+                guard hasBackward, needsGradient[input], let slot = places.gradientSlots[input] else { return nil }
+                defer { written[input] = true }
+                return Site.Gradient(place: place(input, slot), accumulate: written[input])
+            }
+            let parameters = node.parameters.map { parameter in
+                defer { parameterWritten[parameter] = true }
+                return Site.Parameter(range: ranges[parameter], accumulate: parameterWritten[parameter])
+            }
+            sites[index] = Site(
+                inputs: node.inputs.map { place($0, places.slots[$0]) }, output: place(node.output, places.slots[node.output]),
+                inputGradients: gradients,
+                outputGradient: places.gradientSlots[node.output].map { place(node.output, $0) }, parameters: parameters,
+                saved: memory.offsets[scratch[index].saved], forwardWorkspace: memory.offsets[scratch[index].forward],
+                backwardWorkspace: memory.offsets[scratch[index].backward], extents: extents[index], index: index)
+        }
+        kernels = graph.nodes.indices.map { graph.nodes[$0].operation.kernel(sites[$0]!) }
+        backwardOrder = graph.mode == .training
+            ? Self.backwardOrder(graph, needsGradient: needsGradient, ranges: ranges, layout: layout) : []
+        outputPlace = place(graph.output, places.slots[graph.output])
+        lossPlace = graph.loss.map { place($0, places.slots[$0]) }
+    }
+
+    /// Values between a parameter and the loss.
+    private static func valuesWithGradient(_ graph: Graph) -> [Bool] {
+        var needed = [Bool](repeating: false, count: graph.values.count)
+        guard graph.mode == .training, let loss = graph.loss else { return needed }
+        for node in graph.nodes {
+            needed[node.output] = !node.parameters.isEmpty || node.inputs.contains { needed[$0] }
+        }
+        var reached = [Bool](repeating: false, count: graph.values.count)
+        reached[loss] = true
+        for node in graph.nodes.reversed() where reached[node.output] { for input in node.inputs { reached[input] = true } }
+        return zip(needed, reached).map { $0 && $1 }
+    }
+
+    /// The backward passes in order. The arena is laid out so that the finished part grows from its start; padding
+    /// belongs to the segment before it.
+    private static func backwardOrder(
+        _ graph: Graph, needsGradient: [Bool], ranges: [Range<Int>], layout: ParameterLayout
+    ) -> [(node: Int, ready: Range<Int>)] {
+        var finishedAt = [Int](repeating: 0, count: graph.parameters.count)
+        for (index, node) in graph.nodes.enumerated().reversed() { for parameter in node.parameters { finishedAt[parameter] = index } }
+        let pending = ranges.indices.sorted { ranges[$0].lowerBound < ranges[$1].lowerBound }
+        var next = 0
+        var finished = 0
+        var order: [(node: Int, ready: Range<Int>)] = []
+        for index in graph.nodes.indices.reversed() where needsGradient[graph.nodes[index].output] {
+            let start = finished
+            while next < pending.count, finishedAt[pending[next]] >= index {
+                next += 1
+                finished = next < pending.count ? ranges[pending[next]].lowerBound : layout.trainableCount
+            }
+            order.append((index, start..<finished))
+        }
+        return order
+    }
+
+    /// Computes every value.
+    package func forward(_ run: Run) {
+        for kernel in kernels { kernel.forward(run) }
+    }
+
+    /// Computes every gradient and tells `context` which part of the gradient arena is final, from its start onward.
+    package func backward(_ run: Run, context: any StepContext) {
+        for (node, ready) in backwardOrder {
+            kernels[node].backward(run)
+            if !ready.isEmpty { context.gradientsReady(ready) }
+        }
+    }
+}
+
+/// What a plan tells, while it runs, to whoever exchanges gradients. The engine knows nothing of ranks.
+public protocol StepContext: AnyObject {
+    /// The gradients of this part of the arena are final for this run. Parts come in order and leave no gap.
+    func gradientsReady(_ range: Range<Int>)
+}

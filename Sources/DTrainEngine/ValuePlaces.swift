@@ -1,0 +1,145 @@
+internal import DTrainTensor
+
+/// Which values share memory, and for how long each memory is needed.
+///
+/// A value lies in its own buffer, unless it is a slice of a concatenation (its producer writes there directly) or the
+/// output of an operation that works in place. Gradients follow the same rules in buffers of their own.
+struct ValuePlaces {
+    /// A value's or gradient's position in a shared buffer.
+    struct Slot {
+        var buffer: Int
+        var channelOffset = 0
+        var pixelStride: Int
+    }
+
+    private let graph: Graph
+    private let consumers: [[Int]]
+    private let needsGradient: [Bool]
+    private let capacity: Int
+
+    /// nil for the leaves, which the caller of a run owns.
+    private(set) var slots: [Slot?]
+    private(set) var gradientSlots: [Slot?]
+    private(set) var buffers: [MemoryPlan.Buffer] = []
+    /// For reshaped leaves: the leaf whose memory they are.
+    private(set) var leafOf: [Graph.Source?]
+    /// The values that lie in each buffer.
+    private var members: [[Int]] = []
+
+    private var nodeCount: Int { graph.nodes.count }
+    private func backwardTime(_ node: Int) -> Int { 2 * nodeCount - 1 - node }
+
+    init(_ graph: Graph, needsGradient: [Bool], capacity: Int) {
+        self.graph = graph
+        self.needsGradient = needsGradient
+        self.capacity = capacity
+        consumers = graph.consumers()
+        slots = [Slot?](repeating: nil, count: graph.values.count)
+        gradientSlots = slots
+        leafOf = graph.values.map { if case .node = $0.source { nil } else { $0.source } }
+        for index in graph.nodes.indices { placeOutput(of: index) }
+        for index in graph.nodes.indices.reversed() { placeGradient(of: graph.nodes[index].output) }
+        setLifetimes()
+    }
+
+    private func channels(_ value: Int) -> Int { graph.values[value].shape.dimensions.last ?? 1 }
+
+    private mutating func newBuffer(for value: Int) -> Slot {
+        buffers.append(MemoryPlan.Buffer(count: capacity * graph.values[value].shape.count, first: .max, last: .min))
+        members.append([])
+        return Slot(buffer: buffers.count - 1, pixelStride: channels(value))
+    }
+
+    private mutating func placeOutput(of index: Int) {
+        let node = graph.nodes[index]
+        let input = node.inputs[0]
+        if node.operation.worksInPlace, !node.operation.changesElements, let leaf = leafOf[input] {
+            leafOf[node.output] = leaf
+            return
+        }
+        if node.operation.worksInPlace, let slot = slots[input], mayOverwrite(input, by: index) {
+            slots[node.output] = Slot(buffer: slot.buffer, pixelStride: channels(node.output))
+            members[slot.buffer].append(node.output)
+            return
+        }
+        let slot = newBuffer(for: node.output)
+        slots[node.output] = slot
+        members[slot.buffer].append(node.output)
+        guard node.operation is Concatenation else { return }
+        var channel = 0
+        for input in node.inputs {
+            if liesInSlice(input, of: index) {
+                slots[input] = Slot(buffer: slot.buffer, channelOffset: channel, pixelStride: slot.pixelStride)
+                members[slot.buffer].append(input)
+            }
+            channel += channels(input)
+        }
+    }
+
+    /// Whether the producer of `input` can write straight into its slice of the concatenation `index`.
+    private func liesInSlice(_ input: Int, of index: Int) -> Bool {
+        guard consumers[input] == [index], input != graph.output, case .node(let producer) = graph.values[input].source,
+            graph.nodes[producer].operation.writesStridedPixels, let slot = slots[input]
+        else { return false }
+        return members[slot.buffer] == [input]
+    }
+
+    /// Whether node `index` may put its output where its input lies: nobody else reads that memory afterwards.
+    private func mayOverwrite(_ input: Int, by index: Int) -> Bool {
+        guard graph.nodes[index].operation.changesElements else { return true }
+        return members[slots[input]!.buffer].allSatisfy { member in
+            guard member != graph.output, consumers[member].allSatisfy({ $0 <= index }) else { return false }
+            guard graph.mode == .training else { return true }
+            if case .node(let producer) = graph.values[member].source,
+                graph.nodes[producer].operation.backwardReads.contains(.output) { return false }
+            return consumers[member].allSatisfy { !graph.nodes[$0].operation.backwardReads.contains(.inputs) || $0 == index }
+        }
+    }
+
+    private mutating func placeGradient(of value: Int) {
+        guard needsGradient[value], gradientSlots[value] == nil, value != graph.loss else { return }
+        let readers = consumers[value]
+        if readers.count == 1, let outer = gradientSlots[graph.nodes[readers[0]].output] {
+            let reader = graph.nodes[readers[0]]
+            if reader.operation.worksInPlace {
+                gradientSlots[value] = Slot(buffer: outer.buffer, pixelStride: channels(value))
+                return
+            }
+            if reader.operation is Concatenation, let slot = slots[value], slot.buffer == slots[reader.output]?.buffer {
+                gradientSlots[value] = Slot(
+                    buffer: outer.buffer, channelOffset: slot.channelOffset, pixelStride: outer.pixelStride)
+                return
+            }
+        }
+        gradientSlots[value] = newBuffer(for: value)
+    }
+
+    /// The clock: node i runs forward at time i and backward at time 2n − 1 − i.
+    private mutating func setLifetimes() {
+        func extend(_ buffer: Int, _ time: Int) {
+            buffers[buffer].first = min(buffers[buffer].first, time)
+            buffers[buffer].last = max(buffers[buffer].last, time)
+        }
+        let training = graph.mode == .training
+        for (index, node) in graph.nodes.enumerated() {
+            let backward = backwardTime(index)
+            let hasBackward = training && needsGradient[node.output]
+            if let slot = slots[node.output] {
+                extend(slot.buffer, index)
+                if hasBackward, node.operation.backwardReads.contains(.output) { extend(slot.buffer, backward) }
+            }
+            for input in node.inputs {
+                guard let slot = slots[input] else { continue }
+                extend(slot.buffer, index)
+                if hasBackward, node.operation.backwardReads.contains(.inputs) { extend(slot.buffer, backward) }
+            }
+            guard hasBackward else { continue }
+            if let slot = gradientSlots[node.output] { extend(slot.buffer, backward) }
+            for input in node.inputs { if let slot = gradientSlots[input] { extend(slot.buffer, backward) } }
+        }
+        // What the caller reads after the run.
+        for value in [graph.output, graph.loss].compactMap({ $0 }) {
+            if let slot = slots[value] { extend(slot.buffer, 2 * nodeCount) }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+@_exported public import DTrainEngine
+internal import DTrainTensor
+
+/// A convolution over an image (PyTorch's Conv2d).
+///
+/// y[o] = b[o] + Σ over input channels of weight[o, i] ⋆ x[i] (cross-correlation).
+///
+/// Input height × width × channels; output ⌊(extent + 2 · padding − dilation · (kernel − 1) − 1) / stride⌋ + 1 in each
+/// direction, `channels` channels. Parameters: `weight` channels × input channels / groups × kernel height × kernel width,
+/// `bias` channels.
+public final class Conv2d: Module {
+    let channels: Int
+    let geometry: WindowGeometry
+    let groups: Int
+    let bias: Bool
+    let initializer: Initializer
+
+    /// - Parameters:
+    ///   - channels: output channels; the input's are found when the model is traced.
+    ///   - groups: input and output channels are split into this many independent convolutions.
+    ///   - bias: whether a bias is added.
+    ///   - initializer: of the weight; the bias follows PyTorch's default.
+    public init(
+        _ channels: Int, kernel: Pair, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: Int = 1,
+        bias: Bool = true, initializer: Initializer = .standardWeight
+    ) {
+        self.channels = channels
+        geometry = WindowGeometry(kernel: kernel, stride: stride, padding: padding, dilation: dilation)
+        self.groups = groups
+        self.bias = bias
+        self.initializer = initializer
+    }
+
+    public func callAsFunction(_ x: Value) -> Value {
+        guard x.shape.rank == 3 else {
+            x.fail(self, "Conv2d needs an image (height × width × channels), but its input is \(x.shape)")
+            return x
+        }
+        return convolve(x, self, channels, geometry, groups, bias, initializer)
+    }
+}
+
+/// A convolution over a sequence (PyTorch's Conv1d).
+///
+/// Input length × channels; output length as for `Conv2d`. Parameters: `weight` channels × input channels / groups ×
+/// kernel, `bias` channels.
+public final class Conv1d: Module {
+    let channels: Int
+    let geometry: WindowGeometry
+    let groups: Int
+    let bias: Bool
+    let initializer: Initializer
+
+    /// As `Conv2d`'s, in one dimension.
+    public init(
+        _ channels: Int, kernel: Int, stride: Int = 1, padding: Int = 0, dilation: Int = 1, groups: Int = 1,
+        bias: Bool = true, initializer: Initializer = .standardWeight
+    ) {
+        self.channels = channels
+        geometry = WindowGeometry(
+            kernel: Pair(1, kernel), stride: Pair(1, stride), padding: Pair(0, padding), dilation: Pair(1, dilation))
+        self.groups = groups
+        self.bias = bias
+        self.initializer = initializer
+    }
+
+    public func callAsFunction(_ x: Value) -> Value {
+        guard x.shape.rank == 2 else {
+            x.fail(self, "Conv1d needs a sequence (length × channels), but its input is \(x.shape)")
+            return x
+        }
+        return convolve(x, self, channels, geometry, groups, bias, initializer)
+    }
+}
+
+private func convolve(
+    _ x: Value, _ layer: any Module, _ channels: Int, _ geometry: WindowGeometry, _ groups: Int, _ bias: Bool,
+    _ initializer: Initializer
+) -> Value {
+    let inputs = x.shape.dimensions.last!
+    guard groups >= 1, channels >= 1, inputs % groups == 0, channels % groups == 0 else {
+        x.fail(layer, "\(groups) groups do not divide \(inputs) input and \(channels) output channels")
+        return x
+    }
+    let (height, width) = (geometry.kernel.height, geometry.kernel.width)
+    let shape: Shape = x.shape.rank == 3 ? [channels, inputs / groups, height, width] : [channels, inputs / groups, width]
+    let order = StorageOrder.convolution(outputs: channels, inputs: inputs / groups, height: height, width: width)
+    return x.applying(
+        Convolution(outputs: channels, geometry: geometry, groups: groups, hasBias: bias), layer: layer,
+        parameters: parameters(weight: shape, order, initializer, bias: bias ? channels : nil))
+}
+
+/// A weight and, where wanted, a bias with PyTorch's default for the weight's fan-in.
+func parameters(
+    weight shape: Shape, _ order: StorageOrder, _ initializer: Initializer, bias: Int?
+) -> [(name: String, shape: Shape, order: StorageOrder, initializer: Initializer)] {
+    let weight = (name: "weight", shape: shape, order: order, initializer: initializer)
+    guard let bias else { return [weight] }
+    let fanIn = shape.dimensions.dropFirst().reduce(1, *)
+    return [weight, (name: "bias", shape: [bias], order: .plain, initializer: .standardBias(fanIn: fanIn))]
+}

@@ -1,0 +1,16 @@
+public import DTrainLayers
+
+/// The lecture's first convolutional network for digits: convolution, pooling, ReLU, twice, and a linear layer.
+public final class CNNMNIST: Module {
+    let conv1 = Conv2d(10, kernel: 5)
+    let conv2 = Conv2d(20, kernel: 5)
+    let fc: Linear
+
+    public init(classes: Int = 10) { fc = Linear(classes) }
+
+    public func callAsFunction(_ x: Value) -> Value {
+        let h1 = relu(maxPool(conv1(x), kernel: 2))
+        let h2 = relu(maxPool(conv2(h1), kernel: 2))
+        return fc(flatten(h2))
+    }
+}

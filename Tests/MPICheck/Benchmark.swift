@@ -1,0 +1,53 @@
+internal import CMPIShim
+import DTrainCollectives
+import DTrainTensor
+import Glibc
+
+private let sizes: [(bytes: Int, repetitions: Int)] = [(1 << 10, 2000), (1 << 20, 300), (26 << 20, 40)]
+
+/// Median times of a sum of 1 KiB, 1 MiB and 26 MiB between ranks that arrive together: MPI's call alone, and after an
+/// arrival.
+func benchmarkShim() {
+    var handle: OpaquePointer?
+    guard dtmpi_init(&handle) == 0, let handle else { return complain("MPI does not start") }
+    for size in sizes {
+        let memory = AlignedMemory(byteCount: size.bytes)
+        let values: MemorySlice<Float> = memory.slice()
+        let plain = median(size.repetitions) {
+            _ = dtmpi_allreduce_sum_f32(handle, values.base, values.count)
+        }
+        let polite = median(size.repetitions) {
+            _ = dtmpi_arrive(handle, 60)
+            _ = dtmpi_allreduce_sum_f32(handle, values.base, values.count)
+        }
+        if dtmpi_rank(handle) == 0 { report(size.bytes, [("MPI_Allreduce", plain), ("arrival + MPI_Allreduce", polite)]) }
+        withExtendedLifetime(memory) {}
+    }
+    _ = dtmpi_finalize()
+}
+
+/// The same through the communication thread and its queue: submit, wait.
+func benchmarkQueue(_ queue: CommunicationQueue) throws {
+    for size in sizes {
+        let memory = AlignedMemory(byteCount: size.bytes)
+        let values: MemorySlice<Float> = memory.slice()
+        let queued = try median(size.repetitions) { try queue.run(.allReduceSumFloat(values)) }
+        if queue.rank == 0 { report(size.bytes, [("queue", queued)]) }
+        withExtendedLifetime(memory) {}
+    }
+}
+
+private func median(_ repetitions: Int, _ body: () throws -> Void) rethrows -> Double {
+    var times: [Double] = []
+    for _ in 0..<repetitions {
+        let start = now()
+        try body()
+        times.append(now() - start)
+    }
+    return times.sorted()[repetitions / 2]
+}
+
+private func report(_ bytes: Int, _ rows: [(String, Double)]) {
+    let text = rows.map { "\($0.0) \(($0.1 * 1e7).rounded() / 10) µs" }.joined(separator: ", ")
+    print("\(bytes) bytes: \(text)")
+}
