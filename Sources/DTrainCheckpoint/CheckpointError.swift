@@ -1,9 +1,9 @@
 import DTrainTensor
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// What can go wrong with weights and checkpoints on disk: which file, what about it, what to do. The command line

@@ -2,9 +2,9 @@ internal import CKernels
 import DTrainTensor
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// An update rule and its state: flat arenas with the offsets of the trainable parameters.
