@@ -1,7 +1,5 @@
 import DTrainCheckpoint
-import DTrainCollectives
 import DTrainData
-import DTrainOptimizers
 import DTrainReport
 import DTrainTrainer
 
@@ -26,27 +24,17 @@ package enum ExitStatus: Int32, Sendable, CaseIterable {
     /// The exit code that an error ends the command with.
     static func of(_ error: any Error) -> ExitStatus {
         switch error {
-        case let error as any ExitStatusProviding: error.exitStatus
-        case is ConfigurationError, is DataUsageError, is OptimizerConfigurationError, is ScheduleError,
-            is CheckpointFaultError:
-            .usage
-        case is DataError: .data
-        case is CheckpointError, is MetricsError: .checkpoint
-        case is CommunicationError: .peer
-        default: .unexpected
+        case is UsageError, is CheckpointFaultError: .usage
+        case is PNGError: .data
+        case is MetricsError: .checkpoint
+        default: ExitStatus(rawValue: exitCode(of: error)) ?? .unexpected
         }
     }
 }
 
-/// An error that knows how it ends the command.
-protocol ExitStatusProviding: Error {
-    var exitStatus: ExitStatus { get }
-}
-
-/// Wrong usage of the command: what was wrong and what to do, on one line.
-struct UsageError: ExitStatusProviding, CustomStringConvertible {
+/// Wrong usage of the command: what was wrong and what to do.
+struct UsageError: Error, CustomStringConvertible {
     let description: String
-    var exitStatus: ExitStatus { .usage }
 
     init(_ description: String) { self.description = description }
 }

@@ -38,13 +38,6 @@ final class SignalWatcher: Sendable {
         pthread_detach(thread)
     }
 
-    /// The signal that asked to stop, by name; nil while none has.
-    var stopReason: String? {
-        switch first.load(ordering: .relaxed) {
-        case 0: nil
-        case SIGINT: "SIGINT"
-        case SIGTERM: "SIGTERM"
-        default: "SIGUSR1"
-        }
-    }
+    /// Whether a signal has asked to stop.
+    var hasFired: Bool { first.load(ordering: .relaxed) != 0 }
 }

@@ -1,5 +1,6 @@
 import DTrainTensor
 import Foundation
+import Logging
 import Synchronization
 
 /// `--workers N` without a launcher: this process stays the parent of an `mpirun` of the same command, with the flags
@@ -9,8 +10,10 @@ struct WorkerLauncher {
     var processes: Int
     /// The command to run in each: the program's path and its arguments.
     var command: [String]
-    /// What a message tells the user to start again with.
-    var resumeCommand: String
+    var facts: MachineFacts
+    var log: Logger
+    /// What a message tells the user to do when the ranks were killed.
+    var remedy: String
 
     /// The arguments of mpirun before the command, for Open MPI 4 and 5.
     static func flags(processes: Int, isRoot: Bool, restrictsMemoryAccess: Bool) -> [String] {
@@ -28,7 +31,6 @@ struct WorkerLauncher {
 
     /// Runs mpirun to its end. Signals ask the ranks to stop in good order; a second Ctrl-C ends them at once.
     func run() throws -> Int32 {
-        let facts = MachineFacts.gather()
         guard let mpirun = facts.mpirun else {
             throw UsageError(
                 "--workers needs mpirun, which is not on the PATH; install it (apt-get install openmpi-bin), "
@@ -41,9 +43,11 @@ struct WorkerLauncher {
             processes: processes, isRoot: facts.isRoot, restrictsMemoryAccess: facts.restrictsMemoryAccess)
         // Should this process be killed, mpirun and its ranks go too.
         let leash = MachineFacts.executable("setpriv").map { [$0, "--pdeathsig", "TERM"] } ?? []
-        let (identifier, errors) = try spawn(leash + [mpirun] + flags + command)
+        let arguments = leash + [mpirun] + flags + command
+        log.debug("starting \(arguments.map(shellQuoted).joined(separator: " "))")
+        let (identifier, errors) = try spawn(arguments)
         child.identifier.store(identifier, ordering: .sequentiallyConsistent)
-        if watcher.stopReason != nil { child.send(SIGUSR1) }
+        if watcher.hasFired { child.send(SIGUSR1) }
 
         var messages = LauncherMessages()
         var buffer = [UInt8](repeating: 0, count: 65536)
@@ -78,12 +82,12 @@ struct WorkerLauncher {
             Console.diagnostic(
                 "dtrain: rank \(killedRank.rank) on host \(killedRank.host) was killed by signal \(killedRank.signal) "
                     + "(\(killedRank.signalName)); if nobody did that, look for a lack of memory ('dmesg'). "
-                    + "The last checkpoint is intact: go on with\n  \(resumeCommand)\n")
+                    + "\(remedy)\n")
             return ExitStatus.peer.rawValue
         }
         if let known = ExitStatus(rawValue: code), known != .unexpected { return known.rawValue }
         if signal != 0 {
-            Console.diagnostic("dtrain: mpirun was killed by signal \(signal); go on with\n  \(resumeCommand)\n")
+            Console.diagnostic("dtrain: mpirun was killed by signal \(signal); \(remedy)\n")
         } else {
             Console.diagnostic(
                 "dtrain: mpirun ended with code \(code); its message is above, and 'dtrain doctor' checks this machine.\n")

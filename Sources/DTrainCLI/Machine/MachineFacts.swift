@@ -42,7 +42,7 @@ struct MachineFacts: Sendable, Equatable {
     static func gather() -> MachineFacts {
         var facts = MachineFacts()
         facts.environment = ProcessInfo.processInfo.environment
-        facts.host = ProcessInfo.processInfo.hostName
+        facts.host = hostName()
         facts.isRoot = geteuid() == 0
         facts.mpirun = executable("mpirun") ?? executable("mpiexec")
         facts.processors = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
@@ -162,6 +162,13 @@ struct MachineFacts: Sendable, Equatable {
     }
 
     private static func contents(_ path: String) -> String { (try? String(contentsOfFile: path, encoding: .utf8)) ?? "" }
+}
+
+/// The name of this machine, as messages give it.
+func hostName() -> String {
+    var name = [CChar](repeating: 0, count: 256)
+    guard gethostname(&name, name.count - 1) == 0 else { return "localhost" }
+    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
 /// `path` from the root, without `.` and `..`.
