@@ -43,6 +43,9 @@ enum CheckpointLocation {
     /// Opens a checkpoint directory; of a run directory, the best checkpoint or, without one, the newest valid.
     static func open(_ path: String) throws -> Checkpoint {
         let store = CheckpointStore(path + "/checkpoints")
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw CheckpointError.notACheckpoint(path: path, reason: "there is nothing of this name")
+        }
         guard FileManager.default.fileExists(atPath: store.directory) else { return try Checkpoint(path) }
         if let best = store.bestStep() { return try Checkpoint(store.path(step: best)) }
         let (checkpoint, skipped) = try store.newestValid()

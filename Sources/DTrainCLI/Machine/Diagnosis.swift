@@ -153,7 +153,7 @@ struct Diagnosis: Sendable {
         if facts.programIsOnPath { return Finding(topic: "program", verdict: .fine, detail: "\(facts.program), on the PATH") }
         return Finding(
             topic: "program", verdict: .note, detail: "\(facts.program) is not on the PATH, so 'mpirun dtrain' does not find it",
-            remedy: "scripts/setup.sh puts it there, or give mpirun the whole path")
+            remedy: "scripts/build.sh puts it there, or give mpirun the whole path")
     }
 }
 
