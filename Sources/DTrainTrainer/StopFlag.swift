@@ -24,6 +24,9 @@ public final class StopFlag: Sendable {
     /// Whether somebody asked.
     public var isRequested: Bool { signal.load(ordering: .relaxed) != 0 }
 
+    /// The first request's signal; 0 while there is none.
+    var requestedSignal: Int32 { signal.load(ordering: .relaxed) }
+
     /// Which of `StopReason` was asked for; nil while nobody did.
     var reason: StopReason? {
         switch signal.load(ordering: .relaxed) {

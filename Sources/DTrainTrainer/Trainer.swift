@@ -32,11 +32,18 @@ public struct RunFiles: Sendable {
     public let configurationText: String
     /// Death in the middle of a checkpoint write, for tests.
     public let fault: CheckpointFault?
+    /// Called once the directory is in order, before the first event: the place to open files in it. It gets the step of
+    /// the resumed checkpoint, nil for a fresh run. If it throws, every rank leaves in good order.
+    public let onReady: @Sendable (_ resumedStep: Int?) throws -> Void
 
-    public init(directory: String, configurationText: String, fault: CheckpointFault? = nil) {
+    public init(
+        directory: String, configurationText: String, fault: CheckpointFault? = nil,
+        onReady: @escaping @Sendable (_ resumedStep: Int?) throws -> Void = { _ in }
+    ) {
         self.directory = directory
         self.configurationText = configurationText
         self.fault = fault
+        self.onReady = onReady
     }
 
     public var configurationPath: String { directory + "/config.yaml" }
@@ -58,7 +65,14 @@ public enum TrainerOutcome: Sendable, Equatable {
 /// Every rank makes one, with the same configuration, model and data, and calls `run` once, on one thread. With
 /// `--coordinator dedicated` rank 0 coordinates and the others train.
 public final class Trainer {
-    private let setup: RunSetup
+    private let configuration: RunConfiguration
+    private let model: TrainingModel
+    private let data: DatasetPair
+    private let queue: CommunicationQueue
+    private let threads: Int
+    private let files: RunFiles
+    private let events: any EventSink
+    private let stop: StopFlag
 
     /// Nothing happens yet.
     ///
@@ -66,16 +80,20 @@ public final class Trainer {
     ///   - configuration: validated, with `resume` and `initialWeights`; `out`, `workers` and `threads` are not looked at.
     ///   - threads: the compute threads of this rank.
     ///   - files: the run directory, which rank 0 alone touches.
-    ///   - events: hears of the run; on rank 0 only. `.runStarted` comes once the run directory is in order: whoever
-    ///     writes into it opens files then.
+    ///   - events: hears of the run; on rank 0 only.
     ///   - stop: ends the run after the step under way; each rank has its own.
     public init(
         _ configuration: RunConfiguration, model: TrainingModel, data: DatasetPair, queue: CommunicationQueue,
         threads: Int, files: RunFiles, events: any EventSink, stop: StopFlag = StopFlag()
     ) {
-        setup = RunSetup(
-            configuration: configuration, model: model, data: data, queue: queue, threads: threads, files: files,
-            events: events, stop: stop)
+        self.configuration = configuration
+        self.model = model
+        self.data = data
+        self.queue = queue
+        self.threads = threads
+        self.files = files
+        self.events = events
+        self.stop = stop
     }
 
     /// Trains to the end, or until a stop is asked for.
@@ -83,5 +101,19 @@ public final class Trainer {
     /// - Throws: `SharedFailure` for what every rank throws at the same point (configurations or data that differ, a
     ///   loss that is not finite, a checkpoint that cannot be read): leave in good order. Any other error is this rank's
     ///   own (`DataError`, `CheckpointError`, `CommunicationError`): the others wait until the job is aborted.
-    public func run() throws -> TrainerOutcome { try setup.run() }
+    public func run() throws -> TrainerOutcome {
+        let context = try RunContext(
+            configuration, model: model, data: data, queue: queue, threads: threads, files: files, events: events,
+            stop: stop)
+        let start = try RunStart(context).begin()
+        let reporter = RunReporter(context: context, start: start)
+        if queue.rank == 0 { reporter.started() }
+        if context.isDedicatedCoordinator {
+            return try DedicatedCoordinator(context, start: start, reporter: reporter).run()
+        }
+        let coordination: any Coordination =
+            configuration.coordinator == .dedicated
+            ? CoordinatorLink(context) : InlineCoordinator(context, start: start, reporter: reporter)
+        return try TrainingLoop(context: context, start: start, coordination: coordination).run()
+    }
 }
