@@ -34,9 +34,11 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
                 throw ExitCode(try launcher(plan, processes: processes, facts: facts, log: log).run())
             }
         }
-        // Before any other thread: they inherit the blocked signals.
         let stop = StopFlag()
-        let signals = SignalWatcher(onFirst: { stop.request($0) })
+        let signals = SignalWatcher(onFirst: { number in
+            stop.request(number)
+            if number == SIGINT, launch.speaks { Console.diagnostic(WorkerLauncher.stopNotice) }
+        })
         let job = try Job(launch, facts: facts, name: Program.name)
         let code = job.run { try train(job, launch, layers: layers, fault: fault, stop: stop, log: log) }
         withExtendedLifetime(signals) {}

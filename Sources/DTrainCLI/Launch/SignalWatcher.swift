@@ -4,8 +4,9 @@ import Synchronization
 
 /// Turns SIGINT, SIGTERM and SIGUSR1 into a request to stop. A second SIGINT ends the process at once.
 ///
-/// The signals are blocked in every thread and one thread waits for them, so what happens on a signal is ordinary
-/// code. Make it before any other thread starts: threads inherit the blocked signals.
+/// The handler only writes the signal's number into a pipe, which is all that a handler may do; a thread reads it and
+/// does the rest. (Blocking the signals and waiting for them would be simpler, but OpenBLAS starts threads before
+/// `main` that do not inherit the block.) One watcher a process.
 final class SignalWatcher: Sendable {
     private let first = Atomic<Int32>(0)
 
@@ -16,18 +17,26 @@ final class SignalWatcher: Sendable {
         onFirst: @escaping @Sendable (Int32) -> Void = { _ in },
         onSecondInterrupt: @escaping @Sendable () -> Void = { _exit(128 + SIGINT) }
     ) {
-        var signals = sigset_t()
-        sigemptyset(&signals)
-        for signal in [SIGINT, SIGTERM, SIGUSR1] { sigaddset(&signals, signal) }
-        pthread_sigmask(SIG_BLOCK, &signals, nil)
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { fatalError("no pipe for signals: error \(errno)") }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        writeEnd = ends[1]
+        let readEnd = ends[0]
+        for number in [SIGINT, SIGTERM, SIGUSR1] {
+            signal(number) { number in
+                let error = errno
+                var byte = UInt8(number)
+                _ = write(writeEnd, &byte, 1)
+                errno = error
+            }
+        }
         // A reader that goes away (a pipe that closes) must not end training.
         signal(SIGPIPE, SIG_IGN)
-        let watched = signals
         let thread = startThread(named: "dtrain-signals") { [self] in
-            var watched = watched
+            var byte: UInt8 = 0
             while true {
-                var received: Int32 = 0
-                guard sigwait(&watched, &received) == 0 else { continue }
+                guard read(readEnd, &byte, 1) == 1 else { continue }
+                let received = Int32(byte)
                 if first.compareExchange(expected: 0, desired: received, ordering: .relaxed).exchanged {
                     onFirst(received)
                 } else if received == SIGINT {
@@ -41,3 +50,6 @@ final class SignalWatcher: Sendable {
     /// Whether a signal has asked to stop.
     var hasFired: Bool { first.load(ordering: .relaxed) != 0 }
 }
+
+/// Where the handler writes: set before the handler is installed and never again.
+nonisolated(unsafe) private var writeEnd: Int32 = -1

@@ -15,6 +15,8 @@ struct WorkerLauncher {
     /// What a message tells the user to do when the ranks were killed.
     var remedy: String
 
+    static let stopNotice = "\nstopping after this step and a checkpoint; Ctrl-C again ends it at once\n"
+
     /// The arguments of mpirun before the command, for Open MPI 4 and 5.
     static func flags(processes: Int, isRoot: Bool, restrictsMemoryAccess: Bool) -> [String] {
         var flags = ["-np", "\(processes)"]
@@ -38,7 +40,12 @@ struct WorkerLauncher {
         }
         let child = Child()
         // mpirun passes SIGUSR1 on to the ranks; at SIGINT or SIGTERM it would kill them within a second.
-        let watcher = SignalWatcher(onFirst: { _ in child.send(SIGUSR1) }, onSecondInterrupt: { child.send(SIGTERM) })
+        let watcher = SignalWatcher(
+            onFirst: { number in
+                child.send(SIGUSR1)
+                if number == SIGINT { Console.diagnostic(Self.stopNotice) }
+            },
+            onSecondInterrupt: { child.send(SIGTERM) })
         let flags = Self.flags(
             processes: processes, isRoot: facts.isRoot, restrictsMemoryAccess: facts.restrictsMemoryAccess)
         // Should this process be killed, mpirun and its ranks go too.
@@ -111,14 +118,12 @@ struct WorkerLauncher {
         }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, ends[1], 2)
-        posix_spawnattr_setflags(
-            &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF))
         posix_spawnattr_setpgroup(&attributes, 0)
-        var signals = sigset_t()
-        sigemptyset(&signals)
-        posix_spawnattr_setsigmask(&attributes, &signals)
-        sigaddset(&signals, SIGPIPE)
-        posix_spawnattr_setsigdefault(&attributes, &signals)
+        var ignored = sigset_t()
+        sigemptyset(&ignored)
+        sigaddset(&ignored, SIGPIPE)
+        posix_spawnattr_setsigdefault(&attributes, &ignored)
         var vector = arguments.map { strdup($0) } + [nil]
         defer { vector.forEach { free($0) } }
         var identifier = pid_t()
