@@ -97,7 +97,8 @@ let package = Package(
                 "DTrainOptimizers", "DTrainCheckpoint", "DTrainEvents", "DTrainTensor", "TestSupport",
             ]),
         .testTarget(
-            name: "DTrainCLITests", dependencies: ["DTrainCLI", "DTrainCheckpoint", "dtrain", "TestSupport"]),
+            name: "DTrainCLITests",
+            dependencies: ["DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "dtrain", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu2x
