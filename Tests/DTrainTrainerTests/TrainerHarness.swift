@@ -179,3 +179,37 @@ func expectSameCurve(
         return
     }
 }
+
+/// 0, 1, 2 …, one for each call, from any thread.
+final class Counter: Sendable {
+    private let value = Mutex(0)
+
+    func next() -> Int {
+        value.withLock { value in
+            defer { value += 1 }
+            return value
+        }
+    }
+}
+
+/// Runs `body` on each of `ranks`, each on a thread of its own with a queue of its own.
+func onEveryRank<Value: Sendable>(
+    _ ranks: Int, _ body: @escaping @Sendable (CommunicationQueue) throws -> Value
+) throws -> [Value] {
+    let group = LoopbackCommunicator.group(size: ranks, stallSeconds: 30)
+    let results = Mutex([Result<Value, any Error>?](repeating: nil, count: ranks))
+    let threads = (0..<ranks).map { rank in
+        startThread(named: "rank") {
+            let communicator = group[rank]
+            let result = Result {
+                let queue = try CommunicationQueue { communicator }
+                let value = try body(queue)
+                try queue.close()
+                return value
+            }
+            results.withLock { $0[rank] = result }
+        }
+    }
+    for thread in threads { pthread_join(thread, nil) }
+    return try results.withLock { try $0.map { try $0!.get() } }
+}
