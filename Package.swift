@@ -58,6 +58,7 @@ let package = Package(
         .executableTarget(name: "dtrain", dependencies: ["DTrainCLI"]),
 
         // Tests mirror the targets.
+        .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
         .target(name: "TestSupport", dependencies: ["DTrainTensor"], path: "Tests/TestSupport"),
         .testTarget(name: "DTrainTensorTests", dependencies: ["DTrainTensor", "TestSupport"]),
         .testTarget(
@@ -75,14 +76,21 @@ let package = Package(
             exclude: ["Fixtures"]),
         .testTarget(name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "TestSupport"]),
         .testTarget(
-            name: "DTrainCollectivesTests", dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport"]),
+            name: "DTrainCollectivesTests",
+            dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport", "CAllocationCounter"]),
         // Runs under mpirun: what DTrainMPITests starts.
         .executableTarget(
             name: "mpi-check", dependencies: ["DTrainMPI", "DTrainCollectives", "DTrainTensor", "CMPIShim"],
             path: "Tests/MPICheck"),
         .testTarget(name: "DTrainMPITests", dependencies: ["DTrainMPI", "DTrainCollectives", "mpi-check", "TestSupport"]),
+        // Dies on purpose: what DTrainCheckpointTests starts.
+        .executableTarget(
+            name: "store-check", dependencies: ["DTrainCheckpoint", "StoreSamples"], path: "Tests/StoreCheck"),
+        .target(name: "StoreSamples", dependencies: ["DTrainCheckpoint", "DTrainTensor"], path: "Tests/StoreSamples"),
         .testTarget(
-            name: "DTrainCheckpointTests", dependencies: ["DTrainCheckpoint", "DTrainTensor", "TestSupport"]),
+            name: "DTrainCheckpointTests",
+            dependencies: ["DTrainCheckpoint", "DTrainTensor", "StoreSamples", "TestSupport", "store-check"],
+            exclude: ["Fixtures"]),
         .testTarget(name: "DTrainReportTests", dependencies: ["DTrainReport", "DTrainEvents", "TestSupport"]),
         .testTarget(
             name: "DTrainTrainerTests",

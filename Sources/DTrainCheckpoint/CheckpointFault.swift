@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// Death in the middle of a checkpoint write, for tests (the hidden option `--fault`): the process sends itself
@@ -61,6 +61,8 @@ public final class CheckpointFault: @unchecked Sendable {
 /// A `--fault` that says nothing known.
 public struct CheckpointFaultError: Error, Hashable, Sendable, CustomStringConvertible {
     public let text: String
+
+    public init(text: String) { self.text = text }
 
     public var description: String {
         let points = CheckpointFault.Point.allCases.map(\.rawValue).joined(separator: ", ")

@@ -64,10 +64,13 @@ public struct SafetensorsFile: Sendable {
             let tensor = NamedTensor(name: name, dtype: .float32, shape: place.shape)
             let halves = AlignedMemory(byteCount: place.range.count)
             try file.read(UnsafeMutableRawBufferPointer(start: halves.base, count: place.range.count), at: start)
-            let bits = halves.slice(of: UInt16.self)
-            for index in 0..<place.shape.count {
-                tensor.floats[index] =
-                    place.type == "BF16" ? Float(bitPattern: UInt32(bits[index]) << 16) : widened(half: bits[index])
+            withExtendedLifetime(halves) {
+                let bits = halves.slice(of: UInt16.self)
+                let floats = tensor.floats
+                for index in 0..<place.shape.count {
+                    floats[index] =
+                        place.type == "BF16" ? Float(bitPattern: UInt32(bits[index]) << 16) : widened(half: bits[index])
+                }
             }
             return tensor
         }

@@ -158,5 +158,7 @@ struct SafetensorsHeaderParser {
     }
 
     /// The text begins at byte 8 of the file.
-    private func problem(_ reason: String) -> SafetensorsProblem { .malformedHeader(byte: 8 + position, reason: reason) }
+    private func problem(_ reason: String) -> SafetensorsProblem {
+        .malformedHeader(byte: 8 + position, reason: reason)
+    }
 }

@@ -115,7 +115,8 @@ public struct ExecutionDescription: Hashable, Sendable, Codable {
             let then = processorFeatures.filter { !other.processorFeatures.contains($0) }
             let now = other.processorFeatures.filter { !processorFeatures.contains($0) }
             differences.append(
-                "another processor (only then: \(then.joined(separator: " ")); only now: \(now.joined(separator: " ")))")
+                "another processor (only then: \(then.joined(separator: " ")); only now: \(now.joined(separator: " ")))"
+            )
         }
         return differences
     }

@@ -24,7 +24,8 @@ public enum OptimizerConfiguration: Hashable, Sendable, Codable {
 
     /// Throws when a hyper-parameter lies outside the range in which the rule is defined.
     public func validate() throws(OptimizerConfigurationError) {
-        func check(_ name: String, _ value: Double, _ valid: Bool, _ range: String) throws(OptimizerConfigurationError) {
+        func check(_ name: String, _ value: Double, _ valid: Bool, _ range: String) throws(OptimizerConfigurationError)
+        {
             guard valid else { throw .outOfRange(name: name, value: value, range: range) }
         }
         switch self {

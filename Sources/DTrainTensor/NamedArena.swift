@@ -48,6 +48,13 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
         public let expected: Shape
         public let found: Shape
         public let type: DType
+
+        public init(name: String, expected: Shape, found: Shape, type: DType) {
+            self.name = name
+            self.expected = expected
+            self.found = found
+            self.type = type
+        }
     }
 
     /// Needed and not there.
@@ -88,10 +95,23 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
         if !missing.isEmpty { parts.append("missing: " + list(missing)) }
         if !unexpected.isEmpty { parts.append("unexpected: " + list(unexpected)) }
         if !misshapen.isEmpty {
-            parts.append("misshapen: " + list(misshapen.map {
-                "\($0.name) is \($0.found) \($0.type.rawValue), needs \($0.expected) F32"
-            }))
+            parts.append(
+                "misshapen: "
+                    + list(
+                        misshapen.map {
+                            "\($0.name) is \($0.found) \($0.type.rawValue), needs \($0.expected) F32"
+                        }))
         }
         return parts.joined(separator: "; ")
+    }
+}
+
+extension NamedTensor {
+    /// A copy of the elements as `Element`, which must be the type that `dtype` says.
+    ///
+    /// It is safe on a temporary, `file.tensor("a").array(of: Float.self)`, where a slice would outlive its memory.
+    public func array<Element: BitwiseCopyable>(of type: Element.Type) -> [Element] {
+        precondition(MemoryLayout<Element>.stride == dtype.byteCount, "\(name) is \(dtype.rawValue)")
+        return withExtendedLifetime(memory) { memory.slice(of: type)[0..<shape.count].array() }
     }
 }

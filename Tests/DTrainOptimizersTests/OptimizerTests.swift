@@ -48,10 +48,14 @@ private struct Problem {
         .adamW(beta1: 0.8, beta2: 0.95, epsilon: 1e-5, weightDecay: 0.3), .adam(), .adamW(),
     ]
 
-    @Test(arguments: zip(configurations, [
-        PyTorchLiterals.sgd, PyTorchLiterals.momentum, PyTorchLiterals.nesterov, PyTorchLiterals.adam,
-        PyTorchLiterals.adamW, PyTorchLiterals.adamDefaults, PyTorchLiterals.adamWDefaults,
-    ])) func tenUpdatesEqualPyTorchs(configuration: OptimizerConfiguration, expected: [Float]) throws {
+    @Test(
+        arguments: zip(
+            configurations,
+            [
+                PyTorchLiterals.sgd, PyTorchLiterals.momentum, PyTorchLiterals.nesterov, PyTorchLiterals.adam,
+                PyTorchLiterals.adamW, PyTorchLiterals.adamDefaults, PyTorchLiterals.adamWDefaults,
+            ])) func tenUpdatesEqualPyTorchs(configuration: OptimizerConfiguration, expected: [Float]) throws
+    {
         let problem = Problem()
         _ = try problem.run(configuration)
         expectClose(problem.values, expected, tolerance: 1e-6, "\(configuration)")
@@ -63,7 +67,9 @@ private struct Problem {
         (configurations[2], ["p.momentum_buffer": PyTorchLiterals.nesterovMomentumBuffer]),
         (configurations[3], ["p.exp_avg": PyTorchLiterals.adamExpAvg, "p.exp_avg_sq": PyTorchLiterals.adamExpAvgSq]),
         (configurations[4], ["p.exp_avg": PyTorchLiterals.adamWExpAvg, "p.exp_avg_sq": PyTorchLiterals.adamWExpAvgSq]),
-    ]) func stateHasPyTorchsNamesAndValues(_ configuration: OptimizerConfiguration, _ expected: [String: [Float]]) throws {
+    ]) func stateHasPyTorchsNamesAndValues(_ configuration: OptimizerConfiguration, _ expected: [String: [Float]])
+        throws
+    {
         let tensors = try Problem().run(configuration).stateTensors(step: 10)
         #expect(Set(tensors.map(\.name)) == Set(expected.keys).union(["step"]))
         for tensor in tensors where tensor.name != "step" {
@@ -109,7 +115,8 @@ private struct Problem {
         #expect(try run(nil, threads: 3) == whole)
     }
 
-    @Test(arguments: configurations) func stateMovesToAnotherLayoutByName(configuration: OptimizerConfiguration) throws {
+    @Test(arguments: configurations) func stateMovesToAnotherLayoutByName(configuration: OptimizerConfiguration) throws
+    {
         let weight = (name: "conv.weight", shape: Shape([2, 3, 2, 2]), order: StorageOrder.plain)
         let bias = (name: "conv.bias", shape: Shape([2]), order: StorageOrder.plain)
         var permuted = weight
@@ -128,7 +135,10 @@ private struct Problem {
         let moved = try Optimizer(configuration, layout: other)
         #expect(try moved.load(optimizer.stateTensors(step: 1)) == 1)
         let values = { (optimizer: Optimizer) in
-            Dictionary(uniqueKeysWithValues: optimizer.stateTensors(step: 1).map { ($0.name, Array($0.memory.slice(of: UInt8.self).array()[0..<$0.byteCount])) })
+            Dictionary(
+                uniqueKeysWithValues: optimizer.stateTensors(step: 1).map {
+                    ($0.name, Array($0.memory.slice(of: UInt8.self).array()[0..<$0.byteCount]))
+                })
         }
         #expect(values(moved) == values(optimizer))
         let states = values(optimizer).filter { $0.key != "step" }

@@ -6,7 +6,10 @@ import Testing
     @Test(arguments: [
         (Schedule(base: 0.2, warmupEpochs: 1.5), PyTorchLiterals.warmupRates),
         (Schedule(base: 0.2, decay: .step(stepSize: 3, gamma: 0.3)), PyTorchLiterals.stepRates),
-        (Schedule(base: 0.2, decay: .step(stepSize: 3, gamma: 0.3), warmupEpochs: 1.5), PyTorchLiterals.stepWarmupRates),
+        (
+            Schedule(base: 0.2, decay: .step(stepSize: 3, gamma: 0.3), warmupEpochs: 1.5),
+            PyTorchLiterals.stepWarmupRates
+        ),
         (Schedule(base: 0.2, decay: .multistep(milestones: [2, 7], gamma: 0.3)), PyTorchLiterals.multistepRates),
         (Schedule(base: 0.2, decay: .cosine), PyTorchLiterals.cosineRates),
         (Schedule(base: 0.2, decay: .cosine, warmupEpochs: 1.5), PyTorchLiterals.cosineWarmupRates),

@@ -1,6 +1,6 @@
 """Prints PyTorchLiterals.swift: what torch.optim and torch.optim.lr_scheduler give (PyTorch 2.13, CPU).
 
-    python generate.py > ../PyTorchLiterals.swift
+    python generate.py > ../PyTorchLiterals.swift && swift format -i ../PyTorchLiterals.swift
 """
 import warnings
 import torch
