@@ -9,7 +9,7 @@
 #endif
 #endif
 
-#if defined(__GLIBC__) && !defined(HAS_OTHER_MALLOC)
+#if defined(__GLIBC__) && !defined(HAS_OTHER_MALLOC) && !defined(DEBUG)
 
 // The executable's definitions come before the C library's for every library in the process.
 extern void *__libc_malloc(size_t);

@@ -99,8 +99,7 @@ import Testing
         spy.blocks = false
     }
 
-    @Test func submittingAndWaitingAllocateNothing() throws {
-        try #require(allocation_count() >= 0)
+    @Test(.enabled(if: allocation_count() >= 0)) func submittingAndWaitingAllocateNothing() throws {
         let queue = try CommunicationQueue { SoloCommunicator() }
         _ = try withSlice([Float](repeating: 1, count: 1000)) { slice in
             try queue.run(.allReduceSumFloat(slice))

@@ -103,8 +103,7 @@ import Testing
         }
     }
 
-    @Test func aStepAllocatesNothingOnTheComputeThread() throws {
-        try #require(allocation_count() >= 0)
+    @Test(.enabled(if: allocation_count() >= 0)) func aStepAllocatesNothingOnTheComputeThread() throws {
         let ranks = LoopbackCommunicator.group(size: 2)
         let counts = try onThreads(2) { rank in
             let queue = try CommunicationQueue { ranks[rank] }
@@ -127,8 +126,7 @@ import Testing
         #expect(counts == [0, 0])
     }
 
-    @Test func theCounterSeesAllocations() throws {
-        try #require(allocation_count() >= 0)
+    @Test(.enabled(if: allocation_count() >= 0)) func theCounterSeesAllocations() throws {
         let before = allocation_count()
         let memory = AlignedMemory(byteCount: 100)
         #expect(allocation_count() > before)
