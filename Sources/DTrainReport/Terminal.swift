@@ -6,7 +6,8 @@ import Foundation
 /// output, so that always looks like a terminal, and a pipe for standard error, so that never does. What counts is
 /// where mpirun writes the forwarded text. A rank on mpirun's own host is its descendant, so the terminal is found by
 /// walking up the parents to the launcher and looking at its file descriptor 2. On another host the walk ends at the
-/// remote daemon, whose output is no terminal: plain lines, which is the safe answer.
+/// remote daemon, whose output is no terminal: plain lines, which is the safe answer. Under `--workers` the launcher
+/// writes into a pipe to its parent, this same program, which passes the text on to its own standard error.
 package struct Terminal: Sendable, Equatable {
     package var columns: Int
     package var colored: Bool
@@ -33,7 +34,7 @@ package struct Terminal: Sendable, Equatable {
         let colored = (environment["NO_COLOR"] ?? "").isEmpty
         let path: String?
         if isUnderLauncher(environment) {
-            path = launcher(processes).flatMap { processes.file(2, of: $0) }
+            path = launcher(processes).flatMap { outlet(of: $0, processes) }
         } else {
             path = processes.file(2, of: processes.current)
         }
@@ -58,6 +59,15 @@ package struct Terminal: Sendable, Equatable {
             process = parent
         }
         return nil
+    }
+
+    /// Where the launcher's standard error ends up.
+    private static func outlet(of launcher: Int32, _ processes: ProcessTable) -> String? {
+        guard let path = processes.file(2, of: launcher) else { return nil }
+        guard path.hasPrefix("pipe:"), let parent = processes.parent(of: launcher),
+            let program = processes.executable(of: parent), program == processes.executable(of: processes.current)
+        else { return path }
+        return processes.file(2, of: parent)
     }
 
     private static func isTerminal(_ path: String) -> Bool {
@@ -98,6 +108,11 @@ package struct ProcessTable: Sendable {
     package func arguments(of process: Int32) -> [String] {
         guard let data = FileManager.default.contents(atPath: "\(root)/\(process)/cmdline") else { return [] }
         return data.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// The path of the program that `process` runs.
+    package func executable(of process: Int32) -> String? {
+        try? FileManager.default.destinationOfSymbolicLink(atPath: "\(root)/\(process)/exe")
     }
 
     /// What a file descriptor of `process` points to.

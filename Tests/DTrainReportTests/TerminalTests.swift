@@ -26,9 +26,11 @@ import Testing
 
     /// A `/proc` in which process 300 is the child of a shell 200 (whose name has a parenthesis and a space), which is
     /// the child of 100, a launcher; `outputs` are the targets of their descriptor 2.
-    func fakeProcesses(in directory: String, launcher: [String], outputs: [Int32: String]) throws -> ProcessTable {
+    func fakeProcesses(
+        in directory: String, launcher: [String], outputs: [Int32: String], parent: String = "/bin/bash"
+    ) throws -> ProcessTable {
         let commands: [(process: Int32, parent: Int32, arguments: [String])] = [
-            (100, 1, launcher), (200, 100, ["sh", "-c", "dtrain"]), (300, 200, ["dtrain"]),
+            (50, 1, [parent]), (100, 50, launcher), (200, 100, ["sh", "-c", "dtrain"]), (300, 200, ["dtrain"]),
         ]
         for (process, parent, arguments) in commands {
             let place = "\(directory)/\(process)"
@@ -36,6 +38,7 @@ import Testing
             try "\(process) (a) b) S \(parent) 1 1".write(toFile: place + "/stat", atomically: false, encoding: .utf8)
             try arguments.map { $0 + "\0" }.joined()
                 .write(toFile: place + "/cmdline", atomically: false, encoding: .utf8)
+            try FileManager.default.createSymbolicLink(atPath: place + "/exe", withDestinationPath: arguments[0])
             try FileManager.default.createSymbolicLink(
                 atPath: place + "/fd/2", withDestinationPath: outputs[process] ?? "pipe:[1]")
         }
@@ -64,6 +67,17 @@ import Testing
             #expect(
                 Terminal.watchingStandardError(environment: [:], processes: processes)
                     == Terminal(columns: 97, colored: true))
+        }
+    }
+
+    @Test func underWorkersTheTerminalOfTheParentCounts() throws {
+        let terminal = try PseudoTerminal()
+        for (parent, expected) in [("dtrain", Terminal(columns: 97, colored: true)), ("/bin/bash", nil)] {
+            try withTemporaryDirectory { directory in
+                let processes = try fakeProcesses(
+                    in: directory, launcher: ["/usr/bin/mpirun"], outputs: [50: terminal.path], parent: parent)
+                #expect(Terminal.watchingStandardError(environment: underOpenMPI, processes: processes) == expected)
+            }
         }
     }
 
