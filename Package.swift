@@ -64,7 +64,8 @@ let package = Package(
         .testTarget(name: "DTrainTensorTests", dependencies: ["DTrainTensor", "TestSupport"]),
         .testTarget(
             name: "DTrainEngineTests",
-            dependencies: ["DTrainEngine", "DTrainLayers", "DTrainTensor", "TestSupport"]),
+            dependencies: ["DTrainEngine", "DTrainLayers", "DTrainTensor", "TestSupport"],
+            exclude: ["Fixtures"]),
         .testTarget(
             name: "DTrainModelsTests",
             dependencies: [

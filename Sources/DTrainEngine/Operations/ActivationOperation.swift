@@ -37,7 +37,7 @@ public enum Activation: Hashable, Sendable {
 
 /// y = f(x), element by element.
 package struct ActivationOperation: Operation {
-    let activation: Activation
+    package let activation: Activation
 
     package init(_ activation: Activation) { self.activation = activation }
 

@@ -4,7 +4,7 @@ package import DTrainTensor
 /// Softmax cross-entropy of each sample's logits against its label, with PyTorch's label smoothing.
 /// Inputs: logits (classes), labels. Output: the loss of each sample; its gradient is that of the sum.
 package struct CrossEntropy: Operation {
-    let labelSmoothing: Float
+    package let labelSmoothing: Float
     package init(labelSmoothing: Float) { self.labelSmoothing = labelSmoothing }
 
     package var name: String { "crossEntropy" }

@@ -44,9 +44,9 @@ private final class ReshapeKernel: Kernel {
 /// Each sample as a matrix of `rows` × `columns`, transposed: an image (pixels × channels) into PyTorch's order
 /// (channels × pixels), or back.
 package struct Transpose: Operation {
-    let rows: Int
-    let columns: Int
-    let shape: Shape
+    package let rows: Int
+    package let columns: Int
+    package let shape: Shape
 
     package init(rows: Int, columns: Int, to shape: Shape) {
         self.rows = rows
