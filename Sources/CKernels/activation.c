@@ -43,10 +43,35 @@ DT_INLINE void forward_rows(float *restrict y, size_t pixels, size_t channels, s
             for (size_t c = 0; c < channels; c++) y[c] = apply(y[c], activation, slope);
 }
 
+/// A whole number of pixels and of vectors: where pixels lie next to each other and their channels do not fill vectors,
+/// rows are treated in tiles of 16 pixels, so that no loop has a ragged end.
+enum { TILE_PIXELS = 16, TILE_CHANNELS = 64 };
+
+DT_INLINE void forward_tiles(float *restrict y, size_t tiles, size_t channels, const float *restrict bias,
+                             dt_activation activation, float slope) {
+    float pattern[TILE_PIXELS * TILE_CHANNELS];
+    const size_t tile = TILE_PIXELS * channels;
+    for (size_t i = 0; i < tile; i++) pattern[i] = bias ? bias[i % channels] : 0;
+    for (size_t t = 0; t < tiles; t++, y += tile)
+        for (size_t i = 0; i < tile; i += 16)
+            for (size_t lane = i; lane < i + 16; lane++) y[lane] = apply(y[lane] + pattern[lane], activation, slope);
+}
+
+DT_INLINE void forward_pixels(float *y, size_t pixels, size_t channels, size_t stride, const float *bias,
+                              dt_activation activation, float slope) {
+    size_t tiles = 0;
+    if (stride == channels && channels % 16 != 0 && channels <= TILE_CHANNELS) {
+        tiles = pixels / TILE_PIXELS;
+        forward_tiles(y, tiles, channels, bias, activation, slope);
+    }
+    forward_rows(y + tiles * TILE_PIXELS * channels, pixels - tiles * TILE_PIXELS, channels, stride, bias, activation,
+                 slope);
+}
+
 DT_DISPATCH
 void dt_bias_activation(float *y, size_t pixels, size_t channels, size_t stride, const float *bias,
                         dt_activation activation, float slope) {
-#define CASE(kind) forward_rows(y, pixels, channels, stride, bias, kind, slope);
+#define CASE(kind) forward_pixels(y, pixels, channels, stride, bias, kind, slope);
     FOR_EACH_ACTIVATION(activation, CASE)
 #undef CASE
 }
@@ -62,12 +87,41 @@ DT_INLINE void backward_rows(float *restrict gradient, size_t gradient_stride, c
     }
 }
 
+DT_INLINE void backward_tiles(float *restrict gradient, const float *restrict y, size_t tiles, size_t channels,
+                              float *restrict bias_gradient, dt_activation activation, float slope) {
+    float sums[TILE_PIXELS * TILE_CHANNELS];
+    const size_t tile = TILE_PIXELS * channels;
+    for (size_t i = 0; i < tile; i++) sums[i] = 0;
+    for (size_t t = 0; t < tiles; t++, gradient += tile, y += tile)
+        for (size_t i = 0; i < tile; i += 16)
+            for (size_t lane = i; lane < i + 16; lane++) {
+                const float g = gradient[lane] * derivative(y[lane], activation, slope);
+                gradient[lane] = g;
+                sums[lane] += g;
+            }
+    if (bias_gradient)
+        for (size_t i = 0; i < tile; i++) bias_gradient[i % channels] += sums[i];
+}
+
+DT_INLINE void backward_pixels(float *gradient, size_t gradient_stride, const float *y, size_t y_stride, size_t pixels,
+                               size_t channels, float *bias_gradient, dt_activation activation, float slope) {
+    size_t tiles = 0;
+    if (gradient_stride == channels && y_stride == channels && channels % 16 != 0 && channels <= TILE_CHANNELS &&
+        (bias_gradient || activation != DT_IDENTITY)) {
+        tiles = pixels / TILE_PIXELS;
+        backward_tiles(gradient, y, tiles, channels, bias_gradient, activation, slope);
+    }
+    const size_t done = tiles * TILE_PIXELS;
+    backward_rows(gradient + done * channels, gradient_stride, y + done * channels, y_stride, pixels - done, channels,
+                  bias_gradient, activation, slope);
+}
+
 DT_DISPATCH
 void dt_bias_activation_backward(float *gradient, size_t gradient_stride, const float *y, size_t y_stride,
                                  size_t pixels, size_t channels, float *bias_gradient, dt_activation activation,
                                  float slope) {
 #define CASE(kind) \
-    backward_rows(gradient, gradient_stride, y, y_stride, pixels, channels, bias_gradient, kind, slope);
+    backward_pixels(gradient, gradient_stride, y, y_stride, pixels, channels, bias_gradient, kind, slope);
     FOR_EACH_ACTIVATION(activation, CASE)
 #undef CASE
 }

@@ -55,8 +55,8 @@ extension CheckpointError: CustomStringConvertible {
         case .mismatch(let path, let mismatch):
             return "\(path) does not fit this model: \(mismatch)"
         case .noValidCheckpoint(let directory, let skipped):
-            let reasons = skipped.map { "\n  \($0)" }.joined()
-            return "no valid checkpoint in \(directory)" + (skipped.isEmpty ? ": there is none" : ":" + reasons)
+            return "no valid checkpoint in \(directory); start afresh in another directory (--out):"
+                + skipped.map { "\n  \($0)" }.joined()
         }
     }
 
@@ -75,6 +75,11 @@ extension CheckpointError: CustomStringConvertible {
 public struct SkippedCheckpoint: Hashable, Sendable, CustomStringConvertible {
     public let path: String
     public let reason: CheckpointError
+
+    public init(path: String, reason: CheckpointError) {
+        self.path = path
+        self.reason = reason
+    }
 
     public var description: String { "skipped \(path): \(reason)" }
 }

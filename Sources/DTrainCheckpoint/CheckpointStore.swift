@@ -49,7 +49,7 @@ public struct CheckpointStore: Sendable {
 
     /// Writes the checkpoint of `state.step`, durable when this returns; it replaces one of the same step.
     ///
-    /// Tensors are in PyTorch's names, shapes and order. On an error the directory is as it was before.
+    /// Tensors are in PyTorch's names, shapes and order. An error leaves the earlier checkpoints and nothing half written.
     @discardableResult
     public func save(
         _ state: TrainingState, model: [NamedTensor], optimizer: [NamedTensor]
@@ -152,8 +152,10 @@ public struct CheckpointStore: Sendable {
     /// The directory of the checkpoint of `step`.
     public func path(step: Int) -> String { path(Self.name(step)) }
 
-    /// The newest checkpoint whose files are all as they were written (nil where there is none), and the newer ones
-    /// that were passed over, each with its reason, the newest first.
+    /// The newest checkpoint whose files are all as they were written, and the newer ones that were passed over, each
+    /// with its reason, the newest first; nil where there is no checkpoint at all.
+    ///
+    /// Throws `noValidCheckpoint` where there are some and none is valid: starting afresh is then the user's decision.
     public func newestValid() throws(CheckpointError) -> (checkpoint: Checkpoint?, skipped: [SkippedCheckpoint]) {
         let names = try FileSystem.names(in: directory)
         var candidates: [Int: String] = [:]
@@ -172,7 +174,8 @@ public struct CheckpointStore: Sendable {
                 skipped.append(SkippedCheckpoint(path: path(name), reason: error))
             }
         }
-        return (nil, skipped)
+        if !skipped.isEmpty { throw .noValidCheckpoint(directory: directory, skipped: skipped) }
+        return (nil, [])
     }
 
     // MARK: Names

@@ -12,20 +12,27 @@ public enum CommunicationError: Error, Hashable, CustomStringConvertible, Sendab
 
     /// An operation failed on `rank`; `reason` is the message passing library's own text.
     case failed(operation: String, rank: Int, host: String, reason: String)
-    /// `missing` did not arrive at an operation that this rank has waited in for `seconds`. `operation` reads
-    /// `all-reduce #1234`: the 1234th operation of this group.
-    case stalled(operation: String, rank: Int, host: String, seconds: Double, missing: [Peer])
+    /// `missing` did not arrive at an operation that this rank has waited in for `seconds`, together with the ranks
+    /// `waiting`, itself included. `operation` reads `all-reduce #1234`: the 1234th collective of this group.
+    case stalled(operation: String, rank: Int, host: String, seconds: Double, missing: [Peer], waiting: [Int])
     /// All ranks had arrived, but the exchange itself does not end: a host or the network between them was lost.
     case unfinished(operation: String, rank: Int, host: String, seconds: Double, hosts: [String])
     /// Communication cannot start at all: the launcher or the library does not offer what is needed.
     case unavailable(reason: String)
+
+    /// Whether this rank is the one to tell of the error: all ranks that wait for the same missing ones throw, and the
+    /// lowest one's message is enough.
+    public var isFirstWitness: Bool {
+        guard case .stalled(_, let rank, _, _, _, let waiting) = self else { return true }
+        return rank == waiting.min()
+    }
 
     public var description: String {
         switch self {
         case .failed(let operation, let rank, let host, let reason):
             return "rank \(rank) (host \(host)): \(operation) failed: \(reason). "
                 + "Another rank has probably ended: look for its message, then start again with --resume auto."
-        case .stalled(let operation, let rank, let host, let seconds, let missing):
+        case .stalled(let operation, let rank, let host, let seconds, let missing, _):
             let hosts = Set(missing.map(\.host)).sorted().joined(separator: ", ")
             let head: String
             if missing.isEmpty {

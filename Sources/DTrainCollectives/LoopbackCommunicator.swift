@@ -78,7 +78,9 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
 
     public func split(color: Int?, key: Int) throws -> (any Communicator)? {
         try collective("split", byteCount: 0, .colour(color, key)) { contributions in
-            self.group.splitResults = Self.partition(contributions, stallSeconds: self.group.stallSeconds)
+            let results = Self.partition(contributions, stallSeconds: self.group.stallSeconds)
+            self.group.splitResults = results
+            self.group.adopt(results.compactMap { $0?.group })
         }
         return group.takeSplitResult(rank)
     }
@@ -108,14 +110,14 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
         let operation = try begin("send to rank \(destination)")
         try group.send(
             bytes, from: rank, to: destination, tag: tag, limit: waitsIndefinitely ? .infinity : group.stallSeconds
-        ) { seconds in self.stall(operation, seconds, missing: [destination]) }
+        ) { seconds in self.stall(operation, seconds, missing: [destination], waiting: [rank]) }
     }
 
     public func receive(_ bytes: MemorySlice<UInt8>, from source: Int, tag: Int, waitsIndefinitely: Bool) throws {
         let operation = try begin("receive from rank \(source)")
         let sent = try group.receive(
             bytes, from: source, to: rank, tag: tag, limit: waitsIndefinitely ? .infinity : group.stallSeconds
-        ) { seconds in self.stall(operation, seconds, missing: [source]) }
+        ) { seconds in self.stall(operation, seconds, missing: [source], waiting: [rank]) }
         if sent != bytes.count { throw error(operation, "\(sent) bytes came where \(bytes.count) were expected") }
     }
 
@@ -127,7 +129,10 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
         try group.meet(
             rank: rank, label: "\(name) of \(byteCount) bytes", contribution,
             mismatch: { self.error(operation, "the ranks are in different operations: \($0)") },
-            stall: { self.stall(operation, $0, missing: $1) }, body)
+            stall: { seconds, missing in
+                let waiting = (0..<self.size).filter { !missing.contains($0) }
+                return self.stall(operation, seconds, missing: missing, waiting: waiting)
+            }, body)
     }
 
     private func begin(_ name: String) throws -> String {
@@ -145,9 +150,11 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
         .failed(operation: operation, rank: rank, host: hosts[rank], reason: reason)
     }
 
-    private func stall(_ operation: String, _ seconds: Double, missing: [Int]) -> CommunicationError {
+    private func stall(
+        _ operation: String, _ seconds: Double, missing: [Int], waiting: [Int]
+    ) -> CommunicationError {
         .stalled(
             operation: operation, rank: rank, host: hosts[rank], seconds: seconds,
-            missing: missing.map { .init(rank: $0, host: hosts[$0]) })
+            missing: missing.map { .init(rank: $0, host: hosts[$0]) }, waiting: waiting)
     }
 }

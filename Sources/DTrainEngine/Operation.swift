@@ -114,14 +114,16 @@ package struct Site: Sendable {
 }
 
 /// An operation with every choice made: runs without allocating.
+///
+/// All threads call both functions, each with a `Run` of its own, and do their part; between two kernels they meet.
 package protocol Kernel: AnyObject, Sendable {
     func forward(_ run: Run)
     func backward(_ run: Run)
 }
 
-/// One run of a plan: base pointers, the extent, and the threads. Owned by the plan, filled in before each run.
+/// One thread's view of one run of a plan: base pointers, the extent, and its share of the work.
 package final class Run: @unchecked Sendable {
-    package let pool: ThreadPool
+    package let thread: Int
     package let arena: UnsafeMutablePointer<Float>
     package let parameters: UnsafeMutablePointer<Float>
     package let gradients: UnsafeMutablePointer<Float>
@@ -133,10 +135,13 @@ package final class Run: @unchecked Sendable {
     package internal(set) var firstPosition = 0
     package internal(set) var step = 0
     package internal(set) var seed: UInt64 = 0
+    private let pool: ThreadPool
 
-    init(pool: ThreadPool, arena: UnsafeMutablePointer<Float>, parameters: UnsafeMutablePointer<Float>,
+    init(
+        thread: Int, pool: ThreadPool, arena: UnsafeMutablePointer<Float>, parameters: UnsafeMutablePointer<Float>,
         gradients: UnsafeMutablePointer<Float>
     ) {
+        self.thread = thread
         self.pool = pool
         self.arena = arena
         self.parameters = parameters
@@ -144,6 +149,19 @@ package final class Run: @unchecked Sendable {
         input = arena
         labels = UnsafeRawPointer(arena).assumingMemoryBound(to: Int32.self)
     }
+
+    package var threadCount: Int { pool.threadCount }
+
+    /// This thread's part of 0 ..< `count`, bounds at multiples of `granularity`; it may be empty.
+    package func part(of count: Int, granularity: Int = 1) -> Range<Int> {
+        pool.part(thread, of: count, granularity: granularity)
+    }
+
+    /// The part of another thread.
+    package func part(ofThread thread: Int, of count: Int) -> Range<Int> { pool.part(thread, of: count) }
+
+    /// Waits until all threads have come here, in the middle of a kernel.
+    package func meet() { pool.barrier.wait() }
 
     /// The first element of a value.
     package func pointer(_ place: Place) -> UnsafeMutablePointer<Float> {

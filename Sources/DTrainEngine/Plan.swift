@@ -121,16 +121,20 @@ package final class Plan {
         return order
     }
 
-    /// Computes every value.
-    package func forward(_ run: Run) {
-        for kernel in kernels { kernel.forward(run) }
+    /// Computes every value. Every thread calls it with its own `run`.
+    func forward(_ run: Run) {
+        for kernel in kernels {
+            kernel.forward(run)
+            run.meet()
+        }
     }
 
-    /// Computes every gradient and tells `context` which part of the gradient arena is final, from its start onward.
-    package func backward(_ run: Run, context: any StepContext) {
+    /// Computes every gradient; thread 0 tells `context` which part of the gradient arena is final, from its start onward.
+    func backward(_ run: Run, context: any StepContext) {
         for (node, ready) in backwardOrder {
             kernels[node].backward(run)
-            if !ready.isEmpty { context.gradientsReady(ready) }
+            run.meet()
+            if run.thread == 0, !ready.isEmpty { context.gradientsReady(ready) }
         }
     }
 }

@@ -28,7 +28,8 @@ public final class Replica {
     private let memory: (parameters: AlignedMemory, gradients: AlignedMemory, arena: AlignedMemory, ranks: AlignedMemory)
     private let training: Plan
     private let evaluation: Plan
-    private let run: Run
+    private let pool: ThreadPool
+    private let pass: Pass
 
     /// Traces `model` and compiles it.
     ///
@@ -70,8 +71,12 @@ public final class Replica {
         )
         parameters = memory.parameters.slice()[0..<layout.totalCount]
         gradients = memory.gradients.slice()[0..<layout.trainableCount]
-        run = Run(
-            pool: pool, arena: memory.arena.slice(of: Float.self).base, parameters: parameters.base, gradients: gradients.base)
+        self.pool = pool
+        let arena: MemorySlice<Float> = memory.arena.slice()
+        let (parameters, gradients) = (parameters.base, gradients.base)
+        pass = Pass(runs: (0..<pool.threadCount).map {
+            Run(thread: $0, pool: pool, arena: arena.base, parameters: parameters, gradients: gradients)
+        })
     }
 
     /// Gives every parameter its first value: a function of the seed and the parameter's name alone.
@@ -127,16 +132,18 @@ public final class Replica {
     /// Forward, loss and backward: sets `gradients` to the gradient of the loss's sum over `samples`.
     public func computeGradients(_ samples: Samples, context: any StepContext) -> LossSum {
         prepare(samples)
-        training.forward(run)
-        let loss = lossSum(training)
-        training.backward(run, context: context)
-        return loss
+        pass.plan = training
+        pass.context = context
+        pool.run(pass)
+        pass.context = nil
+        return lossSum(training)
     }
 
     /// Forward and loss with the layers in evaluation mode.
     public func evaluate(_ samples: Samples) -> EvaluationSum {
         prepare(samples)
-        evaluation.forward(run)
+        pass.plan = evaluation
+        pool.run(pass)
         let ranks: MemorySlice<Int32> = memory.ranks.slice()
         dt_label_rank(run.pointer(evaluation.outputPlace), run.labels, run.rows, outputCount, ranks.base)
         var correct = 0
@@ -158,15 +165,35 @@ public final class Replica {
         MemorySlice(base: run.pointer(training.outputPlace), count: run.rows * outputCount)
     }
 
+    /// Forward and, with a context, backward of a plan, as all threads do it together.
+    private final class Pass: PoolTask {
+        let runs: [Run]
+        var plan: Plan?
+        var context: (any StepContext)?
+
+        init(runs: [Run]) { self.runs = runs }
+
+        func run(thread: Int) {
+            let run = runs[thread]
+            plan!.forward(run)
+            if let context { plan!.backward(run, context: context) }
+        }
+    }
+
+    /// The first thread's view: where the caller reads results.
+    private var run: Run { pass.runs[0] }
+
     private func prepare(_ samples: Samples) {
         precondition(samples.count <= capacity, "\(samples.count) samples in a run of at most \(capacity)")
         precondition(samples.inputs.count == samples.count * inputShape.count, "samples are not \(inputShape)")
-        run.input = samples.inputs.base
-        run.labels = UnsafePointer(samples.labels.base)
-        run.rows = samples.count
-        run.firstPosition = samples.firstPosition
-        run.step = samples.step
-        run.seed = samples.seed
+        for run in pass.runs {
+            run.input = samples.inputs.base
+            run.labels = UnsafePointer(samples.labels.base)
+            run.rows = samples.count
+            run.firstPosition = samples.firstPosition
+            run.step = samples.step
+            run.seed = samples.seed
+        }
     }
 
     private func lossSum(_ plan: Plan) -> LossSum {

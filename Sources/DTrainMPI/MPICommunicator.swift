@@ -242,17 +242,19 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
 
     /// Finds out who did not come.
     private func stall(_ operation: Operation, seconds: Double) throws -> CommunicationError {
-        var missing: [Int] = []
+        var isWaiting = [UInt8](repeating: 0, count: size)
+        let missing: [Int]
         if let peer = operation.peer {
+            isWaiting[rank] = 1
             missing = [peer]
         } else {
-            var isWaiting = [UInt8](repeating: 0, count: size)
             try check(dtmpi_find_missing(handle, patience.inquirySeconds, &isWaiting), operation)
             missing = (0..<size).filter { isWaiting[$0] == 0 }
         }
         return .stalled(
             operation: name(operation), rank: rank, host: host, seconds: seconds,
-            missing: missing.map { .init(rank: $0, host: hosts[$0]) })
+            missing: missing.map { .init(rank: $0, host: hosts[$0]) },
+            waiting: (0..<size).filter { isWaiting[$0] == 1 })
     }
 
     /// The other rank of a message, or the number of the collective.

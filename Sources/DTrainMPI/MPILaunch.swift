@@ -5,6 +5,11 @@ public struct MPILaunch: Hashable, Sendable {
     /// The number of ranks that it started, where it says so.
     public let size: Int?
 
+    public init(launcher: String, size: Int?) {
+        self.launcher = launcher
+        self.size = size
+    }
+
     /// Reads the marks that launchers leave in the environment; nil where none started this process, which then
     /// trains alone and needs no MPI.
     ///

@@ -9,13 +9,15 @@ import DTrainTensor
 
 /// An update rule and its state: flat arenas with the offsets of the trainable parameters.
 ///
-/// An element's update depends on that element alone, so the arena may be updated whole, by buckets or by threads
-/// with the same bits. Updating allocates nothing. Disjoint ranges may be updated at the same time by several threads.
-public final class Optimizer: Sendable {
+/// An element’s update depends on that element alone, so the arena may be updated whole, by buckets or by threads
+/// with the same bits. Updating allocates nothing. Disjoint ranges may be updated at the same time by several threads;
+/// the update over a whole pool and the state by name are one thread's business at a time.
+public final class Optimizer: @unchecked Sendable {
     public let configuration: OptimizerConfiguration
     private let layout: ParameterLayout
     private let arenas: [AlignedMemory]
     private let states: [MemorySlice<Float>]
+    private let task = UpdateTask()
 
     /// State of zeros for the trainable part of `layout`.
     public init(_ configuration: OptimizerConfiguration, layout: ParameterLayout) throws(OptimizerConfigurationError) {
@@ -70,10 +72,27 @@ public final class Optimizer: Sendable {
         parameters: MemorySlice<Float>, gradients: MemorySlice<Float>, rate: Double, gradientScale: Double, step: Int,
         pool: ThreadPool
     ) {
-        pool.forEachPart(of: layout.trainableCount, granularity: ParameterLayout.alignment) { part, _ in
-            update(
-                part, parameters: parameters, gradients: gradients, rate: rate, gradientScale: gradientScale,
-                step: step)
+        task.optimizer = self
+        task.pool = pool
+        task.parameters = parameters
+        task.gradients = gradients
+        (task.rate, task.gradientScale, task.step) = (rate, gradientScale, step)
+        pool.run(task)
+        task.optimizer = nil
+    }
+
+    /// An update that all threads make together, each in its part of the arena.
+    private final class UpdateTask: PoolTask {
+        var optimizer: Optimizer!
+        var pool: ThreadPool!
+        var parameters: MemorySlice<Float>!
+        var gradients: MemorySlice<Float>!
+        var (rate, gradientScale, step) = (0.0, 0.0, 0)
+
+        func run(thread: Int) {
+            let part = pool.part(thread, of: optimizer.layout.trainableCount, granularity: ParameterLayout.alignment)
+            optimizer.update(
+                part, parameters: parameters, gradients: gradients, rate: rate, gradientScale: gradientScale, step: step)
         }
     }
 

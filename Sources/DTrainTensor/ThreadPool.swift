@@ -1,105 +1,106 @@
-internal import CKernels
-
 #if canImport(Glibc)
 import Glibc
 #elseif canImport(Musl)
 import Musl
 #endif
+internal import CKernels
+
+/// Work that all threads of a pool do together. An object of its own, made once, so that starting it allocates nothing.
+public protocol PoolTask: AnyObject {
+    /// Called once on each thread; thread 0 is the caller of `ThreadPool.run`.
+    func run(thread: Int)
+}
 
 /// The threads that share one step's work: the caller and `threadCount` − 1 workers.
 ///
-/// A call of `run` or `forEachPart` gives each thread one part and returns when all are done; nothing is allocated and
-/// nobody spins: a waiting thread sleeps on a condition variable, because a spinning one takes a core from another
-/// rank. The pool belongs to one calling thread at a time; parts must not call back into it.
+/// Between tasks the workers sleep on a condition variable, because a spinning thread takes a core from another rank.
+/// The pool belongs to one calling thread at a time; a task must not start another one.
 public final class ThreadPool: @unchecked Sendable {
     public let threadCount: Int
+    /// Where the threads of a running task meet.
+    public let barrier: ThreadBarrier
 
-    private typealias Body = (Int) -> Void
-    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private let started = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private let finished = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private var generation = 0
-    private var running = 0
-    private var stopping = false
-    private var body: UnsafePointer<Body>?
+    private let workers: Workers
     private var threads: [pthread_t] = []
 
     public init(threadCount: Int) {
         precondition(threadCount >= 1)
         self.threadCount = threadCount
-        pthread_mutex_init(mutex, nil)
-        pthread_cond_init(started, nil)
-        pthread_cond_init(finished, nil)
-        for index in 1..<max(threadCount, 1) {
-            threads.append(startThread(named: "dtrain-compute") { [unowned self] in self.work(index) })
-        }
+        barrier = ThreadBarrier(threadCount: threadCount)
+        let workers = Workers()
+        self.workers = workers
+        threads = (1..<max(threadCount, 1)).map { index in startThread(named: "dtrain-compute") { workers.work(index) } }
     }
 
     deinit {
-        pthread_mutex_lock(mutex)
-        stopping = true
-        pthread_cond_broadcast(started)
-        pthread_mutex_unlock(mutex)
+        workers.stop()
         for thread in threads { pthread_join(thread, nil) }
-        pthread_mutex_destroy(mutex)
-        pthread_cond_destroy(started)
-        pthread_cond_destroy(finished)
-        mutex.deallocate()
-        started.deallocate()
-        finished.deallocate()
     }
 
-    /// Calls `body(thread)` once on each thread, the caller being thread 0.
-    public func run(_ body: (_ thread: Int) -> Void) {
-        guard threadCount > 1 else { return body(0) }
-        withoutActuallyEscaping(body) { escapable in
-            withUnsafePointer(to: escapable) { pointer in
-                pthread_mutex_lock(mutex)
-                self.body = pointer
-                running = threadCount - 1
-                generation += 1
-                pthread_cond_broadcast(started)
-                pthread_mutex_unlock(mutex)
-                escapable(0)
-                pthread_mutex_lock(mutex)
-                while running > 0 { pthread_cond_wait(finished, mutex) }
-                self.body = nil
-                pthread_mutex_unlock(mutex)
-            }
-        }
+    /// Runs `task` on every thread and returns when all are done.
+    public func run(_ task: any PoolTask) {
+        guard threadCount > 1 else { return task.run(thread: 0) }
+        workers.start(task, on: threadCount - 1)
+        task.run(thread: 0)
+        workers.waitUntilDone()
     }
 
-    /// Splits 0 ..< `count` into one contiguous part a thread, bounds at multiples of `granularity`, and calls
-    /// `body(part, thread)` for each part that is not empty.
-    public func forEachPart(of count: Int, granularity: Int = 1, _ body: (_ part: Range<Int>, _ thread: Int) -> Void) {
-        run { thread in
-            let part = self.part(thread, of: count, granularity: granularity)
-            if !part.isEmpty { body(part, thread) }
-        }
-    }
-
-    /// The part of 0 ..< `count` that `forEachPart` gives to `thread`. The first threads have work, the last may have none.
+    /// The part of 0 ..< `count` that belongs to `thread`, bounds at multiples of `granularity`. The parts are contiguous,
+    /// in order and as even as that allows; the first threads have work, the last may have none.
     public func part(_ thread: Int, of count: Int, granularity: Int = 1) -> Range<Int> {
         let units = (count + granularity - 1) / granularity
         let share = (units + threadCount - 1) / threadCount * granularity
         return min(share * thread, count)..<min(share * (thread + 1), count)
     }
+}
 
-    private func work(_ index: Int) {
+/// What the pool and its sleeping threads share.
+private final class Workers: @unchecked Sendable {
+    private let gate = ConditionVariable()
+    private var generation = 0
+    private var running = 0
+    private var stopping = false
+    private var task: (any PoolTask)?
+
+    func start(_ task: any PoolTask, on count: Int) {
+        gate.lock()
+        self.task = task
+        running = count
+        generation += 1
+        gate.broadcast()
+        gate.unlock()
+    }
+
+    func waitUntilDone() {
+        gate.lock()
+        while running > 0 { gate.wait() }
+        task = nil
+        gate.unlock()
+    }
+
+    func stop() {
+        gate.lock()
+        stopping = true
+        gate.broadcast()
+        gate.unlock()
+    }
+
+    /// One thread's life: sleep, run its part of a task, sleep again.
+    func work(_ index: Int) {
         var seen = 0
-        pthread_mutex_lock(mutex)
+        gate.lock()
         while true {
-            while generation == seen && !stopping { pthread_cond_wait(started, mutex) }
+            while generation == seen && !stopping { gate.wait() }
             if stopping { break }
             seen = generation
-            let body = body!
-            pthread_mutex_unlock(mutex)
-            body.pointee(index)
-            pthread_mutex_lock(mutex)
+            let task = task!
+            gate.unlock()
+            task.run(thread: index)
+            gate.lock()
             running -= 1
-            if running == 0 { pthread_cond_signal(finished) }
+            if running == 0 { gate.broadcast() }
         }
-        pthread_mutex_unlock(mutex)
+        gate.unlock()
     }
 }
 

@@ -96,6 +96,19 @@ struct SampleStore {
         #expect(skipped[1].reason == .missingFile(path: sample.url(300, "model.safetensors").path))
     }
 
+    @Test func whereAllAreDamagedTheErrorListsThem() throws {
+        let sample = try SampleStore(steps: [100, 200])
+        for step in [100, 200] { try FileManager.default.removeItem(at: sample.url(step, "optimizer.safetensors")) }
+        let skipped = [200, 100].map {
+            SkippedCheckpoint(
+                path: sample.store.path(step: $0),
+                reason: .missingFile(path: sample.url($0, "optimizer.safetensors").path))
+        }
+        #expect(throws: CheckpointError.noValidCheckpoint(directory: sample.store.directory, skipped: skipped)) {
+            try sample.store.newestValid()
+        }
+    }
+
     @Test func stepsOfAnyLengthSortByNumber() throws {
         let sample = try SampleStore(steps: [0, 99_999_999, 100_000_000])
         #expect(try sample.store.steps() == [0, 99_999_999, 100_000_000])

@@ -210,7 +210,8 @@ private func file(_ header: String, _ dataByteCount: Int) -> [UInt8] {
         }
         #expect(mismatch.missing == ["c"])
         #expect(mismatch.unexpected == ["d", "e"])
-        #expect(mismatch.misshapen == [TensorMismatch.Misshapen(name: "b", expected: [2, 3], found: [3, 2], type: .float32)])
+        let misshapen = TensorMismatch.Misshapen(name: "b", expected: [2, 3], found: [3, 2], type: .float32)
+        #expect(mismatch.misshapen == [misshapen])
         #expect(mismatch.description == "missing: c; unexpected: d, e; misshapen: b is 3×2 F32, needs 2×3 F32")
         #expect(memory.slice(of: Float.self).array().allSatisfy { $0 == 0 })
     }

@@ -2,11 +2,15 @@ import DTrainCollectives
 import DTrainTensor
 import Glibc
 
-/// Sums for ever; after `--after` sums one rank does what `--do` says: stops, kills itself, sleeps, or fails.
+/// Sums for `--seconds`; before sum number `--after` the rank `--rank` (and `--other`) does what `--do` says.
 ///
-///     mpi-check fault --rank 2 --do stop|kill|exit|fail|wrong-size|nothing --after 20 --limit 3 --count 1000
+/// - `stop`, `kill`, `exit`: SIGSTOP, SIGKILL, `_exit(3)`; the others wait in the sum.
+/// - `stop-inside`: SIGSTOP while all are inside the sum (give it a large `--count`).
+/// - `fail`, `fail-busy`: ends the job with code 7, its communication thread being idle, or waiting.
+/// - `message`: waits for a message that nobody sends.
 func runWithFault(_ queue: CommunicationQueue) throws {
     let culprit = Int(option("rank", -1))
+    let other = Int(option("other", -1))
     let after = Int(option("after", 20))
     let count = Int(option("count", 1000))
     let deadline = now() + option("seconds", 60)
@@ -18,8 +22,8 @@ func runWithFault(_ queue: CommunicationQueue) throws {
         number += 1
         values.fill(1)
         if number == after && queue.rank == 0 { complain("\(after) sums are done") }
-        if number == after && queue.rank == culprit {
-            complain("rank \(culprit) does \(action)")
+        if number == after && (queue.rank == culprit || queue.rank == other) {
+            complain("rank \(queue.rank) does \(action)")
             switch action {
             case "stop": kill(getpid(), SIGSTOP)
             case "kill": kill(getpid(), SIGKILL)
@@ -33,11 +37,19 @@ func runWithFault(_ queue: CommunicationQueue) throws {
                 usleep(200_000)
                 queue.abort(code: 7)
                 try queue.wait(ticket)
+            case "stop-inside":
+                // All have arrived, and the sum is long enough to be under way.
+                try queue.run(.barrier)
+                let ticket = queue.submit(.allReduceSumFloat(values))
+                usleep(10_000)
+                kill(getpid(), SIGSTOP)
+                try queue.wait(ticket)
             case "message":
                 try queue.run(.receive(values.rawBytes, from: (culprit + 1) % queue.size, tag: 4))
             default: break
             }
         }
+        if action == "stop-inside" && number == after && queue.rank != culprit { try queue.run(.barrier) }
         if action == "fail-busy" && number == after && queue.rank != culprit { sleep(60) }
         if action == "message" && number == after && queue.rank != culprit { sleep(60) }
         try queue.run(.allReduceSumFloat(values))

@@ -28,7 +28,11 @@ public struct SampleCheckpoint {
 
     public var arena: MemorySlice<Float> { memory.slice()[0..<Self.layout.totalCount] }
     public var model: [NamedTensor] { Self.layout.tensors(from: arena) }
-    public var optimizer: [NamedTensor] { Self.layout.tensors(from: arena, suffix: ".momentum_buffer") }
+    public var optimizer: [NamedTensor] {
+        let scalar = NamedTensor(name: "step", dtype: .int64, shape: [])
+        scalar.memory.slice(of: Int64.self)[0] = Int64(state.step)
+        return [scalar] + Self.layout.tensors(from: arena, suffix: ".momentum_buffer")
+    }
 
     @discardableResult
     public func save(in store: CheckpointStore) throws(CheckpointError) -> CheckpointStore.Saved {
@@ -40,9 +44,14 @@ public struct SampleCheckpoint {
         let loaded = AlignedMemory(byteCount: memory.byteCount)
         let arena: MemorySlice<Float> = loaded.slice()[0..<Self.layout.totalCount]
         try checkpoint.loadModel(into: [NamedArena(Self.layout, arena)])
+        let bytes = { (tensor: NamedTensor) in
+            withExtendedLifetime(tensor.memory) {
+                tensor.memory.slice(of: UInt8.self)[0..<tensor.byteCount].array()
+            }
+        }
         let optimizer = try checkpoint.optimizerTensors()
         return checkpoint.state == state && arena.array() == self.arena.array()
             && optimizer.map(\.name) == self.optimizer.map(\.name)
-            && zip(optimizer, self.optimizer).allSatisfy { $0.floats.array() == $1.floats.array() }
+            && optimizer.map(bytes) == self.optimizer.map(bytes)
     }
 }

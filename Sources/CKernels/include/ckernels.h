@@ -3,6 +3,6 @@
 #include "activation.h"
 #include "elementwise.h"
 #include "loss.h"
-#include "threads.h"
 #include "optimizers.h"
+#include "threads.h"
 #include "window.h"

@@ -17,6 +17,8 @@ typedef struct {
 /// `lines` output lines are written, beginning with line `first_line`, counted over all images (image = line /
 /// output_height). Each output pixel gives one row of kernel_height × kernel_width × channels floats. `x` points at the
 /// first channel wanted of image 0, pixels are `pixel_stride` floats apart; positions in the padding give zeros.
+/// `rows` needs room for DT_UNFOLD_SLACK floats more than it is given.
+#define DT_UNFOLD_SLACK 8
 void dt_unfold(const float *x, size_t pixel_stride, size_t channels, dt_window window, size_t first_line,
                size_t lines, float *rows);
 
@@ -29,14 +31,14 @@ void dt_fold_add(const float *rows, size_t channels, dt_window window, size_t fi
 void dt_max_pool_forward(const float *x, size_t images, size_t channels, dt_window window, int relu, float *y,
                          size_t y_stride, uint8_t *winner);
 
-/// dx[winner] += dy; with `relu` not 0 only where y > 0. `dx` must hold zeros or what is to be added to.
+/// dx[winner] (+)= dy; with `relu` not 0 only where y > 0. All of `dx` is set, or added to when `accumulate` is not 0.
 void dt_max_pool_backward(const float *dy, size_t dy_stride, const float *y, size_t y_stride, const uint8_t *winner,
-                          size_t images, size_t channels, dt_window window, int relu, float *dx);
+                          size_t images, size_t channels, dt_window window, int relu, float *dx, int accumulate);
 
 /// Mean over each window, the padding counted as zeros (PyTorch's count_include_pad).
 void dt_average_pool_forward(const float *x, size_t images, size_t channels, dt_window window, float *y,
                              size_t y_stride);
 
-/// dx += dy / window size for every position of the window.
+/// dx (+)= dy / window size for every position of the window. All of `dx` is set, or added to when `accumulate` is not 0.
 void dt_average_pool_backward(const float *dy, size_t dy_stride, size_t images, size_t channels, dt_window window,
-                              float *dx);
+                              float *dx, int accumulate);

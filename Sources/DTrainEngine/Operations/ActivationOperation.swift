@@ -37,7 +37,7 @@ public enum Activation: Hashable, Sendable {
 
 /// y = f(x), element by element.
 package struct ActivationOperation: Operation {
-    let activation: Activation
+    package let activation: Activation
 
     package init(_ activation: Activation) { self.activation = activation }
 
@@ -66,19 +66,17 @@ private final class ActivationKernel: Kernel {
 
     func forward(_ run: Run) {
         let (x, y) = (run.pointer(site.inputs[0]), run.pointer(site.output))
-        run.pool.forEachPart(of: run.rows * site.output.shape.count, granularity: 1024) { part, _ in
-            dt_activation_forward(x + part.lowerBound, y + part.lowerBound, part.count, activation.kind, activation.slope)
-        }
+        let part = run.part(of: run.rows * site.output.shape.count, granularity: 1024)
+        dt_activation_forward(x + part.lowerBound, y + part.lowerBound, part.count, activation.kind, activation.slope)
     }
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
         let (y, dy, dx) = (run.pointer(site.output), run.pointer(site.outputGradient!), run.pointer(gradient.place))
-        run.pool.forEachPart(of: run.rows * site.output.shape.count, granularity: 1024) { part, _ in
-            let offset = part.lowerBound
-            dt_activation_backward(
-                y + offset, dy + offset, dx + offset, part.count, activation.kind, activation.slope,
-                gradient.accumulate ? 1 : 0)
-        }
+        let part = run.part(of: run.rows * site.output.shape.count, granularity: 1024)
+        let offset = part.lowerBound
+        dt_activation_backward(
+            y + offset, dy + offset, dx + offset, part.count, activation.kind, activation.slope,
+            gradient.accumulate ? 1 : 0)
     }
 }

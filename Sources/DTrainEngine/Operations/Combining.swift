@@ -19,9 +19,8 @@ private final class AdditionKernel: Kernel {
 
     func forward(_ run: Run) {
         let (a, b, y) = (run.pointer(site.inputs[0]), run.pointer(site.inputs[1]), run.pointer(site.output))
-        run.pool.forEachPart(of: run.rows * site.output.shape.count, granularity: 1024) { part, _ in
-            dt_add(a + part.lowerBound, b + part.lowerBound, y + part.lowerBound, part.count)
-        }
+        let part = run.part(of: run.rows * site.output.shape.count, granularity: 1024)
+        dt_add(a + part.lowerBound, b + part.lowerBound, y + part.lowerBound, part.count)
     }
 
     func backward(_ run: Run) {
@@ -29,11 +28,10 @@ private final class AdditionKernel: Kernel {
         let count = site.output.shape.count
         for case let gradient? in site.inputGradients {
             let dx = run.pointer(gradient.place)
-            run.pool.forEachPart(of: run.rows * count, granularity: 1024) { part, _ in
-                dt_copy_rows(
-                    dy + part.lowerBound, part.count, dx + part.lowerBound, part.count, 1, part.count,
-                    gradient.accumulate ? 1 : 0)
-            }
+            let part = run.part(of: run.rows * count, granularity: 1024)
+            dt_copy_rows(
+                dy + part.lowerBound, part.count, dx + part.lowerBound, part.count, 1, part.count,
+                gradient.accumulate ? 1 : 0)
         }
     }
 }
@@ -64,10 +62,15 @@ private final class ConcatenationKernel: Kernel {
         var channel = 0
         var copies: [(Int, Int)] = []
         for (index, input) in site.inputs.enumerated() {
-            if input.pixelStride != site.output.pixelStride { copies.append((index, channel)) }
+            if !Self.lies(input, at: channel, of: site.output) { copies.append((index, channel)) }
             channel += input.channels
         }
         self.copies = copies
+    }
+
+    private static func lies(_ input: Place, at channel: Int, of output: Place) -> Bool {
+        guard case .arena(let inner) = input.memory, case .arena(let outer) = output.memory else { return false }
+        return inner == outer + channel && input.pixelStride == output.pixelStride
     }
 
     func forward(_ run: Run) {
@@ -75,12 +78,11 @@ private final class ConcatenationKernel: Kernel {
         for copy in copies {
             let input = site.inputs[copy.input]
             let x = run.pointer(input)
-            run.pool.forEachPart(of: run.rows * output.pixels) { pixels, _ in
-                dt_copy_rows(
-                    x + pixels.lowerBound * input.pixelStride, input.pixelStride,
-                    y + pixels.lowerBound * output.pixelStride + copy.channel, output.pixelStride, pixels.count,
-                    input.channels, 0)
-            }
+            let pixels = run.part(of: run.rows * output.pixels)
+            dt_copy_rows(
+                x + pixels.lowerBound * input.pixelStride, input.pixelStride,
+                y + pixels.lowerBound * output.pixelStride + copy.channel, output.pixelStride, pixels.count,
+                input.channels, 0)
         }
     }
 
@@ -89,12 +91,11 @@ private final class ConcatenationKernel: Kernel {
         for copy in copies {
             guard let target = site.inputGradients[copy.input] else { continue }
             let dx = run.pointer(target.place)
-            run.pool.forEachPart(of: run.rows * gradient.pixels) { pixels, _ in
-                dt_copy_rows(
-                    dy + pixels.lowerBound * gradient.pixelStride + copy.channel, gradient.pixelStride,
-                    dx + pixels.lowerBound * target.place.pixelStride, target.place.pixelStride, pixels.count,
-                    target.place.channels, target.accumulate ? 1 : 0)
-            }
+            let pixels = run.part(of: run.rows * gradient.pixels)
+            dt_copy_rows(
+                dy + pixels.lowerBound * gradient.pixelStride + copy.channel, gradient.pixelStride,
+                dx + pixels.lowerBound * target.place.pixelStride, target.place.pixelStride, pixels.count,
+                target.place.channels, target.accumulate ? 1 : 0)
         }
     }
 }

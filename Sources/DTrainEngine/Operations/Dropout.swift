@@ -42,11 +42,10 @@ private final class DropoutKernel: Kernel {
     private func apply(_ run: Run, from: UnsafeMutablePointer<Float>, to: UnsafeMutablePointer<Float>, accumulate: Bool) {
         let count = site.output.shape.count
         let layer = UInt32(site.index) &+ CounterRandom.Purpose.dropout.rawValue << 24
-        run.pool.forEachPart(of: run.rows) { samples, _ in
-            let offset = samples.lowerBound * count
-            dt_dropout(
-                from + offset, to + offset, samples.count, count, UInt64(run.firstPosition + samples.lowerBound), run.seed,
-                layer, UInt32(truncatingIfNeeded: run.step), probability, accumulate ? 1 : 0)
-        }
+        let samples = run.part(of: run.rows)
+        let offset = samples.lowerBound * count
+        dt_dropout(
+            from + offset, to + offset, samples.count, count, UInt64(run.firstPosition + samples.lowerBound), run.seed,
+            layer, UInt32(truncatingIfNeeded: run.step), probability, accumulate ? 1 : 0)
     }
 }

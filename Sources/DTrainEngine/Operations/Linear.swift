@@ -67,9 +67,9 @@ private final class LinearKernel: Kernel {
                 operation.activation.kind, operation.activation.slope)
         }
         if splitsOutputs {
-            run.pool.forEachPart(of: outputs, granularity: 16) { columns, _ in part(0..<rows, columns) }
+            part(0..<rows, run.part(of: outputs, granularity: 16))
         } else {
-            run.pool.forEachPart(of: rows) { rows, _ in part(rows, 0..<outputs) }
+            part(run.part(of: rows), 0..<outputs)
         }
     }
 
@@ -79,28 +79,29 @@ private final class LinearKernel: Kernel {
         let weight = site.parameters[0]
         let outputs = operation.outputs
         let rows = run.rows * rowsPerSample
-        run.pool.forEachPart(of: outputs) { columns, _ in
-            let gradient = dy + columns.lowerBound
-            var biasGradient: UnsafeMutablePointer<Float>?
-            if operation.hasBias {
-                biasGradient = run.gradients + site.parameters[1].range.lowerBound + columns.lowerBound
-                if !site.parameters[1].accumulate { biasGradient!.update(repeating: 0, count: columns.count) }
-            }
-            dt_bias_activation_backward(
-                gradient, outputs, y + columns.lowerBound, outputs, rows, columns.count, biasGradient,
-                operation.activation.kind, operation.activation.slope)
-            GEMM.multiply(
-                .yes, .no, m: columns.count, n: inputs, k: rows, a: gradient, lda: outputs, b: x, ldb: inputs,
-                beta: weight.accumulate ? 1 : 0, c: run.gradients + weight.range.lowerBound + columns.lowerBound * inputs,
-                ldc: inputs)
+        let columns = run.part(of: outputs)
+        let gradient = dy + columns.lowerBound
+        var biasGradient: UnsafeMutablePointer<Float>?
+        if operation.hasBias {
+            biasGradient = run.gradients + site.parameters[1].range.lowerBound + columns.lowerBound
+            if !site.parameters[1].accumulate { biasGradient!.update(repeating: 0, count: columns.count) }
         }
+        dt_bias_activation_backward(
+            gradient, outputs, y + columns.lowerBound, outputs, rows, columns.count, biasGradient,
+            operation.activation.kind, operation.activation.slope)
+        GEMM.multiply(
+            .yes, .no, m: columns.count, n: inputs, k: rows, a: gradient, lda: outputs, b: x, ldb: inputs,
+            beta: weight.accumulate ? 1 : 0, c: run.gradients + weight.range.lowerBound + columns.lowerBound * inputs,
+            ldc: inputs)
+
         guard let inputGradient = site.inputGradients[0] else { return }
+        run.meet()
         let dx = run.pointer(inputGradient.place)
         let weights = run.parameters + weight.range.lowerBound
-        run.pool.forEachPart(of: inputs, granularity: 16) { columns, _ in
-            GEMM.multiply(
-                .no, .no, m: rows, n: columns.count, k: outputs, a: dy, lda: outputs, b: weights + columns.lowerBound,
-                ldb: inputs, beta: inputGradient.accumulate ? 1 : 0, c: dx + columns.lowerBound, ldc: inputs)
-        }
+        let inputColumns = run.part(of: inputs, granularity: 16)
+        GEMM.multiply(
+            .no, .no, m: rows, n: inputColumns.count, k: outputs, a: dy, lda: outputs,
+            b: weights + inputColumns.lowerBound, ldb: inputs, beta: inputGradient.accumulate ? 1 : 0,
+            c: dx + inputColumns.lowerBound, ldc: inputs)
     }
 }

@@ -4,7 +4,7 @@ package import DTrainTensor
 /// Softmax cross-entropy of each sample's logits against its label, with PyTorch's label smoothing.
 /// Inputs: logits (classes), labels. Output: the loss of each sample; its gradient is that of the sum.
 package struct CrossEntropy: Operation {
-    let labelSmoothing: Float
+    package let labelSmoothing: Float
     package init(labelSmoothing: Float) { self.labelSmoothing = labelSmoothing }
 
     package var name: String { "crossEntropy" }
@@ -35,23 +35,21 @@ private final class CrossEntropyKernel: Kernel {
     func forward(_ run: Run) {
         let (logits, loss) = (run.pointer(site.inputs[0]), run.pointer(site.output))
         let (classes, logSum) = (site.inputs[0].shape.count, run.arena + site.saved)
-        run.pool.forEachPart(of: run.rows, granularity: 16) { rows, _ in
-            let first = rows.lowerBound
-            dt_cross_entropy_forward(
-                logits + first * classes, run.labels + first, rows.count, classes, labelSmoothing, loss + first, logSum + first)
-        }
+        let rows = run.part(of: run.rows, granularity: 16)
+        let first = rows.lowerBound
+        dt_cross_entropy_forward(
+            logits + first * classes, run.labels + first, rows.count, classes, labelSmoothing, loss + first, logSum + first)
     }
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
         let (logits, dx) = (run.pointer(site.inputs[0]), run.pointer(gradient.place))
         let (classes, logSum) = (site.inputs[0].shape.count, run.arena + site.saved)
-        run.pool.forEachPart(of: run.rows, granularity: 16) { rows, _ in
-            let first = rows.lowerBound
-            dt_cross_entropy_backward(
-                logits + first * classes, run.labels + first, logSum + first, rows.count, classes, labelSmoothing,
-                dx + first * classes, gradient.accumulate ? 1 : 0)
-        }
+        let rows = run.part(of: run.rows, granularity: 16)
+        let first = rows.lowerBound
+        dt_cross_entropy_backward(
+            logits + first * classes, run.labels + first, logSum + first, rows.count, classes, labelSmoothing,
+            dx + first * classes, gradient.accumulate ? 1 : 0)
     }
 }
 
@@ -75,15 +73,19 @@ private final class SquaredErrorKernel: Kernel {
     init(_ site: Site) { self.site = site }
 
     func forward(_ run: Run) {
+        let rows = run.part(of: run.rows)
         let (x, target, loss) = (run.pointer(site.inputs[0]), run.pointer(site.inputs[1]), run.pointer(site.output))
-        dt_squared_error_forward(x, target, run.rows, site.inputs[0].shape.count, loss)
+        let count = site.inputs[0].shape.count
+        let offset = rows.lowerBound * count
+        dt_squared_error_forward(x + offset, target + offset, rows.count, count, loss + rows.lowerBound)
     }
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
-        let (x, target) = (run.pointer(site.inputs[0]), run.pointer(site.inputs[1]))
-        dt_squared_error_backward(
-            x, target, run.rows * site.inputs[0].shape.count, run.pointer(gradient.place), gradient.accumulate ? 1 : 0)
+        let (x, target, dx) = (run.pointer(site.inputs[0]), run.pointer(site.inputs[1]), run.pointer(gradient.place))
+        let part = run.part(of: run.rows * site.inputs[0].shape.count, granularity: 16)
+        let offset = part.lowerBound
+        dt_squared_error_backward(x + offset, target + offset, part.count, dx + offset, gradient.accumulate ? 1 : 0)
     }
 }
 
@@ -99,6 +101,11 @@ package struct OneHot: Operation {
 private final class OneHotKernel: Kernel {
     let site: Site
     init(_ site: Site) { self.site = site }
-    func forward(_ run: Run) { dt_one_hot(run.labels, run.rows, site.output.shape.count, run.pointer(site.output)) }
+    func forward(_ run: Run) {
+        let rows = run.part(of: run.rows)
+        let classes = site.output.shape.count
+        dt_one_hot(
+            run.labels + rows.lowerBound, rows.count, classes, run.pointer(site.output) + rows.lowerBound * classes)
+    }
     func backward(_ run: Run) {}
 }

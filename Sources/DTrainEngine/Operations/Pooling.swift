@@ -68,17 +68,16 @@ private final class PoolingKernel: Kernel {
     func forward(_ run: Run) {
         let (input, output) = (site.inputs[0], site.output)
         let (x, y) = (run.pointer(input), run.pointer(output))
-        run.pool.forEachPart(of: run.rows) { samples, _ in
-            let first = samples.lowerBound
-            let (from, to) = (x + first * input.sampleStride, y + first * output.sampleStride)
-            switch operation.kind {
-            case .maximum:
-                dt_max_pool_forward(
-                    from, samples.count, input.channels, window, operation.appliesReLU ? 1 : 0, to, output.pixelStride,
-                    winners(run, from: first))
-            case .average:
-                dt_average_pool_forward(from, samples.count, input.channels, window, to, output.pixelStride)
-            }
+        let samples = run.part(of: run.rows)
+        let first = samples.lowerBound
+        let (from, to) = (x + first * input.sampleStride, y + first * output.sampleStride)
+        switch operation.kind {
+        case .maximum:
+            dt_max_pool_forward(
+                from, samples.count, input.channels, window, operation.appliesReLU ? 1 : 0, to, output.pixelStride,
+                winners(run, from: first))
+        case .average:
+            dt_average_pool_forward(from, samples.count, input.channels, window, to, output.pixelStride)
         }
     }
 
@@ -87,19 +86,19 @@ private final class PoolingKernel: Kernel {
         let (output, outputGradient) = (site.output, site.outputGradient!)
         let (y, dy, dx) = (run.pointer(output), run.pointer(outputGradient), run.pointer(gradient.place))
         let channels = output.channels
-        run.pool.forEachPart(of: run.rows) { samples, _ in
-            let first = samples.lowerBound
-            let to = dx + first * gradient.place.sampleStride
-            let from = dy + first * outputGradient.sampleStride
-            if !gradient.accumulate { to.update(repeating: 0, count: samples.count * gradient.place.sampleStride) }
-            switch operation.kind {
-            case .maximum:
-                dt_max_pool_backward(
-                    from, outputGradient.pixelStride, y + first * output.sampleStride, output.pixelStride,
-                    winners(run, from: first), samples.count, channels, window, operation.appliesReLU ? 1 : 0, to)
-            case .average:
-                dt_average_pool_backward(from, outputGradient.pixelStride, samples.count, channels, window, to)
-            }
+        let samples = run.part(of: run.rows)
+        let first = samples.lowerBound
+        let to = dx + first * gradient.place.sampleStride
+        let from = dy + first * outputGradient.sampleStride
+        let accumulate: Int32 = gradient.accumulate ? 1 : 0
+        switch operation.kind {
+        case .maximum:
+            dt_max_pool_backward(
+                from, outputGradient.pixelStride, y + first * output.sampleStride, output.pixelStride,
+                winners(run, from: first), samples.count, channels, window, operation.appliesReLU ? 1 : 0, to,
+                accumulate)
+        case .average:
+            dt_average_pool_backward(from, outputGradient.pixelStride, samples.count, channels, window, to, accumulate)
         }
     }
 }

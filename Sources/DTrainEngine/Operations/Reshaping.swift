@@ -35,19 +35,18 @@ private final class ReshapeKernel: Kernel {
 
     private func move(_ run: Run, from: UnsafeMutablePointer<Float>, to: UnsafeMutablePointer<Float>, accumulate: Bool) {
         if from == to { return }
-        run.pool.forEachPart(of: run.rows * site.output.shape.count, granularity: 1024) { part, _ in
-            dt_copy_rows(
-                from + part.lowerBound, part.count, to + part.lowerBound, part.count, 1, part.count, accumulate ? 1 : 0)
-        }
+        let part = run.part(of: run.rows * site.output.shape.count, granularity: 1024)
+        dt_copy_rows(
+            from + part.lowerBound, part.count, to + part.lowerBound, part.count, 1, part.count, accumulate ? 1 : 0)
     }
 }
 
 /// Each sample as a matrix of `rows` × `columns`, transposed: an image (pixels × channels) into PyTorch's order
 /// (channels × pixels), or back.
 package struct Transpose: Operation {
-    let rows: Int
-    let columns: Int
-    let shape: Shape
+    package let rows: Int
+    package let columns: Int
+    package let shape: Shape
 
     package init(rows: Int, columns: Int, to shape: Shape) {
         self.rows = rows
@@ -79,21 +78,19 @@ private final class TransposeKernel: Kernel {
     func forward(_ run: Run) {
         let (x, y) = (run.pointer(site.inputs[0]), run.pointer(site.output))
         let count = site.output.shape.count
-        run.pool.forEachPart(of: run.rows) { samples, _ in
-            dt_transpose(
-                x + samples.lowerBound * count, y + samples.lowerBound * count, samples.count, operation.rows,
-                operation.columns, 0)
-        }
+        let samples = run.part(of: run.rows)
+        dt_transpose(
+            x + samples.lowerBound * count, y + samples.lowerBound * count, samples.count, operation.rows,
+            operation.columns, 0)
     }
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
         let (dy, dx) = (run.pointer(site.outputGradient!), run.pointer(gradient.place))
         let count = site.output.shape.count
-        run.pool.forEachPart(of: run.rows) { samples, _ in
-            dt_transpose(
-                dy + samples.lowerBound * count, dx + samples.lowerBound * count, samples.count, operation.columns,
-                operation.rows, gradient.accumulate ? 1 : 0)
-        }
+        let samples = run.part(of: run.rows)
+        dt_transpose(
+            dy + samples.lowerBound * count, dx + samples.lowerBound * count, samples.count, operation.columns,
+            operation.rows, gradient.accumulate ? 1 : 0)
     }
 }

@@ -26,7 +26,7 @@ final class UnfoldedConvolution: Kernel {
     private let weightCount: Int
 
     /// Floats of unfolded rows that a block may take: half of a 1 MiB L2 cache.
-    private static let blockFloats = 128 * 1024
+    private static let blockFloats = 32 * 1024
 
     init(_ operation: Convolution, _ site: Site) {
         self.operation = operation
@@ -52,7 +52,7 @@ final class UnfoldedConvolution: Kernel {
         let rowLength = kernel.height * kernel.width * extents.inputs[0].imageChannels / operation.groups
         let width = extents.output.imageWidth
         let lines = max(1, min(1024, blockFloats / rowLength) / width)
-        return (lines, isPointwise(operation) ? 0 : (lines * width * rowLength + 15) / 16 * 16)
+        return (lines, isPointwise(operation) ? 0 : (lines * width * rowLength + Int(DT_UNFOLD_SLACK) + 15) / 16 * 16)
     }
 
     static func memory(_ operation: Convolution, _ extents: Extents) -> MemoryNeed {
@@ -81,22 +81,20 @@ final class UnfoldedConvolution: Kernel {
         let bias = operation.hasBias ? UnsafePointer(run.parameters + site.parameters[1].range.lowerBound) : nil
         let width = window.output_width
         let height = window.output_height
-        run.pool.forEachPart(of: run.rows * height) { part, thread in
-            let columns = run.arena + site.forwardWorkspace + thread * columnCount
-            forEachBlock(part) { line, lines in
-                let pixels = lines * width
-                let output = y + line * width * stride
-                for group in 0..<operation.groups {
-                    let rows = unfold(x, group: group, line: line, lines: lines, into: columns)
-                    GEMM.multiply(
-                        .no, .yes, m: pixels, n: outputsPerGroup, k: rowLength, a: rows, lda: rowLength,
-                        b: weights + group * outputsPerGroup * rowLength, ldb: rowLength, beta: 0,
-                        c: output + group * outputsPerGroup, ldc: stride)
-                }
-                if bias != nil || operation.activation != .identity {
-                    dt_bias_activation(
-                        output, pixels, operation.outputs, stride, bias, operation.activation.kind, operation.activation.slope)
-                }
+        let columns = run.arena + site.forwardWorkspace + run.thread * columnCount
+        forEachBlock(run.part(of: run.rows * height)) { line, lines in
+            let pixels = lines * width
+            let output = y + line * width * stride
+            for group in 0..<operation.groups {
+                let rows = unfold(x, group: group, line: line, lines: lines, into: columns)
+                GEMM.multiply(
+                    .no, .yes, m: pixels, n: outputsPerGroup, k: rowLength, a: rows, lda: rowLength,
+                    b: weights + group * outputsPerGroup * rowLength, ldb: rowLength, beta: 0,
+                    c: output + group * outputsPerGroup, ldc: stride)
+            }
+            if bias != nil || operation.activation != .identity {
+                dt_bias_activation(
+                    output, pixels, operation.outputs, stride, bias, operation.activation.kind, operation.activation.slope)
             }
         }
     }
@@ -112,15 +110,19 @@ final class UnfoldedConvolution: Kernel {
     }
 
     func backward(_ run: Run) {
-        let sums = run.arena + site.backwardWorkspace + columnCount * run.pool.threadCount
-        run.pool.forEachPart(of: run.rows) { samples, thread in
-            backward(run, samples, thread, sums: thread == 0 ? nil : sums + (thread - 1) * (weightCount + operation.outputs))
+        let sums = run.arena + site.backwardWorkspace + columnCount * run.threadCount
+        let samples = run.part(of: run.rows)
+        if !samples.isEmpty {
+            let partialSums = sums + (run.thread - 1) * (weightCount + operation.outputs)
+            backward(run, samples, sums: run.thread == 0 ? nil : partialSums)
         }
+        guard run.threadCount > 1 else { return }
+        run.meet()
         addPartialSums(run, sums)
     }
 
     /// One thread's samples. `sums` is where its weight and bias gradients go; nil stands for the gradient arena itself.
-    private func backward(_ run: Run, _ samples: Range<Int>, _ thread: Int, sums: UnsafeMutablePointer<Float>?) {
+    private func backward(_ run: Run, _ samples: Range<Int>, sums: UnsafeMutablePointer<Float>?) {
         let x = run.pointer(site.inputs[0])
         let y = run.pointer(site.output)
         let dy = run.pointer(site.outputGradient!)
@@ -129,7 +131,7 @@ final class UnfoldedConvolution: Kernel {
         let weights = run.parameters + site.parameters[0].range.lowerBound
         let weightGradient = sums ?? run.gradients + site.parameters[0].range.lowerBound
         let adds = sums == nil && site.parameters[0].accumulate
-        let columns = run.arena + site.backwardWorkspace + thread * columnCount
+        let columns = run.arena + site.backwardWorkspace + run.thread * columnCount
         let (width, height) = (window.output_width, window.output_height)
 
         var biasGradient: UnsafeMutablePointer<Float>?
@@ -139,11 +141,9 @@ final class UnfoldedConvolution: Kernel {
         }
         let inputGradient = site.inputGradients[0]
         let dx = inputGradient.map { run.pointer($0.place) }
-        if let dx, !isPointwise, !inputGradient!.accumulate {
-            let image = site.inputs[0].sampleStride
-            (dx + samples.lowerBound * image).update(repeating: 0, count: samples.count * image)
-        }
-
+        let image = site.inputs[0].sampleStride
+        /// Samples whose input gradient is ready to be added to. They are zeroed just before, while the cache is theirs.
+        var prepared = dx == nil || isPointwise || inputGradient!.accumulate ? samples.upperBound : samples.lowerBound
         var beta: Float = adds ? 1 : 0
         forEachBlock(samples.lowerBound * height..<samples.upperBound * height) { line, lines in
             let pixels = lines * width
@@ -165,6 +165,11 @@ final class UnfoldedConvolution: Kernel {
                     b: weights + groupWeights, ldb: rowLength, beta: isPointwise && inputGradient!.accumulate ? 1 : 0,
                     c: target, ldc: rowLength)
                 if !isPointwise {
+                    let needed = (line + lines - 1) / height + 1
+                    if prepared < needed {
+                        (dx + prepared * image).update(repeating: 0, count: (needed - prepared) * image)
+                        prepared = needed
+                    }
                     dt_fold_add(
                         columns, inputsPerGroup, window, line, lines, dx + group * inputsPerGroup, channels)
                 }
@@ -173,19 +178,18 @@ final class UnfoldedConvolution: Kernel {
         }
     }
 
+    /// Adds the sums of the threads that had samples to those of the first, each thread for its part of the weights.
     private func addPartialSums(_ run: Run, _ sums: UnsafeMutablePointer<Float>) {
-        let pool = run.pool
-        let active = (1..<max(pool.threadCount, 1)).prefix { !pool.part($0, of: run.rows).isEmpty }
-        guard !active.isEmpty else { return }
         let stride = weightCount + operation.outputs
-        let weightGradient = run.gradients + site.parameters[0].range.lowerBound
-        pool.forEachPart(of: weightCount, granularity: 16) { part, _ in
-            for thread in active {
-                dt_add_to(weightGradient + part.lowerBound, sums + (thread - 1) * stride + part.lowerBound, part.count)
+        let part = run.part(of: weightCount, granularity: 16)
+        let weightGradient = run.gradients + site.parameters[0].range.lowerBound + part.lowerBound
+        for thread in 1..<run.threadCount where !run.part(ofThread: thread, of: run.rows).isEmpty {
+            let partialSums = sums + (thread - 1) * stride
+            dt_add_to(weightGradient, partialSums + part.lowerBound, part.count)
+            if operation.hasBias, run.thread == 0 {
+                dt_add_to(
+                    run.gradients + site.parameters[1].range.lowerBound, partialSums + weightCount, operation.outputs)
             }
         }
-        guard operation.hasBias else { return }
-        let biasGradient = run.gradients + site.parameters[1].range.lowerBound
-        for thread in active { dt_add_to(biasGradient, sums + (thread - 1) * stride + weightCount, operation.outputs) }
     }
 }

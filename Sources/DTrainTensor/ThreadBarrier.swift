@@ -1,0 +1,63 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+import Synchronization
+
+/// A point that no thread of a group passes before all have reached it.
+///
+/// Threads of one step arrive within microseconds of each other, so a thread looks a few times before it sleeps; it
+/// never spins for longer than sleeping and waking would take.
+public final class ThreadBarrier: Sendable {
+    private static let looks = 2_000
+
+    private let threadCount: Int
+    private let arrived = Atomic<Int>(0)
+    private let generation = Atomic<Int>(0)
+    private let sleepers = ConditionVariable()
+
+    public init(threadCount: Int) { self.threadCount = threadCount }
+
+    /// Waits for the other threads.
+    public func wait() {
+        guard threadCount > 1 else { return }
+        let current = generation.load(ordering: .acquiring)
+        if arrived.wrappingAdd(1, ordering: .acquiringAndReleasing).newValue == threadCount {
+            arrived.store(0, ordering: .relaxed)
+            sleepers.lock()
+            generation.wrappingAdd(1, ordering: .releasing)
+            sleepers.broadcast()
+            sleepers.unlock()
+            return
+        }
+        for _ in 0..<Self.looks where generation.load(ordering: .acquiring) != current { return }
+        sleepers.lock()
+        while generation.load(ordering: .acquiring) == current { sleepers.wait() }
+        sleepers.unlock()
+    }
+}
+
+/// A POSIX mutex with its condition variable.
+public final class ConditionVariable: @unchecked Sendable {
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+
+    public init() {
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(condition, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(condition)
+        pthread_mutex_destroy(mutex)
+        condition.deallocate()
+        mutex.deallocate()
+    }
+
+    public func lock() { pthread_mutex_lock(mutex) }
+    public func unlock() { pthread_mutex_unlock(mutex) }
+    /// Releases the lock, sleeps until woken (or for no reason), and takes the lock again.
+    public func wait() { pthread_cond_wait(condition, mutex) }
+    public func broadcast() { pthread_cond_broadcast(condition) }
+}

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Makes operation_cases.json: single operations at non-default settings as PyTorch computes them in float64, which prove the oracles.
+
+  pip install torch==2.13.0+cpu --index-url https://download.pytorch.org/whl/cpu
+  python make_operation_cases.py
+
+The file is a list of cases {"name", "operation", "settings": {name: [numbers]}, "tensors": {name: {"shape", "values"}}}. Activations
+are in dtrain's order (images [N, H, W, C], sequences [N, T, C]), weights in PyTorch's. `outputGradient` is the gradient that
+backward starts from, `dNAME` the gradient of the tensor NAME.
+"""
+import json, pathlib
+import torch
+import torch.nn.functional as F
+
+torch.manual_seed(7)
+torch.set_default_dtype(torch.float64)
+cases = []
+
+
+def channels_last(t):
+    return t.movedim(1, -1) if t.dim() > 2 else t
+
+
+def case(name, operation, settings, function, inputs, images=("x", "y"), extra=None):
+    """Runs `function(**inputs)`, backpropagates a random gradient, and records all; the tensors named in `images` are transposed."""
+    inputs = {key: t.requires_grad_() for key, t in inputs.items()}
+    y = function(**inputs)
+    gradient = torch.ones(()) if y.dim() == 0 else torch.randn_like(y)
+    y.backward(gradient)
+    tensors = {"y": y, "outputGradient": gradient} | inputs | {"d" + key: t.grad for key, t in inputs.items()} | (extra or {})
+    record = {}
+    for key, t in tensors.items():
+        image = key in images or key == "outputGradient" and "y" in images or key[0] == "d" and key[1:] in images
+        t = channels_last(t.detach()) if image else t.detach()
+        record[key] = {"shape": list(t.shape), "values": [round(v, 12) for v in t.double().flatten().tolist()]}
+    cases.append({"name": name, "operation": operation, "settings": settings, "tensors": record})
+
+
+def convolution(name, x, outputs, kernel, stride, padding, dilation, groups, bias):
+    rank = len(kernel)
+    function = F.conv1d if rank == 1 else F.conv2d
+    inputs = {"x": torch.randn(x), "weight": torch.randn(outputs, x[1] // groups, *kernel)} | ({"bias": torch.randn(outputs)} if bias else {})
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": [groups]}
+    case(name, f"conv{rank}d", settings, lambda x, weight, bias=None: function(x, weight, bias, stride, padding, dilation, groups), inputs)
+
+
+def main():
+    convolution("every setting", (2, 4, 8, 7), 6, [3, 2], [2, 1], [1, 2], [1, 2], 2, bias=True)
+    convolution("depthwise without bias", (1, 3, 5, 6), 3, [2, 3], [1, 2], [0, 1], [2, 1], 3, bias=False)
+    convolution("plain", (2, 3, 5, 5), 2, [3, 3], [1, 1], [0, 0], [1, 1], 1, bias=True)
+    convolution("every setting", (2, 4, 11), 6, [3], [2], [3], [2], 2, bias=True)
+    convolution("plain", (1, 2, 6), 3, [2], [1], [0], [1], 1, bias=False)
+
+    case("with bias", "linear", {}, F.linear, {"x": torch.randn(3, 5), "weight": torch.randn(4, 5), "bias": torch.randn(4)})
+    case("without bias", "linear", {}, F.linear, {"x": torch.randn(1, 5), "weight": torch.randn(2, 5)})
+
+    for name, kernel, stride, padding in [("padded", [3, 2], [2, 3], [1, 1]), ("overlapping", [3, 3], [1, 1], [1, 1]), ("plain", [2, 2], [2, 2], [0, 0])]:
+        settings = {"kernel": kernel, "stride": stride, "padding": padding}
+        # Shifted below zero, so that padding with zeros instead of −∞ shows.
+        case(name, "max_pool2d", settings, lambda x: F.max_pool2d(x, kernel, stride, padding), {"x": torch.randn(2, 3, 7, 6) - 2})
+        case(name, "avg_pool2d", settings, lambda x: F.avg_pool2d(x, kernel, stride, padding), {"x": torch.randn(2, 3, 7, 6)})
+
+    with_zero = torch.cat([torch.randn(11), torch.zeros(1)])
+    for name, function in [("relu", F.relu), ("tanh", torch.tanh), ("sigmoid", torch.sigmoid)]:
+        case("with a zero", name, {}, lambda x, f=function: f(x), {"x": with_zero.clone().view(3, 4)})
+    case("slope 0.2", "leaky_relu", {"slope": [0.2]}, lambda x: F.leaky_relu(x, 0.2), {"x": with_zero.clone().view(3, 4)})
+
+    case("two values", "add", {}, lambda x, other: x + other, {"x": torch.randn(2, 3), "other": torch.randn(2, 3)})
+    parts = {f"x{i}": torch.randn(2, c, 2, 3) for i, c in enumerate([1, 3, 2])}
+    case("three images over channels", "concatenation", {}, lambda **x: torch.cat(list(x.values()), 1), parts, images=("x0", "x1", "x2", "y"))
+    case("channels first", "flatten", {}, lambda x: x.flatten(1), {"x": torch.randn(2, 3, 2, 4)})
+
+    x = torch.randn(4, 6)
+    mask = (F.dropout(torch.ones(4, 6), 0.3) != 0).double()
+    case("probability 0.3", "dropout", {"probability": [0.3]}, lambda x: x * mask / 0.7, {"x": x}, extra={"mask": mask})
+    torch.manual_seed(11)
+    dropped = F.dropout(x.detach(), 0.3)  # the formula above is PyTorch's
+    assert torch.allclose(dropped, torch.where(dropped != 0, x.detach() / 0.7, 0))
+
+    labels = torch.tensor([0, 4, 2, 2, 1, 3])
+    for smoothing in (0.0, 0.15):
+        loss = lambda x: F.cross_entropy(x, labels, label_smoothing=smoothing, reduction="sum")
+        case(f"smoothing {smoothing}", "cross_entropy", {"smoothing": [smoothing]}, loss, {"x": torch.randn(6, 5) * 3}, extra={"labels": labels})
+    target = torch.randn(3, 4)
+    case("sum of squares", "mse", {}, lambda x: F.mse_loss(x, target, reduction="sum"), {"x": torch.randn(3, 4)}, extra={"target": target})
+
+    path = pathlib.Path(__file__).parent / "operation_cases.json"
+    path.write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
+    print(len(cases), "cases,", path.stat().st_size, "bytes")
+
+
+main()

@@ -1,0 +1,220 @@
+import DTrainEngine
+import DTrainTensor
+import Testing
+
+/// Runs a traced graph in double precision, node by node with the oracles: the judge of whatever a plan makes of the
+/// graph (fusion, memory reuse, threads).
+///
+/// It takes the settings of the operations from the graph, so it proves the plan and the kernels, not the layers.
+/// Dropout is left out: its masks belong to the engine.
+struct GraphOracle {
+    let graph: Graph
+    /// By name, in PyTorch's shapes and order.
+    var parameters: [String: ReferenceTensor]
+
+    struct Result {
+        var output: ReferenceTensor
+        /// The sum over the samples.
+        var loss: Double
+        /// Of the sum, by name, in PyTorch's order.
+        var gradients: [String: ReferenceTensor]
+    }
+
+    /// The output, the loss and the gradients for images [N, …] and labels.
+    func run(_ input: ReferenceTensor, labels: [Int]) throws -> Result {
+        let rows = input.shape[0]
+        var values = [ReferenceTensor?](repeating: nil, count: graph.values.count)
+        for (index, value) in graph.values.enumerated() {
+            switch value.source {
+            case .input: values[index] = input
+            case .labels: values[index] = ReferenceTensor([rows, 1], labels.map(Double.init))
+            case .node: break
+            }
+        }
+        for node in graph.nodes {
+            let y = try forward(node, node.inputs.map { values[$0]! }, labels)
+            #expect(y.shape == [rows] + graph.values[node.output].shape.dimensions, "\(node.operation) of \(node.path)")
+            values[node.output] = y
+        }
+        let output = values[graph.output]!
+        guard let loss = graph.loss else { return Result(output: output, loss: 0, gradients: [:]) }
+
+        var gradients = graph.values.map { ReferenceTensor([rows] + $0.shape.dimensions) }
+        gradients[loss] = ReferenceTensor([rows, 1], filledWith: 1)
+        var parameterGradients: [String: ReferenceTensor] = [:]
+        for node in graph.nodes.reversed() {
+            let inputs = node.inputs.map { values[$0]! }
+            let (dx, dParameters) = try backward(node, inputs, values[node.output]!, gradients[node.output], labels)
+            for (index, gradient) in zip(node.inputs, dx) { gradients[index] = gradients[index] + gradient }
+            for (index, gradient) in zip(node.parameters, dParameters) {
+                let name = graph.parameters[index].name
+                parameterGradients[name] = parameterGradients[name].map { $0 + gradient } ?? gradient
+            }
+        }
+        return Result(output: output, loss: values[loss]!.values.reduce(0, +), gradients: parameterGradients)
+    }
+
+    private func forward(_ node: Graph.Node, _ inputs: [ReferenceTensor], _ labels: [Int]) throws -> ReferenceTensor {
+        let x = inputs[0]
+        let shape = graph.values[node.output].shape.dimensions
+        switch node.operation {
+        case let linear as Linear:
+            let rows = x.reshaped([x.values.count / x.shape.last!, x.shape.last!])
+            let y = LinearOracle.forward(rows, weight: linearWeight(node), bias: bias(node))
+            return y.reshaped(x.shape.dropLast() + [linear.outputs])
+        case let convolution as Convolution:
+            let y = oracle(convolution).forward(asImage(x), weight: kernel(node), bias: bias(node))
+            return y.reshaped([x.shape[0]] + shape)
+        case let pooling as Pooling:
+            let y = pooling.kind == .maximum ? oracle(pooling).maximum(asImage(x)) : oracle(pooling).average(asImage(x))
+            return y.reshaped([x.shape[0]] + shape)
+        case let activation as ActivationOperation: return oracle(activation.activation).forward(x)
+        case is Addition: return x + inputs[1]
+        case is Concatenation: return ShapeOracle.concatenate(inputs)
+        case is Reshape: return x.reshaped([x.shape[0]] + shape)
+        case let transpose as Transpose: return transposed(x, transpose).reshaped([x.shape[0]] + shape)
+        case is OneHot:
+            var y = ReferenceTensor([x.shape[0]] + shape)
+            for (row, label) in labels.enumerated() { y[row, label] = 1 }
+            return y
+        case let loss as CrossEntropy:
+            let oracle = CrossEntropyOracle(smoothing: Double(loss.labelSmoothing))
+            return perRow(x) { oracle.forward($1, labels: [labels[$0]]) }
+        case is SquaredError: return perRow(x) { SquaredErrorOracle.forward($1, target: row($0, of: inputs[1])) }
+        default: throw UnknownOperation(name: node.operation.name)
+        }
+    }
+
+    private func backward(
+        _ node: Graph.Node, _ inputs: [ReferenceTensor], _ y: ReferenceTensor, _ dy: ReferenceTensor, _ labels: [Int]
+    ) throws -> (inputs: [ReferenceTensor], parameters: [ReferenceTensor]) {
+        let x = inputs[0]
+        switch node.operation {
+        case is Linear:
+            let rows = x.reshaped([x.values.count / x.shape.last!, x.shape.last!])
+            let dRows = dy.reshaped([rows.shape[0], dy.shape.last!])
+            let result = LinearOracle.gradients(rows, weight: linearWeight(node), outputGradient: dRows)
+            let dWeight = inTorchOrder(result.weight, graph.parameters[node.parameters[0]])
+            return ([result.x.reshaped(x.shape)], [dWeight, result.bias])
+        case let convolution as Convolution:
+            let result = oracle(convolution).gradients(asImage(x), weight: kernel(node), outputGradient: asImage(dy))
+            let shape = graph.parameters[node.parameters[0]].shape.dimensions
+            return ([result.x.reshaped(x.shape)], [result.weight.reshaped(shape), result.bias])
+        case let pooling as Pooling:
+            let oracle = oracle(pooling)
+            let dx =
+                pooling.kind == .maximum
+                ? oracle.maximumGradient(asImage(x), outputGradient: asImage(dy))
+                : oracle.averageGradient(asImage(x), outputGradient: asImage(dy))
+            return ([dx.reshaped(x.shape)], [])
+        case let activation as ActivationOperation:
+            return ([oracle(activation.activation).gradient(x, outputGradient: dy)], [])
+        case is Addition: return ([dy, dy], [])
+        case is Concatenation:
+            return (ShapeOracle.concatenationGradients(inputs.map { $0.shape.last! }, outputGradient: dy), [])
+        case is Reshape: return ([dy.reshaped(x.shape)], [])
+        case let transpose as Transpose:
+            let back = Transpose(rows: transpose.columns, columns: transpose.rows, to: transpose.shape)
+            return ([transposed(dy, back).reshaped(x.shape)], [])
+        case is OneHot: return ([], [])
+        case let loss as CrossEntropy:
+            return ([CrossEntropyOracle(smoothing: Double(loss.labelSmoothing)).gradient(x, labels: labels)], [])
+        case is SquaredError: return ([SquaredErrorOracle.gradient(x, target: inputs[1])], [])
+        default: throw UnknownOperation(name: node.operation.name)
+        }
+    }
+
+    struct UnknownOperation: Error { let name: String }
+
+    // MARK: Parameters
+
+    private func parameter(_ node: Graph.Node, _ number: Int) -> ReferenceTensor {
+        parameters[graph.parameters[node.parameters[number]].name]!
+    }
+
+    private func bias(_ node: Graph.Node) -> ReferenceTensor? {
+        node.parameters.count > 1 ? parameter(node, 1) : nil
+    }
+
+    /// A convolution's weight with two kernel dimensions.
+    private func kernel(_ node: Graph.Node) -> ReferenceTensor {
+        let weight = parameter(node, 0)
+        return weight.shape.count == 4 ? weight : weight.reshaped([weight.shape[0], weight.shape[1], 1, weight.shape[2]])
+    }
+
+    /// A linear layer's weight, its columns in the order of the features that it reads.
+    private func linearWeight(_ node: Graph.Node) -> ReferenceTensor {
+        let weight = parameter(node, 0)
+        let torchIndices = torchIndices(graph.parameters[node.parameters[0]])
+        return ReferenceTensor(weight.shape, torchIndices.map { weight.values[$0] })
+    }
+
+    private func inTorchOrder(_ arena: ReferenceTensor, _ parameter: Graph.Parameter) -> ReferenceTensor {
+        var torch = arena
+        for (arenaIndex, torchIndex) in torchIndices(parameter).enumerated() {
+            torch.values[torchIndex] = arena.values[arenaIndex]
+        }
+        return torch
+    }
+
+    /// For each element of the arena, its index in PyTorch's order.
+    private func torchIndices(_ parameter: Graph.Parameter) -> [Int] {
+        let torch = NamedTensor(name: "", shape: parameter.shape, floats: (0..<parameter.shape.count).map(Float.init))
+        let arena = NamedTensor(name: "", dtype: .float32, shape: parameter.shape)
+        parameter.order.import(torch.floats, into: arena.floats)
+        return arena.floats.array().map { Int($0) }
+    }
+
+    // MARK: Settings and shapes
+
+    private func oracle(_ activation: Activation) -> ElementwiseOracle {
+        switch activation {
+        case .identity: ElementwiseOracle(function: { $0 }, derivative: { _ in 1 })
+        case .relu: .relu
+        case .tanh: .tanh
+        case .sigmoid: .sigmoid
+        case .leakyReLU(let slope): .leakyReLU(slope: Double(slope))
+        }
+    }
+
+    private func oracle(_ convolution: Convolution) -> ConvolutionOracle {
+        let geometry = convolution.geometry
+        return ConvolutionOracle(
+            stride: (geometry.stride.height, geometry.stride.width),
+            padding: (geometry.padding.height, geometry.padding.width),
+            dilation: (geometry.dilation.height, geometry.dilation.width), groups: convolution.groups)
+    }
+
+    private func oracle(_ pooling: Pooling) -> PoolingOracle {
+        let geometry = pooling.geometry
+        return PoolingOracle(
+            kernel: (geometry.kernel.height, geometry.kernel.width),
+            stride: (geometry.stride.height, geometry.stride.width),
+            padding: (geometry.padding.height, geometry.padding.width))
+    }
+
+    /// A sequence [N, T, C] as an image of height 1.
+    private func asImage(_ x: ReferenceTensor) -> ReferenceTensor {
+        x.shape.count == 4 ? x : x.reshaped([x.shape[0], 1] + x.shape[1...])
+    }
+
+    private func transposed(_ x: ReferenceTensor, _ operation: Transpose) -> ReferenceTensor {
+        let count = operation.rows * operation.columns
+        var y = x
+        for index in x.values.indices {
+            let (sample, element) = (index / count, index % count)
+            let (r, c) = (element / operation.columns, element % operation.columns)
+            y.values[sample * count + c * operation.rows + r] = x.values[index]
+        }
+        return y
+    }
+
+    private func row(_ index: Int, of x: ReferenceTensor) -> ReferenceTensor {
+        let count = x.values.count / x.shape[0]
+        return ReferenceTensor([1] + x.shape[1...], Array(x.values[index * count..<(index + 1) * count]))
+    }
+
+    private func perRow(_ x: ReferenceTensor, _ loss: (Int, ReferenceTensor) -> Double) -> ReferenceTensor {
+        ReferenceTensor([x.shape[0], 1], (0..<x.shape[0]).map { loss($0, row($0, of: x)) })
+    }
+}

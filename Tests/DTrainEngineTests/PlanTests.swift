@@ -1,0 +1,109 @@
+import DTrainLayers
+import DTrainTensor
+import Testing
+
+/// Whatever a plan does to a graph (fuse, reorder memory, split over threads), the results are those of the graph as it
+/// was traced, computed node by node in double precision.
+@Suite struct PlanTests {
+    @Test(arguments: 0..<60)
+    func randomNetworkMatchesItsGraph(_ seed: Int) throws {
+        let smooth = seed % 3 == 0
+        let shape = [[5, 4, 3], [1, 6, 2], [4, 4, 1], [3, 7, 4]][seed % 4]
+        let model = RandomModel(seed: seed, steps: 4 + seed % 14, channels: shape[2], smooth: smooth)
+        let rows = 1 + seed % 4
+        let replica = try TestReplica(
+            model, input: shape, objective: seed % 5 == 4 ? .meanSquaredError : .crossEntropy(labelSmoothing: 0.1),
+            capacity: rows + 2, threads: 1 + seed % 3)
+        let labels = (0..<rows).map { ($0 + seed) % 4 }
+        let inputs = ReferenceTensor.random([rows] + shape, seed: seed)
+
+        // Larger runs and evaluations in between leave their traces in the memory that they share.
+        replica.step(ReferenceTensor.random([rows + 2] + shape, seed: 1), labels: (0..<rows + 2).map { $0 % 4 })
+        let evaluated = replica.evaluate(inputs, labels: labels)
+        let loss = replica.step(inputs, labels: labels)
+        let expected = try GraphOracle(graph: replica.replica.trainingGraph, parameters: replica.parameters)
+            .run(inputs, labels: labels)
+
+        expectMatches(evaluated.outputs, expected.output, "evaluated output")
+        expectMatches(
+            ReferenceTensor(expected.output.shape, replica.outputs.map(Double.init)), expected.output, "trained output")
+        #expect(abs(loss.sum - expected.loss) <= 1e-5 * max(1, expected.loss))
+        #expect(Set(replica.parameterNames) == Set(expected.gradients.keys))
+        let largest = expected.gradients.values.flatMap(\.values).reduce(0) { max($0, abs($1)) }
+        for (name, gradient) in expected.gradients {
+            expectMatches(replica.gradient(name), gradient, floor: largest / 100, "gradient of \(name)")
+        }
+        if smooth { expectFiniteDifferences(replica, inputs, labels, "random network") }
+    }
+
+    /// The same bits again with the same threads; the same values, to rounding, with others.
+    @Test func resultsAreReproducible() throws {
+        let shape = [6, 5, 2]
+        let inputs = ReferenceTensor.random([5] + shape, seed: 4)
+        func gradients(threads: Int) throws -> [Float] {
+            let model = RandomModel(seed: 8, steps: 14, channels: 2, smooth: true)
+            let replica = try TestReplica(model, input: shape, capacity: 5, threads: threads)
+            replica.step(inputs, labels: [0, 1, 2, 3, 0])
+            return replica.replica.gradients.array()
+        }
+        let one = try gradients(threads: 1)
+        for threads in 1...4 {
+            let first = try gradients(threads: threads)
+            #expect(try gradients(threads: threads) == first)
+            expectMatches(
+                ReferenceTensor([one.count], first.map(Double.init)), ReferenceTensor([one.count], one.map(Double.init)),
+                "\(threads) threads")
+        }
+    }
+
+    /// Splitting a batch into runs and adding up gives the gradients of the batch.
+    @Test func gradientsOfShardsAddUp() throws {
+        let shape = [5, 5, 3]
+        let inputs = ReferenceTensor.random([7] + shape, seed: 6)
+        let labels = [0, 1, 2, 3, 3, 2, 1]
+        let model = RandomModel(seed: 12, steps: 12, channels: 3, smooth: false)
+        let replica = try TestReplica(model, input: shape, capacity: 7, threads: 2)
+        let whole = replica.step(inputs, labels: labels).sum
+        let expected = replica.replica.gradients.array().map(Double.init)
+        var sum = [Double](repeating: 0, count: expected.count)
+        var loss = 0.0
+        for part in [0..<3, 3..<4, 4..<7] {
+            let size = shape.reduce(1, *)
+            let rows = ReferenceTensor(
+                [part.count] + shape, Array(inputs.values[part.lowerBound * size..<part.upperBound * size]))
+            loss += replica.step(rows, labels: Array(labels[part]), firstPosition: part.lowerBound).sum
+            for (index, value) in replica.replica.gradients.array().enumerated() { sum[index] += Double(value) }
+        }
+        #expect(abs(loss - whole) <= 1e-5 * whole)
+        expectMatches(ReferenceTensor([sum.count], sum), ReferenceTensor([sum.count], expected), "sum over runs")
+    }
+
+    /// Convolution, bias and activation are one pass; a pooled maximum takes ReLU with it.
+    @Test func activationsAreFusedIntoTheirProducers() throws {
+        final class Fusible: Module {
+            let conv = Conv2d(2, kernel: 3)
+            let fc = Linear(3)
+            func callAsFunction(_ x: Value) -> Value { tanh(fc(flatten(relu(maxPool(relu(conv(x)), kernel: 2))))) }
+        }
+        let graph = try Graph.trace(Fusible(), input: [6, 6, 1], mode: .training, objective: .crossEntropy())
+        let plan = Plan(graph, layout: graph.parameterLayout(), capacity: 2, threads: 1)
+        #expect(graph.nodes.map(\.operation.name) == [
+            "convolution", "relu", "maxPool", "relu", "reshape", "linear", "tanh", "crossEntropy",
+        ])
+        #expect(plan.graph.nodes.map(\.operation.name) == ["convolution", "maxPool", "reshape", "linear", "crossEntropy"])
+    }
+
+    /// A value that two layers read keeps its own memory: its activation is not moved into the producer.
+    @Test func aSharedValueIsNotFused() throws {
+        final class Shared: Module {
+            let conv = Conv2d(2, kernel: 3)
+            func callAsFunction(_ x: Value) -> Value {
+                let y = conv(x)
+                return flatten(relu(y) + y)
+            }
+        }
+        let graph = try Graph.trace(Shared(), input: [6, 6, 1], mode: .training, objective: .crossEntropy())
+        let plan = Plan(graph, layout: graph.parameterLayout(), capacity: 2, threads: 1)
+        #expect(plan.graph.nodes.contains { $0.operation.name == "relu" })
+    }
+}

@@ -1,0 +1,107 @@
+import DTrainLayers
+import DTrainTensor
+
+/// A random network over images of one size: convolutions (some used twice), activations, pooling, sums and
+/// concatenations over whatever came before, so that values have several readers, memory is shared in every way, and
+/// every fusion occurs. The same seed gives the same network.
+final class RandomModel: Module {
+    private enum Step {
+        case convolution(layer: Int, input: Int)
+        case linear(layer: Int, input: Int)
+        case activation(String, input: Int)
+        case pooling(maximum: Bool, kernel: Int, input: Int)
+        case sum(Int, Int)
+        case concatenation([Int])
+    }
+
+    let convolutions: [Conv2d]
+    let linears: [Linear]
+    let head: Linear
+    private let steps: [Step]
+    private let joined: [Int]
+
+    /// `smooth` leaves out what has kinks.
+    init(seed: Int, steps count: Int, channels first: Int, smooth: Bool) {
+        let random = CounterRandom(seed: UInt64(seed), purpose: .synthetic, stream: 77)
+        var drawn: UInt64 = 0
+        func draw(_ bound: Int) -> Int {
+            drawn += 1
+            return random.below(bound, drawn)
+        }
+        var channels = [first]
+        var isRead = [false]
+        var convolutions: [(layer: Conv2d, inputs: Int, outputs: Int)] = []
+        var linears: [Linear] = []
+        var steps: [Step] = []
+        func append(_ step: Step, reading inputs: [Int], channels count: Int) {
+            for input in inputs { isRead[input] = true }
+            steps.append(step)
+            channels.append(count)
+            isRead.append(false)
+        }
+        while steps.count < count {
+            let input = draw(3) == 0 ? draw(channels.count) : channels.count - 1
+            switch draw(10) {
+            case 0, 1, 2:
+                if let shared = convolutions.firstIndex(where: { $0.inputs == channels[input] }), draw(3) == 0 {
+                    append(
+                        .convolution(layer: shared, input: input), reading: [input], channels: convolutions[shared].outputs)
+                    break
+                }
+                let groups = channels[input] % 2 == 0 && draw(4) == 0 ? 2 : 1
+                let outputs = (1 + draw(4)) * groups
+                let radius = draw(3)
+                let layer = Conv2d(
+                    outputs, kernel: Pair(2 * radius + 1, 2 * radius + 1), padding: Pair(radius, radius), groups: groups,
+                    bias: draw(3) > 0)
+                convolutions.append((layer, channels[input], outputs))
+                append(.convolution(layer: convolutions.count - 1, input: input), reading: [input], channels: outputs)
+            case 3:
+                let outputs = 1 + draw(5)
+                linears.append(Linear(outputs))
+                append(.linear(layer: linears.count - 1, input: input), reading: [input], channels: outputs)
+            case 4, 5:
+                let name = smooth ? ["tanh", "sigmoid"][draw(2)] : NamedActivation.names[draw(4)]
+                append(.activation(name, input: input), reading: [input], channels: channels[input])
+            case 6, 7:
+                let maximum = draw(2) == 0 && !smooth
+                append(
+                    .pooling(maximum: maximum, kernel: [1, 3, 5][draw(3)], input: input), reading: [input],
+                    channels: channels[input])
+            case 8:
+                let partners = channels.indices.filter { channels[$0] == channels[input] }
+                let other = partners[draw(partners.count)]
+                append(.sum(input, other), reading: [input, other], channels: channels[input])
+            default:
+                let parts = (0...draw(3)).map { _ in draw(channels.count) } + [input]
+                guard parts.reduce(0, { $0 + channels[$1] }) <= 24 else { break }
+                append(.concatenation(parts), reading: parts, channels: parts.reduce(0) { $0 + channels[$1] })
+            }
+        }
+        self.convolutions = convolutions.map(\.layer)
+        self.linears = linears
+        self.steps = steps
+        joined = channels.indices.filter { !isRead[$0] }
+        head = Linear(4)
+    }
+
+    func callAsFunction(_ x: Value) -> Value {
+        var values = [x]
+        for step in steps {
+            switch step {
+            case .convolution(let layer, let input): values.append(convolutions[layer](values[input]))
+            case .linear(let layer, let input): values.append(linears[layer](values[input]))
+            case .activation(let name, let input): values.append(NamedActivation(name).apply(values[input]))
+            case .pooling(let maximum, let kernel, let input):
+                let (window, padding) = (Pair(kernel, kernel), Pair(kernel / 2, kernel / 2))
+                values.append(
+                    maximum
+                        ? maxPool(values[input], kernel: window, stride: 1, padding: padding)
+                        : averagePool(values[input], kernel: window, stride: 1, padding: padding))
+            case .sum(let left, let right): values.append(values[left] + values[right])
+            case .concatenation(let parts): values.append(concatenate(parts.map { values[$0] }))
+            }
+        }
+        return head(flatten(concatenate(joined.map { values[$0] })))
+    }
+}

@@ -1,0 +1,9 @@
+import TestSupport
+
+/// Runs `mpirun -np ranks mpi-check arguments…`, also as root and with fewer cores than ranks.
+func mpiCheck(ranks: Int, _ arguments: String..., deadlineSeconds: Double = 60) throws -> ProcessOutcome {
+    try runProcess(
+        "mpirun", ["--oversubscribe", "-np", String(ranks), try builtProduct("mpi-check")] + arguments,
+        environment: ["OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"],
+        deadlineSeconds: deadlineSeconds)
+}

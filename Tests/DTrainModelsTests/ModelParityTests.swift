@@ -1,0 +1,129 @@
+import DTrainEngine
+import DTrainModels
+import DTrainOptimizers
+import DTrainTensor
+import Testing
+
+/// The four seed models against PyTorch, from the same weights: logits, loss, every parameter's gradient, ten SGD steps.
+@Suite struct ModelParityTests {
+    static let models = ["mlp", "lenet5", "cnn-mnist", "inception-mnist"]
+
+    @Test(arguments: models, 1...3)
+    func logitsLossAndGradientsMatchPyTorch(_ model: String, threads: Int) throws {
+        let fixture = try ParityFixture(model)
+        let run = try ParityRun(model, threads: threads)
+        let loss = try run.computeGradients(batch: 0)
+        try fixture.expectMatch(run.logits, "logits", rows: ParityFixture.batch, tolerance: 1e-5)
+        try fixture.expectMatch([Float(loss)], "loss", rows: 1, tolerance: 1e-6)
+        let thousandthOfLargest = try fixture.largest(ofAll: "gradient.") / 1_000
+        #expect(thousandthOfLargest > 0)
+        for segment in run.replica.layout.segments {
+            try fixture.expectMatch(
+                run.gradient(segment), "gradient." + segment.name, rows: segment.shape[0], tolerance: 1e-4,
+                scale: thousandthOfLargest)
+        }
+    }
+
+    @Test(arguments: models)
+    func evaluationGivesTheSameLogits(_ model: String) throws {
+        let fixture = try ParityFixture(model)
+        let run = try ParityRun(model, threads: 2)
+        let sum = try run.evaluate(batch: 0)
+        try fixture.expectMatch(run.replica.outputs.array(), "logits", rows: ParityFixture.batch, tolerance: 1e-5)
+        #expect(sum.loss.denominator == Double(ParityFixture.batch))
+        try fixture.expectMatch([Float(sum.loss.sum / sum.loss.denominator)], "loss", rows: 1, tolerance: 1e-6)
+    }
+
+    @Test(arguments: models, [1, 2])
+    func tenStepsOfSGDMatchPyTorch(_ model: String, threads: Int) throws {
+        let fixture = try ParityFixture(model)
+        let run = try ParityRun(model, threads: threads)
+        let layout = run.replica.layout
+        let initial = Dictionary(uniqueKeysWithValues: layout.segments.map { ($0.name, run.parameter($0)) })
+        let optimizer = try Optimizer(.sgd(momentum: 0.9, weightDecay: 1e-4), layout: layout)
+        var losses: [Float] = []
+        for step in 0..<ParityFixture.steps {
+            losses.append(Float(try run.computeGradients(batch: step)))
+            optimizer.update(
+                parameters: run.replica.parameters, gradients: run.replica.gradients, rate: 0.01,
+                gradientScale: 1 / Double(ParityFixture.batch), step: step, pool: run.pool)
+        }
+        try fixture.expectMatch(losses, "losses", rows: 1, tolerance: 2e-6)
+        for segment in layout.segments {
+            let update = zip(run.parameter(segment), initial[segment.name]!).map { $0 - $1 }
+            // Each of ten additions to a weight below 1 / 2 may round away 2⁻²⁵, however small the update is.
+            try fixture.expectMatch(
+                update, "update." + segment.name, rows: segment.shape[0], tolerance: 1e-4,
+                slack: Float(ParityFixture.steps) * 0x1p-25)
+        }
+    }
+
+    /// The names, shapes and order of `state_dict()`; the fixtures' own names prove the other direction.
+    @Test(arguments: models)
+    func parametersHavePyTorchNames(_ model: String) throws {
+        let fixture = try ParityFixture(model)
+        let names = try ParityRun(model, threads: 1).replica.layout.segments.map(\.name)
+        #expect(Set(names) == fixture.parameterNames)
+        #expect(names.count == fixture.parameterNames.count)
+    }
+}
+
+/// A model with the fixture's weights.
+private final class ParityRun {
+    let replica: Replica
+    let pool: ThreadPool
+
+    init(_ model: String, threads: Int) throws {
+        let entry = try #require(ModelEntry.all.first { $0.name == model })
+        pool = ThreadPool(threadCount: threads)
+        replica = try Replica(
+            entry.make(ModelOptions(classes: 10)), input: [28, 28, 1], classes: 10, objective: entry.objective,
+            capacity: ParityFixture.batch, pool: pool)
+        // PyTorch's order of the parameters is that of the trace: layer by layer, the weight before the bias.
+        for (index, parameter) in replica.trainingGraph.parameters.enumerated() {
+            let segment = try #require(replica.layout.segments.first { $0.name == parameter.name })
+            let weightShape = parameter.name.hasSuffix(".bias")
+                ? replica.trainingGraph.parameters[index - 1].shape : parameter.shape
+            let values = ParityFixture.initialValues(
+                index: index, count: parameter.shape.count, fanIn: weightShape.dimensions.dropFirst().reduce(1, *))
+            let torch = NamedTensor(name: parameter.name, shape: parameter.shape, floats: values)
+            segment.order.import(torch.floats, into: replica.parameters[segment.range])
+        }
+    }
+
+    /// The mean loss of batch `k`; the gradients are those of the sum.
+    func computeGradients(batch k: Int) throws -> Double {
+        let digits = try ParityFixture.digits(batch: k)
+        return withExtendedLifetime(digits.owner) {
+            let loss = replica.computeGradients(
+                Replica.Samples(inputs: digits.images, labels: digits.labels, step: k), context: Ignore())
+            return loss.sum / loss.denominator
+        }
+    }
+
+    func evaluate(batch k: Int) throws -> Replica.EvaluationSum {
+        let digits = try ParityFixture.digits(batch: k)
+        return withExtendedLifetime(digits.owner) {
+            replica.evaluate(Replica.Samples(inputs: digits.images, labels: digits.labels))
+        }
+    }
+
+    var logits: [Float] { replica.trainingOutputs.array() }
+
+    /// The gradient of the mean, in PyTorch's order.
+    func gradient(_ segment: ParameterSegment) -> [Float] {
+        values(segment, replica.gradients).map { $0 / Float(ParityFixture.batch) }
+    }
+
+    func parameter(_ segment: ParameterSegment) -> [Float] { values(segment, replica.parameters) }
+
+    private func values(_ segment: ParameterSegment, _ arena: MemorySlice<Float>) -> [Float] {
+        let torch = NamedTensor(name: segment.name, dtype: .float32, shape: segment.shape)
+        segment.order.export(arena[segment.range], into: torch.floats)
+        return torch.floats.array()
+    }
+
+    private final class Ignore: StepContext {
+        func gradientsReady(_ range: Range<Int>) {}
+    }
+}
