@@ -48,6 +48,7 @@ let package = Package(
             dependencies: [
                 "DTrainTensor", "DTrainEngine", "DTrainLayers", "DTrainModels", "DTrainOptimizers", "DTrainData",
                 "DTrainCollectives", "DTrainMPI", "DTrainCheckpoint", "DTrainEvents", "DTrainReport", "DTrainTrainer",
+                "COpenBLAS",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 "Yams",
@@ -98,9 +99,11 @@ let package = Package(
             dependencies: [
                 "DTrainTrainer", "DTrainModels", "DTrainLayers", "DTrainEngine", "DTrainData", "DTrainCollectives",
                 "DTrainOptimizers", "DTrainCheckpoint", "DTrainEvents", "DTrainTensor", "TestSupport",
+                "CAllocationCounter",
             ]),
         .testTarget(
-            name: "DTrainCLITests", dependencies: ["DTrainCLI", "DTrainCheckpoint", "dtrain", "TestSupport"]),
+            name: "DTrainCLITests",
+            dependencies: ["DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "dtrain", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu2x

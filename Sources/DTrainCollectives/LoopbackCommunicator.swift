@@ -78,7 +78,9 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
 
     public func split(color: Int?, key: Int) throws -> (any Communicator)? {
         try collective("split", byteCount: 0, .colour(color, key)) { contributions in
-            self.group.splitResults = Self.partition(contributions, stallSeconds: self.group.stallSeconds)
+            let results = Self.partition(contributions, stallSeconds: self.group.stallSeconds)
+            self.group.splitResults = results
+            self.group.adopt(results.compactMap { $0?.group })
         }
         return group.takeSplitResult(rank)
     }

@@ -41,6 +41,7 @@ final class LoopbackGroup: @unchecked Sendable {
     private var failure: CommunicationError?
     private var messages: [Message] = []
     private var messageNumber = 0
+    private var parts: [LoopbackGroup] = []
 
     init(size: Int, stallSeconds: Double) {
         self.stallSeconds = stallSeconds
@@ -48,8 +49,17 @@ final class LoopbackGroup: @unchecked Sendable {
         arrived = Array(repeating: false, count: size)
     }
 
-    /// Makes all operations from now on fail with `error`.
-    func fail(_ error: CommunicationError) { monitor.withLock { lose(error) } }
+    /// Takes groups that a split has made: they fail with this one. The lock is held, by `meet`.
+    func adopt(_ groups: [LoopbackGroup]) { parts += groups }
+
+    /// Makes all operations from now on fail with `error`, those of groups split off from this one too.
+    func fail(_ error: CommunicationError) {
+        let parts = monitor.withLock {
+            lose(error)
+            return self.parts
+        }
+        for part in parts { part.fail(error) }
+    }
 
     /// The lock must be held.
     private func lose(_ error: CommunicationError) {

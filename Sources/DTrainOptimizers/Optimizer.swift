@@ -108,7 +108,10 @@ public final class Optimizer: @unchecked Sendable {
             epsilon: Float(epsilon))
     }
 
-    // MARK: State by name
+    // MARK: State
+
+    /// The state as it lies in memory, in the order of `stateNames`: for copies and broadcasts between equal layouts.
+    package var stateArenas: [MemorySlice<Float>] { states.map { $0[0..<layout.trainableCount] } }
 
     /// The name of the scalar that goes with the state: the number of updates that made it (I64).
     public static let stepName = "step"

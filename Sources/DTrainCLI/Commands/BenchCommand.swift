@@ -1,0 +1,125 @@
+import ArgumentParser
+import DTrainData
+import DTrainModels
+import DTrainReport
+import DTrainTensor
+import DTrainTrainer
+import Foundation
+
+struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
+    static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            commandName: "bench",
+            abstract: "Measure the speed of training on made-up input: forward, backward, exchange and update.",
+            discussion: "Batch size and rate are those of all ranks together: mpirun -np 2 \(Program.name) bench, or "
+                + "--workers 2. The rate is the median over the steps.")
+    }
+
+    @Option(help: ArgumentHelp("The model; 'models' lists them. Default cnn-mnist.", valueName: "name"))
+    var model = "cnn-mnist"
+    @Option(help: ArgumentHelp("Samples of one update over all ranks. Default 64 a rank.", valueName: "n"))
+    var batchSize: Int?
+    @Option(help: ArgumentHelp("fp32.", valueName: "name"))
+    var precision = "fp32"
+    @Option(help: ArgumentHelp("Measured steps. Default 50.", valueName: "n"))
+    var steps = 50
+    @Option(help: ArgumentHelp("A data set whose shape and classes to use. Default the model's own.", valueName: "spec"))
+    var data: String?
+    @Option(help: ArgumentHelp("Compute threads of each rank. Default: its share of the cores granted.", valueName: "n"))
+    var threads: Int?
+    @Option(help: ArgumentHelp("Processes on this machine, started through mpirun.", valueName: "n"))
+    var workers: Int?
+    @Flag(help: "One JSON object instead of a table.")
+    var json = false
+    @OptionGroup var logging: LoggingOptions
+
+    func run() throws {
+        let entry = try Program.model(named: model)
+        let precisions = Precision.allCases.map(\.rawValue)
+        guard precisions.contains(precision) else {
+            throw UsageError("--precision '\(precision)' is not valid: give \(precisions.joined(separator: ", ")).")
+        }
+        for (name, value) in [("batch-size", batchSize), ("steps", steps), ("threads", threads), ("workers", workers)] {
+            guard value ?? 1 >= 1 else { throw UsageError("--\(name) '\(value ?? 0)' is not valid: give at least 1.") }
+        }
+        let specification = try data.map { try DataSpecification.parse($0) }
+        let log = try logging.logger()
+        let launch = LaunchEnvironment()
+        let facts = MachineFacts.gather()
+        if let workers, workers > 1, !launch.isLaunched {
+            let launcher = WorkerLauncher(
+                processes: workers, command: [facts.program] + CommandLine.arguments.dropFirst(), facts: facts, log: log,
+                remedy: "Measure again.")
+            throw ExitCode(try launcher.run())
+        }
+        let job = try Job(launch, facts: facts, name: Program.name)
+        let code = job.run {
+            try measure(entry, specification, job)
+            return .done
+        }
+        if code != ExitStatus.done.rawValue { throw ExitCode(code) }
+    }
+
+    private func measure(_ entry: ModelEntry, _ specification: DataSpecification?, _ job: Job) throws {
+        let batchSize = batchSize ?? 64 * job.queue.size
+        var configuration = RunConfiguration()
+        configuration.batchSize = batchSize
+        try configuration.validate(ranks: job.queue.size)
+        let pair = try specification?.open()
+        let input = pair?.sampleShape ?? entry.input
+        let classes = pair?.classCount ?? entry.classes
+        let model = TrainingModel(
+            entry.name, options: [:], objective: entry.objective, module: entry.make(ModelOptions(classes: classes)))
+        let result = try Benchmark(batchSize: batchSize, steps: steps).run(
+            model, input: input, classes: classes, queue: job.queue, threads: job.threads(threads))
+        guard job.speaks else { return }
+        Console.result(json ? object(entry, result, job).text + "\n" : text(entry, result, job))
+    }
+
+    private func object(_ entry: ModelEntry, _ result: BenchmarkResult, _ job: Job) -> JSONObject {
+        var object = JSONObject()
+        object.add("model", entry.name)
+        object.add("precision", precision)
+        object.add("ranks", result.ranks)
+        object.add("threads", result.threads)
+        object.add("batch_size", result.batchSize)
+        object.add("steps", result.steps)
+        object.add("items_per_second", result.itemsPerSecond)
+        object.add("gflops", result.gflops)
+        object.add("step_seconds", result.stepSeconds)
+        object.add("fastest_step_seconds", result.fastestStepSeconds)
+        object.add("slowest_step_seconds", result.slowestStepSeconds)
+        object.add("bytes_reduced_per_step", result.bytesReducedPerStep)
+        object.add("communication_exposed_seconds", result.communicationExposedSeconds)
+        object.add("peak_memory_bytes", result.peakResidentByteCount)
+        object.add("allocations_per_step", result.allocationsPerStep)
+        object.add("blas_kernels", job.facts.blasCore)
+        return object
+    }
+
+    private func text(_ entry: ModelEntry, _ result: BenchmarkResult, _ job: Job) -> String {
+        func milliseconds(_ seconds: Double) -> String { Formatting.decimal(seconds * 1000, 3) + " ms" }
+        let rows = [
+            ("model", "\(entry.name), \(precision), BLAS kernels \(job.facts.blasCore)"),
+            (
+                "ranks",
+                "\(Formatting.count(result.ranks, "rank")), \(Formatting.count(result.threads, "thread")) each, "
+                    + "batch size \(result.batchSize) over all ranks"
+            ),
+            ("throughput", "\(Formatting.rate(result.itemsPerSecond)) samples/s, \(Formatting.decimal(result.gflops, 1)) GFLOP/s"),
+            (
+                "step",
+                "\(milliseconds(result.stepSeconds)) (median of \(result.steps); \(milliseconds(result.fastestStepSeconds)) "
+                    + "to \(milliseconds(result.slowestStepSeconds)))"
+            ),
+            (
+                "exchange",
+                "\(Formatting.bytes(result.bytesReducedPerStep)) reduced a step, "
+                    + "\(milliseconds(result.communicationExposedSeconds)) exposed"
+            ),
+            ("memory", "\(Formatting.bytes(result.peakResidentByteCount)) at the peak"),
+            ("allocations", result.allocationsPerStep.map { "\($0) a step" } ?? "not counted"),
+        ]
+        return rows.map { $0.0.padding(to: 13) + $0.1 + "\n" }.joined()
+    }
+}

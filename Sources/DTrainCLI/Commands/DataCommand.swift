@@ -1,0 +1,59 @@
+import ArgumentParser
+import DTrainData
+import DTrainReport
+import DTrainTensor
+
+struct DataCommand<Program: TrainingProgram>: ParsableCommand {
+    static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            commandName: "data", abstract: "Look at data sets.", subcommands: [DataShowCommand<Program>.self])
+    }
+}
+
+struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
+    static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            commandName: "show",
+            abstract: "Describe a data set, and draw a labelled grid of its samples as a PNG.",
+            discussion: "Data sets: \(DataSpecification.forms.joined(separator: ", ")).")
+    }
+
+    @Argument(help: "The data set, as --data of 'train' takes it.")
+    var spec: String
+    @Option(help: ArgumentHelp("The PNG file to draw.", valueName: "file"))
+    var output: String?
+    @Option(help: ArgumentHelp("train or test. Default train.", valueName: "name"))
+    var split = "train"
+    @Option(help: ArgumentHelp("Show the samples after these changes: permute-pixels, or none.", valueName: "names"))
+    var augment = "none"
+    @Option(help: ArgumentHelp("Seed of the permutation.", valueName: "n"))
+    var seed: UInt64 = 0
+
+    func run() throws {
+        guard LaunchEnvironment().speaks else { return }
+        guard let part = DatasetSplit(rawValue: split) else {
+            let names = DatasetSplit.allCases.map(\.rawValue)
+            throw UsageError(
+                "--split '\(split)' is not valid\(suggestion(for: split, among: names)): give one of "
+                    + "\(names.joined(separator: ", ")).")
+        }
+        let augmentations = try Augmentation.parse(augment)
+        let pair = try DataSpecification.parse(spec).open()
+        var lines = [
+            "\(pair.specification): \(pair.train.name), samples of \(pair.sampleShape), \(pair.classCount) classes"
+        ]
+        for split in DatasetSplit.allCases {
+            let counts = zip(pair.classNames, try pair[split].countPerClass())
+                .map { "\($0): \(Formatting.whole($1))" }
+            let shown = counts.count <= 20 ? counts : counts.prefix(20) + ["…"]
+            lines.append("\(split.rawValue): \(Formatting.whole(pair[split].count)) samples (\(shown.joined(separator: ", ")))")
+        }
+        if let output {
+            let transforms = augmentations.map { $0.transform(seed: seed, sampleShape: pair.sampleShape) }
+            let image = try SampleGrid(pair[part], transforms: transforms).image()
+            try image.write(to: output)
+            lines.append("drawn: \(output) (\(image.width)×\(image.height))")
+        }
+        Console.result(lines.map { $0 + "\n" }.joined())
+    }
+}

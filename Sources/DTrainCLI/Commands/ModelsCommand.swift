@@ -1,0 +1,114 @@
+import ArgumentParser
+import DTrainEngine
+import DTrainModels
+import DTrainReport
+
+struct ModelsCommand<Program: TrainingProgram>: ParsableCommand {
+    static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            commandName: "models",
+            abstract: "List the models; with a name, its layers with output shapes, parameters and multiply-adds.")
+    }
+
+    @Argument(help: "The model to describe.")
+    var name: String?
+    @Option(help: ArgumentHelp("Classes; default the model's own.", valueName: "n"))
+    var classes: Int?
+    @Flag(help: "JSON instead of a table.")
+    var json = false
+
+    func run() throws {
+        if let classes, classes < 1 { throw UsageError("--classes '\(classes)' is not valid: give at least 1.") }
+        guard LaunchEnvironment().speaks else { return }
+        if let name {
+            let entry = try Program.model(named: name)
+            let table = try LayerTable(entry, classes: classes)
+            Console.result(json ? table.json.text + "\n" : table.text)
+        } else {
+            guard classes == nil else { throw UsageError("--classes has no effect without a model's name; add the name.") }
+            let entries = Program.allModels
+            Console.result(json ? list(entries).text + "\n" : text(entries))
+        }
+    }
+
+    private func text(_ entries: [ModelEntry]) -> String {
+        let width = (entries.map(\.name.count).max() ?? 0) + 2
+        return entries.map { entry in
+            let reference = entry.reference.isEmpty ? "" : " (\(entry.reference))"
+            return "\(entry.name.padding(to: width))\(entry.summary)\(reference)\n"
+        }.joined()
+    }
+
+    private func list(_ entries: [ModelEntry]) -> JSONObject {
+        var object = JSONObject()
+        object.add("models", entries.map { entry in
+            var row = JSONObject()
+            row.add("name", entry.name)
+            row.add("summary", entry.summary)
+            row.add("input", entry.input.dimensions)
+            row.add("classes", entry.classes)
+            row.add("reference", entry.reference)
+            return row
+        })
+        return object
+    }
+}
+
+/// The layers of a model for one sample: what each gives, holds and costs.
+struct LayerTable {
+    private let entry: ModelEntry
+    private let classes: Int
+    private let layers: [LayerSummary]
+
+    init(_ entry: ModelEntry, classes: Int?) throws {
+        self.entry = entry
+        self.classes = classes ?? entry.classes
+        layers = try summarize(entry.make(ModelOptions(classes: self.classes)), input: entry.input)
+    }
+
+    private var parameterCount: Int { layers.reduce(0) { $0 + $1.parameterCount } }
+    private var multiplyAdds: Int { layers.reduce(0) { $0 + $1.multiplyAdds } }
+
+    var text: String {
+        var rows = [["layer", "operation", "output", "parameters", "multiply-adds", "receptive field"]]
+        rows += layers.map { layer in
+            [
+                layer.name, layer.operation, layer.outputShape.description,
+                layer.parameterCount == 0 ? "" : Formatting.whole(layer.parameterCount),
+                layer.multiplyAdds == 0 ? "" : Formatting.whole(layer.multiplyAdds),
+                layer.receptiveField.map { "\($0)" } ?? "",
+            ]
+        }
+        rows.append(["total", "", "", Formatting.whole(parameterCount), Formatting.whole(multiplyAdds), ""])
+        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        let table = rows.map { row in
+            let cells = row.indices.map { column in
+                let space = String(repeating: " ", count: widths[column] - row[column].count)
+                return column < 3 ? row[column] + space : space + row[column]
+            }
+            return String(cells.joined(separator: "  ").reversed().drop { $0 == " " }.reversed()) + "\n"
+        }
+        let head = "\(entry.name): \(entry.summary); input \(entry.input), \(classes == 1 ? "1 class" : "\(classes) classes")\n"
+        return head + table.joined()
+    }
+
+    var json: JSONObject {
+        var object = JSONObject()
+        object.add("model", entry.name)
+        object.add("input", entry.input.dimensions)
+        object.add("classes", classes)
+        object.add("parameters", parameterCount)
+        object.add("multiply_adds", multiplyAdds)
+        object.add("layers", layers.map { layer in
+            var row = JSONObject()
+            row.add("name", layer.name)
+            row.add("operation", layer.operation)
+            row.add("output", layer.outputShape.dimensions)
+            row.add("parameters", layer.parameterCount)
+            row.add("multiply_adds", layer.multiplyAdds)
+            row.add("receptive_field", layer.receptiveField)
+            return row
+        })
+        return object
+    }
+}

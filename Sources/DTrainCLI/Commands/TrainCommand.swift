@@ -1,0 +1,163 @@
+import ArgumentParser
+import DTrainCheckpoint
+import DTrainData
+import DTrainModels
+import DTrainReport
+import DTrainTrainer
+import Foundation
+import Logging
+
+struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
+    static var configuration: CommandConfiguration {
+        CommandConfiguration(
+            commandName: "train",
+            abstract: "Train a model: data-parallel, with checkpoints, to be resumed at any time.",
+            discussion: """
+                --batch-size is the global batch: the number of ranks changes the speed, not the result.
+                On a resume, steps, epochs, workers, threads, coordinator, cadences and retention may change.
+                """)
+    }
+
+    @OptionGroup var options: TrainOptions
+
+    func run() throws {
+        let log = try options.logging.logger()
+        let fault = try options.fault.map { try CheckpointFault($0) }
+        let layers = try options.layers()
+        let launch = LaunchEnvironment()
+        let facts = MachineFacts.gather()
+        if !launch.isLaunched {
+            let plan = try RunPlan(layers: layers)
+            _ = try Program.model(named: plan.configuration.model)
+            let processes = Self.processes(plan.configuration)
+            if processes > 1 {
+                throw ExitCode(try launcher(plan, processes: processes, facts: facts, log: log).run())
+            }
+        }
+        let stop = StopFlag()
+        let signals = SignalWatcher(onFirst: { number in
+            stop.request(number)
+            if number == SIGINT, launch.speaks { Console.diagnostic(WorkerLauncher.stopNotice) }
+        })
+        let job = try Job(launch, facts: facts, name: Program.name)
+        let code = job.run { try train(job, launch, layers: layers, fault: fault, stop: stop, log: log) }
+        withExtendedLifetime(signals) {}
+        if code != ExitStatus.done.rawValue { throw ExitCode(code) }
+    }
+
+    /// The processes that `--workers` asks for, a dedicated coordinator included.
+    private static func processes(_ configuration: RunConfiguration) -> Int {
+        guard let workers = configuration.workers else { return 1 }
+        return workers + (configuration.coordinator == .dedicated ? 1 : 0)
+    }
+
+    private func launcher(_ plan: RunPlan, processes: Int, facts: MachineFacts, log: Logger) throws -> WorkerLauncher {
+        var arguments = Array(CommandLine.arguments.dropFirst())
+        // The default directory's name holds the time: this process names it, so that it can tell where to go on.
+        if options.settings.values[.out] == nil { arguments += (arguments.isEmpty ? ["train"] : []) + ["--out", plan.directory] }
+        return WorkerLauncher(
+            processes: processes, command: [facts.program] + arguments, facts: facts, log: log,
+            remedy: "Go on from the last checkpoint with\n  "
+                + NextCommands(facts, plan.configuration, directory: plan.directory).resume)
+    }
+
+    private func train(
+        _ job: Job, _ launch: LaunchEnvironment, layers: [RunSettings], fault: CheckpointFault?, stop: StopFlag, log: Logger
+    ) throws -> ExitStatus {
+        let briefing = try job.fromRankZero { RunBriefing(layers: layers, plan: try RunPlan(layers: layers)) }
+        let configuration = try briefing.configuration(layers: layers, rank: job.rank, host: job.facts.host)
+        try checkWorkers(configuration, layers: layers, job, launch)
+        try configuration.validate(ranks: job.queue.size)
+        let entry = try Program.model(named: configuration.model)
+        let data = try configuration.dataSpecification.open()
+        try configuration.validate(trainingSamples: data.train.count)
+        let threads = job.threads(configuration.threads)
+        log.debug("rank \(job.rank) of \(job.queue.size) on \(job.facts.host): \(threads) threads")
+
+        let reporter = RunReporter(configuration)
+        let trainer = Trainer(
+            configuration, model: try entry.trainingModel(configuration, data: data), data: data, queue: job.queue,
+            threads: threads,
+            files: RunFiles(
+                directory: briefing.directory, configurationText: configuration.saved.yaml, fault: fault),
+            events: reporter, stop: stop)
+        let outcome = try trainer.run()
+        if job.speaks { report(outcome, reporter, configuration, job, directory: briefing.directory) }
+        if case .stopped = outcome { return .stopped }
+        return .done
+    }
+
+    /// `--workers` under a launcher must say what the launcher did.
+    private func checkWorkers(
+        _ configuration: RunConfiguration, layers: [RunSettings], _ job: Job, _ launch: LaunchEnvironment
+    ) throws {
+        guard let workers = configuration.workers, layers.contains(where: { $0.values[.workers] != nil }),
+            launch.isLaunched, configuration.trainingRanks(of: job.queue.size) != workers
+        else { return }
+        throw UsageError(
+            "--workers \(workers) does not go with \(job.queue.size) ranks that \(launch.launch?.launcher ?? "a launcher") "
+                + "started; leave --workers out and set the number of ranks there.")
+    }
+
+    private func report(
+        _ outcome: TrainerOutcome, _ reporter: RunReporter, _ configuration: RunConfiguration, _ job: Job, directory: String
+    ) {
+        let next = NextCommands(job.facts, configuration, directory: directory, ranks: job.queue.size)
+        switch outcome {
+        case .stopped:
+            Console.diagnostic("\(Program.name): go on with\n  \(next.resume)\n")
+        case .completed, .alreadyComplete:
+            if case .alreadyComplete(let step) = outcome {
+                Console.diagnostic(
+                    "\(Program.name): the run is complete at step \(step); give more --epochs or --steps to train on\n")
+            }
+            let commands = [("evaluate it again", next.evaluate), ("train on", next.trainOn)]
+            guard let summary = reporter.summary(nextCommands: commands) else { return }
+            Console.result(configuration.quiet ? summary.resultLine + "\n" : summary.text)
+        }
+    }
+}
+
+extension ModelEntry {
+    /// The model as `configuration` asks for it, for `data`.
+    func trainingModel(_ configuration: RunConfiguration, data: DatasetPair) throws -> TrainingModel {
+        let classes = configuration.classes ?? data.classCount
+        guard classes >= data.classCount else {
+            throw UsageError("--classes \(classes) is fewer than the \(data.classCount) classes of \(configuration.data).")
+        }
+        var options = ["classes": "\(classes)"]
+        options["dropout"] = configuration.dropout.map { "\($0)" }
+        return TrainingModel(
+            name, options: options, objective: objective,
+            module: make(ModelOptions(classes: classes, dropout: configuration.dropout.map { Float($0) })))
+    }
+}
+
+/// Complete commands for this machine.
+struct NextCommands {
+    private let program: String
+    private let configuration: RunConfiguration
+    private let directory: String
+    private let ranks: Int
+
+    init(_ facts: MachineFacts, _ configuration: RunConfiguration, directory: String, ranks: Int = 1) {
+        program = facts.programInShell
+        self.configuration = configuration
+        self.directory = directory
+        self.ranks = ranks
+    }
+
+    var evaluate: String { "\(program) evaluate \(shellQuoted(directory))" }
+    var resume: String { "\(program) train --resume auto --out \(shellQuoted(directory))\(workers)" }
+    var trainOn: String {
+        let length =
+            if let epochs = configuration.epochs { " --epochs \(2 * epochs)" } else { " --steps \(2 * (configuration.steps ?? 1))" }
+        return resume + length
+    }
+
+    /// Ranks that mpirun started are workers next time; what `--workers` asked for is saved in config.yaml.
+    private var workers: String {
+        let training = configuration.trainingRanks(of: ranks)
+        return ranks > 1 && configuration.workers != training ? " --workers \(training)" : ""
+    }
+}

@@ -1,0 +1,149 @@
+import DTrainCollectives
+import DTrainData
+import DTrainEngine
+import DTrainOptimizers
+import DTrainTensor
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
+/// What `dtrain bench` measured: the full training step on input made up beforehand.
+public struct BenchmarkResult: Sendable, Equatable, Codable {
+    public var ranks: Int
+    /// Compute threads of each rank.
+    public var threads: Int
+    /// Samples of one step over all ranks.
+    public var batchSize: Int
+    /// Measured steps, warm-up not counted.
+    public var steps: Int
+    /// The median over the steps.
+    public var stepSeconds: Double
+    /// The fastest and the slowest step.
+    public var fastestStepSeconds: Double
+    public var slowestStepSeconds: Double
+    /// Samples over all ranks a second, at the median step.
+    public var itemsPerSecond: Double
+    /// 10⁹ floating-point operations a second over all ranks: 6 for each multiply-add of a sample's forward pass (2
+    /// forward, 4 backward), times `itemsPerSecond`. What else a step does (bias, activation, loss, update) is not counted.
+    public var gflops: Double
+    /// Bytes that each rank brings into sums in one step; 0 for one rank alone.
+    public var bytesReducedPerStep: Int
+    /// The median, over the steps, of the time in which rank 0 had nothing to do but wait for the exchange.
+    public var communicationExposedSeconds: Double
+    /// The largest resident memory of any rank so far, in bytes.
+    public var peakResidentByteCount: Int
+    /// Heap allocations of rank 0's compute thread in a measured step: the most of any; nil where nobody counts.
+    public var allocationsPerStep: Int?
+}
+
+/// Measures the speed of training. Every rank calls it with the same arguments.
+public struct Benchmark {
+    public var batchSize: Int
+    public var steps: Int
+    public var warmupSteps: Int
+    public var seed: UInt64
+
+    /// - Parameters:
+    ///   - batchSize: global, at least one sample a rank.
+    ///   - steps: those measured.
+    ///   - warmupSteps: run before them.
+    public init(batchSize: Int, steps: Int, warmupSteps: Int = 3, seed: UInt64 = 0) {
+        self.batchSize = batchSize
+        self.steps = steps
+        self.warmupSteps = warmupSteps
+        self.seed = seed
+    }
+
+    /// Trains `model` on random images of shape `input` with SGD (momentum 0.9) and returns the same result on all ranks.
+    ///
+    /// - Parameters:
+    ///   - threads: the compute threads of this rank.
+    ///   - allocationCount: heap allocations that the calling thread has made so far; nil where nobody counts.
+    public func run(
+        _ model: TrainingModel, input: Shape, classes: Int, queue: CommunicationQueue, threads: Int,
+        allocationCount: (() -> Int)? = nil
+    ) throws -> BenchmarkResult {
+        precondition(steps >= 1 && warmupSteps >= 0)
+        let shard = try Agreement.shared { try Shard.ofRank(queue.rank, of: queue.size, batchSize: batchSize)[0] }
+        let pool = ThreadPool(threadCount: threads)
+        let replica = try Agreement.shared {
+            try Replica(
+                model.module, input: input, classes: classes, objective: model.objective, capacity: shard.rows, pool: pool)
+        }
+        replica.initialize(seed: seed)
+        let step = TrainingStep(
+            replica: replica, optimizer: try Optimizer(.sgd(momentum: 0.9), layout: replica.layout),
+            rule: TrainingStep.Rule(
+                schedule: Schedule(base: 1e-4), clipNorm: nil, stepsPerEpoch: steps + warmupSteps,
+                totalSteps: steps + warmupSteps, seed: seed),
+            shardCount: 1, queue: queue, group: queue.world, pool: pool, stop: StopFlag())
+        let samples = BenchmarkSamples(shard, input: input, classes: classes, seed: seed)
+
+        var seconds = [Double](repeating: 0, count: steps)
+        var exposed = [Double](repeating: 0, count: steps)
+        var bytesReduced = 0
+        var allocations = 0
+        for index in -warmupSteps..<steps {
+            if index == 0 && queue.size > 1 { try queue.run(.barrier) }
+            let allocationsBefore = allocationCount?() ?? 0
+            let start = now()
+            step.begin(step: index + warmupSteps)
+            step.add(samples.inputs, labels: samples.labels, firstPosition: shard.offset)
+            let result = try step.finish()
+            guard index >= 0 else { continue }
+            seconds[index] = now() - start
+            exposed[index] = result.exposedSeconds
+            bytesReduced = result.bytesReduced
+            allocations = max(allocations, (allocationCount?() ?? 0) - allocationsBefore)
+        }
+        let peak = try Agreement.gather(Self.peakResidentByteCount(), over: queue).max()!
+        return try Agreement.fromRankZero(over: queue) {
+            let median = Self.median(seconds)
+            let rate = Double(batchSize) / median
+            return BenchmarkResult(
+                ranks: queue.size, threads: threads, batchSize: batchSize, steps: steps, stepSeconds: median,
+                fastestStepSeconds: seconds.min()!, slowestStepSeconds: seconds.max()!, itemsPerSecond: rate,
+                gflops: 6 * Double(replica.multiplyAdds) * rate * 1e-9, bytesReducedPerStep: bytesReduced,
+                communicationExposedSeconds: Self.median(exposed), peakResidentByteCount: peak,
+                allocationsPerStep: allocationCount == nil ? nil : allocations)
+        }
+    }
+
+    private static func median(_ values: [Double]) -> Double {
+        let sorted = values.sorted()
+        let middle = sorted.count / 2
+        return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+    }
+
+    private static func peakResidentByteCount() -> Int {
+        var usage = rusage()
+        // RUSAGE_SELF, which Glibc and Musl import with different types.
+        getrusage(0, &usage)
+        return usage.ru_maxrss * 1024
+    }
+}
+
+/// One shard of random images, uniform in -1 ..< 1, with random labels.
+private final class BenchmarkSamples {
+    let inputs: MemorySlice<Float>
+    let labels: MemorySlice<Int32>
+    private let memory: (inputs: AlignedMemory, labels: AlignedMemory)
+
+    init(_ shard: Shard, input: Shape, classes: Int, seed: UInt64) {
+        let count = shard.rows * input.count
+        memory = (
+            AlignedMemory(byteCount: count * MemoryLayout<Float>.stride),
+            AlignedMemory(byteCount: shard.rows * MemoryLayout<Int32>.stride)
+        )
+        inputs = memory.inputs.slice(of: Float.self)[0..<count]
+        labels = memory.labels.slice(of: Int32.self)[0..<shard.rows]
+        let random = CounterRandom(seed: seed, purpose: .synthetic)
+        for index in 0..<count {
+            inputs[index] = 2 * random.uniform(UInt64(shard.offset * input.count + index)) - 1
+        }
+        for row in 0..<shard.rows { labels[row] = Int32(random.below(classes, 1 << 40 | UInt64(shard.offset + row))) }
+    }
+}

@@ -1,0 +1,120 @@
+import DTrainCollectives
+import DTrainEvents
+import DTrainTensor
+
+/// What training needs of whoever evaluates and keeps checkpoints; every training rank has one and calls it at the same
+/// steps.
+protocol Coordination: AnyObject {
+    /// One update is done. Called on the first training rank alone.
+    func report(_ step: StepCompleted) throws
+    /// After `step` updates: evaluate, and keep a checkpoint if `save` or if the evaluation is the best so far.
+    func milestone(step: Int, evaluate: Bool, save: Bool) throws
+    /// The last call of a run: returns when everything is on disk.
+    func end(_ ending: Ending) throws
+    /// The run cannot go on, and every training rank knows: returns when what was under way is on disk, so that
+    /// `newestCheckpoint` is final.
+    func fail(_ failure: Failure) throws
+    /// Where this rank knows it.
+    var newestCheckpoint: String? { get }
+}
+
+/// How training ended, as the first training rank knows it.
+struct Ending {
+    var step: Int
+    var stop: StopReason?
+    /// Samples of the global batches since this start.
+    var samples: Int
+    /// Time spent in steps.
+    var trainingSeconds: Double
+}
+
+/// Why training cannot go on.
+struct Failure {
+    enum Kind: Int { case loss, gradient, parameters }
+    var kind: Kind
+    /// Updates made.
+    var step: Int
+    var loss: Double
+
+    func error(checkpoint: String?) -> TrainerError {
+        switch kind {
+        case .loss: .lossNotFinite(step: step, loss: "\(loss)", checkpoint: checkpoint)
+        case .gradient: .gradientNotFinite(step: step, checkpoint: checkpoint)
+        case .parameters: .parametersNotFinite(step: step, checkpoint: checkpoint)
+        }
+    }
+}
+
+/// Training has reached a state that cannot be kept; caught by the training loop.
+struct UnusableParameters: Error {}
+
+extension CommunicationQueue {
+    /// Holds all ranks of `group` until its rank 0 comes, however long that takes: for waits (a slow disk, an evaluation)
+    /// that must not count as a stalled rank.
+    func awaitRankZero(of group: CommunicatorGroup) throws {
+        guard group.size > 1 else { return }
+        let memory = AlignedMemory(byteCount: 1)
+        let byte: MemorySlice<UInt8> = memory.slice()
+        if group.rank == 0 {
+            for rank in 1..<group.size {
+                try run(.send(byte[0..<1], to: rank, tag: MessageTag.release.rawValue, waitsIndefinitely: true), in: group)
+            }
+        } else {
+            try run(.receive(byte[0..<1], from: 0, tag: MessageTag.release.rawValue, waitsIndefinitely: true), in: group)
+        }
+        withExtendedLifetime(memory) {}
+    }
+}
+
+/// What messages between two ranks are.
+enum MessageTag: Int {
+    case message = 1, reply, payload, release
+}
+
+/// Emits what frames a run: its start and its end. Only on rank 0.
+struct RunReporter {
+    let context: RunContext
+    let start: StartPoint
+
+    func started() {
+        let configuration = context.configuration
+        let course = context.course
+        context.events.receive(
+            .runStarted(
+                RunStarted(
+                    model: context.model.name, parameterCount: context.replica.layout.parameterCount,
+                    data: context.data.specification.description, trainingSamples: context.data.train.count,
+                    testSamples: context.data.test.count, ranks: context.queue.size,
+                    trainingRanks: course.trainingRanks, threads: context.pool.threadCount,
+                    coordinator: configuration.coordinator.rawValue, batchSize: configuration.batchSize,
+                    accumulate: configuration.accumulate,
+                    learningRate: configuration.learningRateSchedule.rate(
+                        atStep: start.step, stepsPerEpoch: course.stepsPerEpoch, totalSteps: course.totalSteps),
+                    stepsPerEpoch: course.stepsPerEpoch, totalSteps: course.totalSteps, firstStep: start.step,
+                    droppedSamples: course.sampler.droppedSampleCount, resumedFrom: start.resumedFrom,
+                    runDirectory: context.files.directory)))
+        for remark in start.remarks { context.events.receive(.notice(Notice(.info, remark))) }
+        for warning in start.warnings { context.events.receive(.notice(Notice(.warning, warning))) }
+        if start.resumedFrom != nil, start.step >= course.totalSteps {
+            context.events.receive(
+                .notice(
+                    Notice(
+                        .info,
+                        "the run is complete: \(start.step) of \(course.totalSteps) steps are done; "
+                            + "it is evaluated again. Raise --epochs or --steps to train on")))
+        }
+    }
+
+    func ended(_ ending: Ending, evaluation: EvaluationCompleted?, checkpoint: String?) {
+        if let stop = ending.stop {
+            context.events.receive(.stopped(RunStopped(step: ending.step, reason: stop.name)))
+        }
+        context.events.receive(
+            .finished(
+                RunFinished(
+                    step: ending.step, samples: ending.samples, seconds: now() - context.startTime,
+                    trainingSeconds: ending.trainingSeconds,
+                    samplesPerSecond: ending.trainingSeconds > 0 ? Double(ending.samples) / ending.trainingSeconds : 0,
+                    evaluation: evaluation?.step == ending.step ? evaluation : nil, checkpoint: checkpoint)))
+    }
+}

@@ -1,0 +1,96 @@
+import DTrainCollectives
+import DTrainData
+import DTrainEngine
+import DTrainTensor
+
+/// A pass over a data set without training: every sample counts exactly once over all ranks of a group.
+///
+/// Counts are summed as integers; the loss in double, in rank order.
+public struct Evaluation: Sendable, Equatable {
+    public var correct: Int
+    public var correctTop5: Int
+    public var samples: Int
+    /// The mean loss over all samples.
+    public var loss: Double
+    /// Wall time on this rank.
+    public var seconds: Double
+
+    /// Evaluates `replica`, which every rank of `group` holds with the same parameters, on `dataset`.
+    ///
+    /// - Parameters:
+    ///   - transforms: those of training; the ones that belong to training alone are left out.
+    ///   - seed: the run's, for transforms that draw.
+    ///   - group: the ranks that share the work; all by default.
+    ///   - loaderThreads: threads that read samples.
+    public static func run(
+        _ replica: Replica, on dataset: any Dataset, transforms: [any Transform] = [], seed: UInt64 = 0,
+        queue: CommunicationQueue, group: CommunicatorGroup? = nil, loaderThreads: Int = 1
+    ) throws -> Evaluation {
+        let group = group ?? queue.world
+        let start = now()
+        var totals = try local(
+            replica, on: dataset, transforms: transforms, seed: seed, rank: group.rank, rankCount: group.size,
+            loaderThreads: loaderThreads)
+        if group.size > 1 { try totals.sum(over: group, of: queue) }
+        return Evaluation(
+            correct: totals.correct, correctTop5: totals.correctTop5, samples: totals.samples,
+            loss: totals.loss / max(totals.denominator, 1), seconds: now() - start)
+    }
+
+    /// Evaluates the whole of `dataset` here.
+    static func alone(
+        _ replica: Replica, on dataset: any Dataset, transforms: [any Transform], seed: UInt64, loaderThreads: Int
+    ) throws -> Evaluation {
+        let start = now()
+        let totals = try local(
+            replica, on: dataset, transforms: transforms, seed: seed, rank: 0, rankCount: 1,
+            loaderThreads: loaderThreads)
+        return Evaluation(
+            correct: totals.correct, correctTop5: totals.correctTop5, samples: totals.samples,
+            loss: totals.loss / max(totals.denominator, 1), seconds: now() - start)
+    }
+
+    private static func local(
+        _ replica: Replica, on dataset: any Dataset, transforms: [any Transform], seed: UInt64, rank: Int,
+        rankCount: Int, loaderThreads: Int
+    ) throws -> Totals {
+        let loader = DataLoader.evaluation(
+            dataset: dataset, rank: rank, rankCount: rankCount, rows: replica.capacity, transforms: transforms,
+            seed: seed, threadCount: loaderThreads)
+        defer { loader.stop() }
+        var totals = Totals()
+        while let batch = try loader.next() {
+            let sum = replica.evaluate(Replica.Samples(inputs: batch.images, labels: batch.labels))
+            totals.loss += sum.loss.sum
+            totals.denominator += sum.loss.denominator
+            totals.correct += sum.correct
+            totals.correctTop5 += sum.correctTop5
+            totals.samples += batch.rows
+        }
+        return totals
+    }
+
+    private struct Totals {
+        var loss = 0.0
+        var denominator = 0.0
+        var correct = 0
+        var correctTop5 = 0
+        var samples = 0
+
+        mutating func sum(over group: CommunicatorGroup, of queue: CommunicationQueue) throws {
+            let memory = AlignedMemory(byteCount: 64)
+            let words: MemorySlice<UInt64> = memory.slice()
+            let counts = MemorySlice<Int64>(
+                base: UnsafeMutableRawPointer(words.base).assumingMemoryBound(to: Int64.self), count: 3)
+            let losses = MemorySlice<Double>(
+                base: UnsafeMutableRawPointer(words.base + 4).assumingMemoryBound(to: Double.self), count: 2)
+            (counts[0], counts[1], counts[2]) = (Int64(correct), Int64(correctTop5), Int64(samples))
+            (losses[0], losses[1]) = (loss, denominator)
+            _ = queue.submit(.allReduceSumInt64(counts), in: group)
+            try queue.wait(queue.submit(.allReduceSumDouble(losses), in: group))
+            (correct, correctTop5, samples) = (Int(counts[0]), Int(counts[1]), Int(counts[2]))
+            (loss, denominator) = (losses[0], losses[1])
+            withExtendedLifetime(memory) {}
+        }
+    }
+}

@@ -1,0 +1,75 @@
+import DTrainCheckpoint
+import DTrainCollectives
+import DTrainEvents
+import DTrainOptimizers
+
+/// Rank 0 works too: all ranks evaluate together, each its part; rank 0 takes a snapshot and writes it while training
+/// goes on.
+final class InlineCoordinator: Coordination {
+    private let context: RunContext
+    private let reporter: RunReporter
+    private let archive: CheckpointArchive
+    private var tracker: BestTracker
+    private var lastEvaluation: EvaluationCompleted?
+    private let writer = BackgroundWorker(name: "dtrain-writer")
+    /// Made at the first checkpoint, on rank 0.
+    private var snapshot: Snapshot?
+
+    private var isRankZero: Bool { context.queue.rank == 0 }
+
+    init(_ context: RunContext, start: StartPoint, reporter: RunReporter) {
+        self.context = context
+        self.reporter = reporter
+        archive = CheckpointArchive(context, resumedFrom: start.resumedFrom)
+        tracker = BestTracker(start.best)
+    }
+
+    var newestCheckpoint: String? { archive.newest }
+
+    func report(_ step: StepCompleted) throws {
+        try writer.throwFailure()
+        context.events.receive(.step(step))
+    }
+
+    func milestone(step: Int, evaluate: Bool, save: Bool) throws {
+        var isBest = false
+        if evaluate {
+            let evaluation = try Evaluation.run(
+                context.replica, on: context.data.test, transforms: context.transforms,
+                seed: UInt64(context.configuration.seed), queue: context.queue,
+                loaderThreads: context.configuration.loaderThreads)
+            isBest = tracker.record(evaluation, step: step)
+            let event = context.event(of: evaluation, step: step)
+            lastEvaluation = event
+            if isRankZero { context.events.receive(.evaluation(event)) }
+        }
+        guard save || isBest else { return }
+        guard GradientNorm.isFinite(context.replica.parameters) else { throw UnusableParameters() }
+        if isRankZero {
+            let waited = try writer.waitUntilIdle()
+            let snapshot = try self.snapshot ?? Snapshot(of: context.replica, optimizer: context.optimizer.configuration)
+            self.snapshot = snapshot
+            let time = now()
+            snapshot.take(from: context.replica, context.optimizer)
+            let state = context.state(step: step, best: tracker.best)
+            let archive = archive
+            writer.start {
+                try archive.write(snapshot, state, isBest: isBest, snapshotTime: time, waitedSeconds: waited)
+            }
+        }
+        try context.queue.awaitRankZero(of: context.group)
+    }
+
+    func end(_ ending: Ending) throws {
+        if isRankZero {
+            try writer.waitUntilIdle()
+            reporter.ended(ending, evaluation: lastEvaluation, checkpoint: archive.newest)
+        }
+        try context.queue.awaitRankZero(of: context.group)
+    }
+
+    func fail(_ failure: Failure) throws {
+        if isRankZero { try writer.waitUntilIdle() }
+        try context.queue.awaitRankZero(of: context.group)
+    }
+}

@@ -1,0 +1,126 @@
+import DTrainData
+import DTrainOptimizers
+
+extension RunConfiguration {
+    /// Checks what one setting alone cannot tell; a program that fills in the properties itself calls it too.
+    public func validate() throws {
+        func require(_ holds: Bool, _ setting: RunSetting, _ valid: String) throws {
+            guard holds else {
+                throw ConfigurationError.invalidValue(
+                    setting: setting.rawValue, value: text(of: setting) ?? "", source: nil, valid: valid)
+            }
+        }
+        func isFraction(_ value: Double) -> Bool { value >= 0 && value < 1 }
+        try require(batchSize >= 1, .batchSize, "a whole number of at least 1")
+        try require(accumulate >= 1, .accumulate, "a whole number of at least 1")
+        try require(keep >= 1, .keep, "a whole number of at least 1")
+        try require(loaderThreads >= 1, .loaderThreads, "a whole number of at least 1")
+        try require(learningRate.isFinite && learningRate >= 0, .lr, "a number of at least 0")
+        try require(isFraction(momentum), .momentum, "a number of at least 0 and below 1")
+        try require(isFraction(labelSmoothing), .labelSmoothing, "a number of at least 0 and below 1")
+        try require(isFraction(dropout ?? 0), .dropout, "a number of at least 0 and below 1")
+        try require(weightDecay.isFinite && weightDecay >= 0, .weightDecay, "a number of at least 0")
+        try require(clipNorm ?? 1 > 0, .clipNorm, "a number above 0")
+        try require(epochs ?? 1 >= 1, .epochs, "a whole number of at least 1")
+        try require(steps ?? 1 >= 1, .steps, "a whole number of at least 1")
+        _ = try dataSpecification
+        guard epochs != nil || steps != nil else {
+            throw ConfigurationError.doesNotFit(problem: "the run has no end", remedy: "give --epochs or --steps")
+        }
+        if schedule == .multistep, milestones.isEmpty {
+            throw ConfigurationError.doesNotFit(
+                problem: "--schedule multistep needs the epochs at which the rate falls",
+                remedy: "give --milestones, such as 30,60")
+        }
+        if nesterov, optimizer == .sgd, momentum == 0 {
+            throw ConfigurationError.doesNotFit(
+                problem: "--nesterov looks ahead along the momentum, which is 0", remedy: "give --momentum above 0")
+        }
+    }
+
+    /// Checks the batch and the coordinator against the number of ranks that the launcher started.
+    public func validate(ranks: Int) throws {
+        if coordinator == .dedicated, ranks < 2 {
+            throw ConfigurationError.doesNotFit(
+                problem: "--coordinator dedicated needs a rank that does not train, and there is only one rank",
+                remedy: "start two or more (--workers 1, or mpirun -np 2), or use --coordinator inline")
+        }
+        let training = trainingRanks(of: ranks)
+        guard batchSize >= training * accumulate else {
+            let parts = accumulate == 1 ? "" : " with --accumulate \(accumulate)"
+            throw ConfigurationError.doesNotFit(
+                problem: "--batch-size \(batchSize) is too small for \(training) training ranks\(parts): "
+                    + "each needs at least one sample a part",
+                remedy: "give --batch-size \(training * accumulate) or more, or start fewer ranks")
+        }
+    }
+
+    /// Checks the batch against the number of training samples: one epoch must hold at least one whole batch.
+    public func validate(trainingSamples: Int) throws {
+        guard batchSize <= trainingSamples else {
+            throw ConfigurationError.doesNotFit(
+                problem: "--batch-size \(batchSize) is larger than the \(trainingSamples) training samples of \(data)",
+                remedy: "give --batch-size \(trainingSamples) or less")
+        }
+    }
+
+    /// The data specification, read. Throws `DataUsageError`, with the nearest names.
+    public var dataSpecification: DataSpecification {
+        get throws { try DataSpecification.parse(data) }
+    }
+
+    /// The update rule with its hyper-parameters.
+    public var optimizerConfiguration: OptimizerConfiguration {
+        switch optimizer {
+        case .sgd: .sgd(momentum: momentum, nesterov: nesterov, weightDecay: weightDecay)
+        case .adam: .adam(beta1: betas.first, beta2: betas.second, weightDecay: weightDecay)
+        case .adamw: .adamW(beta1: betas.first, beta2: betas.second, weightDecay: weightDecay)
+        }
+    }
+
+    /// The course of the learning rate.
+    public var learningRateSchedule: Schedule {
+        let decay: Schedule.Decay =
+            switch schedule {
+            case .constant: .constant
+            case .step: .step(stepSize: stepSize, gamma: gamma)
+            case .multistep: .multistep(milestones: milestones, gamma: gamma)
+            case .cosine: .cosine
+            }
+        return Schedule(base: learningRate, decay: decay, warmupEpochs: warmupEpochs)
+    }
+
+    /// How many of `ranks` train.
+    public func trainingRanks(of ranks: Int) -> Int { coordinator == .dedicated ? ranks - 1 : ranks }
+
+    /// Throws `withoutEffect` for a given setting that the others leave without effect.
+    func checkEffects(of given: Set<RunSetting>) throws {
+        for setting in RunSetting.allCases where given.contains(setting) {
+            if let problem = effectProblem(of: setting) {
+                throw ConfigurationError.withoutEffect(
+                    setting: setting.rawValue, reason: problem.reason, remedy: problem.remedy)
+            }
+        }
+    }
+
+    /// Why a setting does nothing with the present values of the others; nil where it does something.
+    func effectProblem(of setting: RunSetting) -> (reason: String, remedy: String)? {
+        switch setting {
+        case .momentum, .nesterov:
+            optimizer == .sgd ? nil : ("it belongs to sgd and the optimizer is \(optimizer.rawValue)", "use --betas")
+        case .betas:
+            optimizer != .sgd ? nil : ("it belongs to adam and adamw and the optimizer is sgd", "use --momentum")
+        case .milestones:
+            schedule == .multistep ? nil : unused("multistep")
+        case .gamma:
+            schedule == .step || schedule == .multistep ? nil : unused("step and multistep")
+        case .stepSize:
+            schedule == .step ? nil : unused("step")
+        default: nil
+        }
+    }
+
+    private func unused(_ schedules: String) -> (reason: String, remedy: String) {
+        ("it belongs to the schedules \(schedules) and the schedule is \(schedule.rawValue)", "change --schedule")
+    }
+}

@@ -1,0 +1,105 @@
+import DTrainCheckpoint
+import DTrainCollectives
+import DTrainData
+import DTrainEngine
+import DTrainEvents
+import DTrainOptimizers
+import DTrainTensor
+
+/// What the parts of a run on one rank share: its settings, its numbers, its model.
+final class RunContext {
+    let configuration: RunConfiguration
+    let model: TrainingModel
+    let data: DatasetPair
+    let queue: CommunicationQueue
+    let files: RunFiles
+    let events: any EventSink
+    let stop: StopFlag
+    let course: RunCourse
+    let pool: ThreadPool
+    let replica: Replica
+    let optimizer: Optimizer
+    /// Of this rank: its part of each step's batch; none on a dedicated coordinator.
+    let shards: [Shard]
+    /// The ranks that train; on a dedicated coordinator it is not used.
+    let group: CommunicatorGroup
+    let isDedicatedCoordinator: Bool
+    let transforms: [any Transform]
+    let execution: ExecutionDescription
+    let startTime = now()
+
+    /// Compares the ranks, parts them and builds the model. Throws `SharedFailure` for what is wrong on all.
+    init(
+        _ configuration: RunConfiguration, model: TrainingModel, data: DatasetPair, queue: CommunicationQueue,
+        threads: Int, files: RunFiles, events: any EventSink, stop: StopFlag
+    ) throws {
+        try Agreement.check(configuration, data, over: queue)
+        let course = try Agreement.shared {
+            try RunCourse(configuration, ranks: queue.size, trainingSamples: data.train.count)
+        }
+        self.configuration = configuration
+        self.model = model
+        self.data = data
+        self.queue = queue
+        self.files = files
+        self.events = events
+        self.stop = stop
+        self.course = course
+
+        let isDedicated = configuration.coordinator == .dedicated
+        isDedicatedCoordinator = isDedicated && queue.rank == 0
+        group = isDedicated ? try queue.split(color: queue.rank == 0 ? 0 : 1)! : queue.world
+        let pool = ThreadPool(threadCount: threads)
+        self.pool = pool
+        let shards = try Agreement.shared {
+            try Shard.ofRank(
+                isDedicated ? max(queue.rank - 1, 0) : queue.rank, of: course.trainingRanks,
+                batchSize: configuration.batchSize, accumulation: configuration.accumulate)
+        }
+        self.shards = isDedicatedCoordinator ? [] : shards
+        // A coordinator only evaluates; it need not do so in the trainers' small parts.
+        let capacity = max(shards.map(\.rows).max()!, isDedicatedCoordinator ? min(64, data.test.count) : 1)
+        let built = try Agreement.onModel(over: queue) {
+            let replica = try Replica(
+                model.module, input: data.sampleShape, classes: configuration.classes ?? data.classCount,
+                objective: Self.objective(of: model, configuration), capacity: capacity, pool: pool)
+            return (replica, try Optimizer(configuration.optimizerConfiguration, layout: replica.layout))
+        } text: { replica, _ in
+            replica.trainingGraph.fingerprint
+        }
+        (replica, optimizer) = built
+        transforms = configuration.augment.map {
+            $0.transform(seed: UInt64(configuration.seed), sampleShape: data.sampleShape)
+        }
+        execution = ExecutionDescription(
+            ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures())
+    }
+
+    private static func objective(of model: TrainingModel, _ configuration: RunConfiguration) -> Objective {
+        guard case .crossEntropy = model.objective, configuration.labelSmoothing > 0 else { return model.objective }
+        return .crossEntropy(labelSmoothing: Float(configuration.labelSmoothing))
+    }
+
+    /// What state.json says after `step` updates.
+    func state(step: Int, best: BestMetric?) -> TrainingState {
+        let position = course.sampler.position(ofStep: step)
+        return TrainingState(
+            step: step, epoch: position.epoch, samplesInEpoch: position.batch * configuration.batchSize,
+            seed: UInt64(configuration.seed), batchSize: configuration.batchSize,
+            optimizer: configuration.optimizerConfiguration.description,
+            schedule: configuration.learningRateSchedule.description,
+            model: ModelDescription(
+                name: model.name, options: model.options, parameterCount: replica.layout.parameterCount),
+            data: DTrainCheckpoint.DataDescription(
+                specification: data.specification.description, sampleCount: data.train.count, digest: data.digest),
+            execution: execution, best: best)
+    }
+
+    /// The evaluation event of `evaluation` after `step` updates.
+    func event(of evaluation: Evaluation, step: Int) -> EvaluationCompleted {
+        EvaluationCompleted(
+            step: step, epoch: course.epoch(ofUpdate: step), split: DatasetSplit.test.rawValue, loss: evaluation.loss,
+            correct: evaluation.correct, correctTop5: evaluation.correctTop5, samples: evaluation.samples,
+            seconds: evaluation.seconds)
+    }
+}

@@ -1,0 +1,35 @@
+import DTrainData
+
+/// A run in numbers: which ranks train, how the batch is shared, how many steps there are and after which of them
+/// something is due.
+struct RunCourse {
+    let trainingRanks: Int
+    let sampler: Sampler
+    let stepsPerEpoch: Int
+    /// Updates of the whole run, counted from its first start.
+    let totalSteps: Int
+    private let evaluationInterval: Int
+    private let checkpointInterval: Int
+
+    /// Throws `ConfigurationError` or `DataUsageError` where the settings do not fit the ranks or the samples.
+    init(_ configuration: RunConfiguration, ranks: Int, trainingSamples: Int) throws {
+        try configuration.validate()
+        try configuration.validate(ranks: ranks)
+        try configuration.validate(trainingSamples: trainingSamples)
+        try configuration.optimizerConfiguration.validate()
+        try configuration.learningRateSchedule.validate()
+        trainingRanks = configuration.trainingRanks(of: ranks)
+        sampler = try Sampler(
+            sampleCount: trainingSamples, batchSize: configuration.batchSize, seed: UInt64(configuration.seed),
+            shuffles: configuration.shuffle)
+        stepsPerEpoch = sampler.batchesPerEpoch
+        totalSteps = configuration.totalSteps(stepsPerEpoch: stepsPerEpoch)
+        evaluationInterval = configuration.evalEvery ?? stepsPerEpoch
+        checkpointInterval = configuration.checkpointEvery ?? stepsPerEpoch
+    }
+
+    /// The epoch, from 0, that the last of `step` updates belongs to.
+    func epoch(ofUpdate step: Int) -> Int { max(step - 1, 0) / stepsPerEpoch }
+    func isEvaluationDue(after step: Int) -> Bool { step == totalSteps || step % evaluationInterval == 0 }
+    func isCheckpointDue(after step: Int) -> Bool { step == totalSteps || step % checkpointInterval == 0 }
+}

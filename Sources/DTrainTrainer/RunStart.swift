@@ -1,0 +1,152 @@
+import DTrainCheckpoint
+import DTrainCollectives
+import DTrainOptimizers
+import DTrainTensor
+import Foundation
+
+/// Where a run starts: fresh, from given weights, or from a checkpoint.
+struct StartPoint: Codable {
+    /// Updates already made.
+    var step = 0
+    var best: BestMetric?
+    /// The checkpoint that is continued.
+    var resumedFrom: String?
+    /// What people should know, and what they should worry about.
+    var remarks: [String] = []
+    var warnings: [String] = []
+}
+
+/// Puts the run directory in order and gives all ranks the same parameters and optimizer state. Rank 0 alone reads and
+/// writes files: the other hosts need not see them.
+struct RunStart {
+    let context: RunContext
+    private var files: RunFiles { context.files }
+    private var store: CheckpointStore { CheckpointStore(files.checkpointsPath) }
+
+    init(_ context: RunContext) { self.context = context }
+
+    /// Throws the same `SharedFailure` on every rank where rank 0 cannot start.
+    func begin() throws -> StartPoint {
+        let start = try Agreement.fromRankZero(over: context.queue) { try onRankZero() }
+        let queue = context.queue
+        if queue.size > 1 {
+            try queue.run(.broadcast(context.replica.parameters.rawBytes, root: 0))
+            for arena in context.optimizer.stateArenas { try queue.run(.broadcast(arena.rawBytes, root: 0)) }
+        }
+        return start
+    }
+
+    private func onRankZero() throws -> StartPoint {
+        try prepareDirectory()
+        try store.prepare()
+        var start = StartPoint()
+        if let checkpoint = try chooseCheckpoint(&start) {
+            try load(checkpoint, &start)
+            try setAside(after: start.step, &start)
+        } else {
+            context.replica.initialize(seed: UInt64(context.configuration.seed))
+            if let path = context.configuration.initialWeights {
+                try loadWeights(path, into: [NamedArena(context.replica.layout, context.replica.parameters)])
+            }
+        }
+        try writeConfiguration()
+        try files.onReady(start.resumedFrom == nil ? nil : start.step)
+        return start
+    }
+
+    private func prepareDirectory() throws {
+        let directory = files.directory
+        do {
+            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+            if context.configuration.resume == .none,
+                try !FileManager.default.contentsOfDirectory(atPath: directory).isEmpty
+            {
+                throw TrainerError.runDirectoryNotEmpty(path: directory)
+            }
+        } catch let error as CocoaError {
+            throw TrainerError.runDirectory(path: directory, reason: Self.reason(error))
+        }
+    }
+
+    private func writeConfiguration() throws {
+        do {
+            try Data(files.configurationText.utf8).write(
+                to: URL(fileURLWithPath: files.configurationPath), options: .atomic)
+        } catch let error as CocoaError {
+            throw TrainerError.runDirectory(path: files.configurationPath, reason: Self.reason(error))
+        }
+    }
+
+    private static func reason(_ error: CocoaError) -> String {
+        (error.underlying as? POSIXError).map { String(cString: strerror($0.code.rawValue)) }
+            ?? error.localizedDescription
+    }
+
+    /// The checkpoint that `resume` asks for; nil for a fresh start.
+    private func chooseCheckpoint(_ start: inout StartPoint) throws -> Checkpoint? {
+        switch context.configuration.resume {
+        case .none: return nil
+        case .path(let path): return try Checkpoint(path)
+        case .auto:
+            let (checkpoint, skipped) = try store.newestValid()
+            start.warnings += skipped.map(\.description)
+            guard checkpoint != nil || skipped.isEmpty else {
+                throw CheckpointError.noValidCheckpoint(directory: store.directory, skipped: skipped)
+            }
+            if checkpoint == nil {
+                start.remarks.append("there is no checkpoint in \(store.directory) yet: training starts from the beginning")
+            }
+            return checkpoint
+        }
+    }
+
+    /// Takes over parameters and optimizer state.
+    private func load(_ checkpoint: Checkpoint, _ start: inout StartPoint) throws {
+        let saved = checkpoint.state
+        let now = context.state(step: saved.step, best: nil)
+        func require(_ what: String, _ saved: String, _ given: String) throws {
+            guard saved == given else {
+                throw TrainerError.checkpointDiffers(path: checkpoint.path, what: what, saved: saved, given: given)
+            }
+        }
+        try require("model", saved.model.name, now.model.name)
+        try require("data digest", saved.data.digest, now.data.digest)
+        try require("seed", "\(saved.seed)", "\(now.seed)")
+        try require("batch size", "\(saved.batchSize)", "\(now.batchSize)")
+        try require("optimizer", saved.optimizer, now.optimizer)
+        try require("schedule", saved.schedule, now.schedule)
+        try checkpoint.loadModel(into: [NamedArena(context.replica.layout, context.replica.parameters)])
+        do {
+            let step = try context.optimizer.load(checkpoint.optimizerTensors())
+            try require("optimizer state of step", "\(step)", "\(saved.step)")
+        } catch let error as TensorMismatch {
+            throw CheckpointError.mismatch(path: checkpoint.optimizerPath, error)
+        }
+        start.step = saved.step
+        start.best = saved.best
+        start.resumedFrom = checkpoint.path
+        let differences = saved.execution.differences(from: now.execution)
+        if !differences.isEmpty {
+            start.warnings.append(
+                "the last bits of the results may differ from those of an uninterrupted run: "
+                    + differences.joined(separator: "; "))
+        }
+    }
+
+    /// Renames the checkpoints of later steps (damaged ones, or of a course that is given up): they must not count among
+    /// the newest. Nothing is deleted.
+    private func setAside(after step: Int, _ start: inout StartPoint) throws {
+        for later in try store.steps() where later > step {
+            let path = store.path(step: later)
+            let aside = store.directory + "/abandoned-" + path.split(separator: "/").last!
+            do {
+                if FileManager.default.fileExists(atPath: aside) { try FileManager.default.removeItem(atPath: aside) }
+                try FileManager.default.moveItem(atPath: path, toPath: aside)
+            } catch let error as CocoaError {
+                throw TrainerError.runDirectory(path: path, reason: Self.reason(error))
+            }
+            start.warnings.append("\(path) is of a later step than the resumed one: renamed to \(aside)")
+        }
+        if let best = start.best, try store.steps().contains(best.step) { try store.markBest(step: best.step) }
+    }
+}

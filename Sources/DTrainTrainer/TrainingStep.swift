@@ -1,0 +1,138 @@
+import DTrainCollectives
+import DTrainEngine
+import DTrainOptimizers
+import DTrainTensor
+
+/// One update of the parameters: a rank's shards forward and backward, the exchange of gradients while backward still
+/// runs, then clipping and the optimizer's pass.
+///
+/// `begin`, `add` once a shard, `finish`. Nothing is allocated after `init`.
+final class TrainingStep: StepContext {
+    /// What a step gave; equal on all ranks but for the times.
+    struct Result {
+        /// Why nothing was updated.
+        enum Refusal { case loss, gradient }
+        var refusal: Refusal?
+        /// The mean loss of the global batch.
+        var loss: Double
+        var learningRate: Double
+        /// The global norm before clipping; NaN where clipping is off.
+        var gradientNorm: Double
+        /// Who asked to stop, on any rank.
+        var stop: StopReason?
+        var exposedSeconds: Double
+        var bytesReduced: Int
+    }
+
+    /// What the step does with a gradient.
+    struct Rule {
+        var schedule: Schedule
+        var clipNorm: Double?
+        var stepsPerEpoch: Int
+        /// Of the whole run.
+        var totalSteps: Int
+        /// Decides dropout.
+        var seed: UInt64
+    }
+
+    private let replica: Replica
+    private let optimizer: Optimizer
+    private let rule: Rule
+    private let stop: StopFlag
+    private let pool: ThreadPool
+    private let tree: GradientTree
+    private let norm: GradientNorm
+    /// nil for one rank alone, who has nothing to exchange.
+    private let reducer: GradientReducer?
+    private let tailMemory: AlignedMemory
+    /// Loss sum, denominator, and a count for each reason to stop: what all ranks sum with the gradients.
+    private let tail: MemorySlice<Double>
+
+    private var step = 0
+    private var shard = 0
+
+    /// - Parameters:
+    ///   - shardCount: the shards of this rank.
+    ///   - group: the ranks that train.
+    init(
+        replica: Replica, optimizer: Optimizer, rule: Rule, shardCount: Int, queue: CommunicationQueue,
+        group: CommunicatorGroup, pool: ThreadPool, stop: StopFlag
+    ) {
+        self.replica = replica
+        self.optimizer = optimizer
+        self.rule = rule
+        self.stop = stop
+        self.pool = pool
+        tree = GradientTree(gradients: replica.gradients, shardCount: shardCount, pool: pool)
+        norm = GradientNorm(count: replica.layout.trainableCount)
+        let count = 2 + StopReason.allCases.count
+        tailMemory = AlignedMemory(byteCount: count * MemoryLayout<Double>.stride)
+        tail = tailMemory.slice(of: Double.self)[0..<count]
+        reducer =
+            group.size == 1
+            ? nil
+            : GradientReducer(
+                layout: replica.layout, gradients: replica.gradients, tail: tail, queue: queue, group: group)
+    }
+
+    /// Begins the update after `step` others.
+    func begin(step: Int) {
+        self.step = step
+        shard = 0
+        tail.fill(0)
+    }
+
+    /// Forward and backward of the next shard.
+    func add(_ samples: MemorySlice<Float>, labels: MemorySlice<Int32>, firstPosition: Int) {
+        let loss = replica.computeGradients(
+            Replica.Samples(
+                inputs: samples, labels: labels, firstPosition: firstPosition, step: step, seed: rule.seed),
+            context: self)
+        tail[0] += loss.sum
+        tail[1] += loss.denominator
+        if shard < tree.shardCount - 1 { tree.store(shard: shard) }
+        shard += 1
+    }
+
+    /// Gradients that the last shard has made final are summed with those of the shards before, and leave the rank.
+    func gradientsReady(_ range: Range<Int>) {
+        guard shard == tree.shardCount - 1 else { return }
+        tree.addPending(range)
+        reducer?.gradientsReady(range)
+    }
+
+    /// Completes the exchange and updates the parameters, unless loss or gradient are not finite.
+    func finish() throws -> Result {
+        precondition(shard == tree.shardCount, "a step of \(shard) shards, made for \(tree.shardCount)")
+        if let reason = stop.reason { tail[2 + reason.rawValue] = 1 }
+        let cost = try reducer?.finish()
+        var result = Result(
+            loss: tail[0] / tail[1],
+            learningRate: rule.schedule.rate(
+                atStep: step, stepsPerEpoch: rule.stepsPerEpoch, totalSteps: rule.totalSteps),
+            gradientNorm: .nan, stop: stopReason(), exposedSeconds: cost?.exposedSeconds ?? 0,
+            bytesReduced: cost?.bytesReduced ?? 0)
+        guard result.loss.isFinite else {
+            result.refusal = .loss
+            return result
+        }
+        var scale = 1 / tail[1]
+        if let limit = rule.clipNorm {
+            result.gradientNorm = norm.norm(of: replica.gradients, scale: scale, pool: pool)
+            guard result.gradientNorm.isFinite else {
+                result.refusal = .gradient
+                return result
+            }
+            scale *= GradientNorm.clipFactor(norm: result.gradientNorm, limit: limit)
+        }
+        optimizer.update(
+            parameters: replica.parameters, gradients: replica.gradients, rate: result.learningRate,
+            gradientScale: scale, step: step, pool: pool)
+        return result
+    }
+
+    private func stopReason() -> StopReason? {
+        for index in 2..<tail.count where tail[index] > 0 { return StopReason(rawValue: index - 2) }
+        return nil
+    }
+}

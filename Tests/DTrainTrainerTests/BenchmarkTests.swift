@@ -1,0 +1,31 @@
+import DTrainEngine
+import DTrainModels
+import DTrainTensor
+import DTrainTrainer
+import Testing
+
+@Suite(.timeLimit(.minutes(5)))
+struct BenchmarkTests {
+    @Test("A benchmark counts bytes and operations by the model and gives all ranks the same result", arguments: [1, 3])
+    func countsByTheModel(ranks: Int) throws {
+        let results = try onEveryRank(ranks) { queue in
+            try Benchmark(batchSize: 7, steps: 4, warmupSteps: 1).run(
+                TrainingModel("lenet5", module: LeNet5()), input: [28, 28, 1], classes: 10, queue: queue, threads: 1,
+                allocationCount: queue.rank == 0 ? { 5 } : nil)
+        }
+        let result = results[0]
+        #expect(results.allSatisfy { $0 == result })
+        #expect(result.ranks == ranks && result.batchSize == 7 && result.steps == 4 && result.threads == 1)
+        // LeNet-5's multiply-adds by hand: two convolutions and three linear layers.
+        let multiplyAdds = 28 * 28 * 6 * 25 + 10 * 10 * 16 * 6 * 25 + 400 * 120 + 120 * 84 + 84 * 10
+        #expect(abs(result.gflops / (6e-9 * Double(multiplyAdds) * result.itemsPerSecond) - 1) < 1e-9)
+        #expect(result.itemsPerSecond == 7 / result.stepSeconds)
+        #expect(result.fastestStepSeconds <= result.stepSeconds && result.stepSeconds <= result.slowestStepSeconds)
+        let replica = try Replica(LeNet5(), input: [28, 28, 1], capacity: 1, pool: ThreadPool(threadCount: 1))
+        // Loss, denominator and three reasons to stop travel along.
+        #expect(result.bytesReducedPerStep == (ranks == 1 ? 0 : 4 * replica.layout.trainableCount + 5 * 8))
+        #expect((ranks > 1) == (result.communicationExposedSeconds > 0))
+        #expect(result.peakResidentByteCount > 1 << 20)
+        #expect(result.allocationsPerStep == 0)
+    }
+}

@@ -1,0 +1,124 @@
+import DTrainCheckpoint
+import DTrainEvents
+import DTrainTrainer
+import Foundation
+import Glibc
+import Testing
+
+/// The same ranks give the same bits: twice, interrupted and resumed, with either coordinator.
+@Suite(.timeLimit(.minutes(5)))
+struct SameBitsTests {
+    /// 300 samples in batches of 24 make 12 steps an epoch: step 30 lies in the middle of the third.
+    private func run(
+        _ directory: ScratchDirectory, trainers: Int = 3, steps: Int, dedicated: Bool = false, resume: Bool = false,
+        _ configure: (inout RunConfiguration) -> Void = { _ in }
+    ) throws -> TestRun {
+        try TestRun(directory, ranks: dedicated ? trainers + 1 : trainers) {
+            $0.steps = steps
+            $0.coordinator = dedicated ? .dedicated : .inline
+            $0.resume = resume ? .auto : .none
+            $0.evalEvery = 7
+            $0.checkpointEvery = 10
+            configure(&$0)
+        }
+    }
+
+    @Test("The same ranks twice give the same model.safetensors")
+    func twice() throws {
+        let (first, second) = (ScratchDirectory(), ScratchDirectory())
+        let runs = [try run(first, steps: 30), try run(second, steps: 30)]
+        for run in runs { try run.complete() }
+        #expect(try runs[0].modelBytes(step: 30) == runs[1].modelBytes(step: 30))
+        #expect(runs[0].log.losses == runs[1].log.losses)
+    }
+
+    @Test("As many trainers with a dedicated coordinator as inline give the same model.safetensors")
+    func dedicatedIsInline() throws {
+        let (first, second) = (ScratchDirectory(), ScratchDirectory())
+        let inline = try run(first, steps: 24)
+        let dedicated = try run(second, steps: 24, dedicated: true)
+        try inline.complete()
+        try dedicated.complete()
+        #expect(try inline.modelBytes(step: 24) == dedicated.modelBytes(step: 24))
+        #expect(inline.log.losses == dedicated.log.losses)
+        #expect(inline.log.evaluations.map(\.correct) == dedicated.log.evaluations.map(\.correct))
+        #expect(inline.log.evaluations.map(\.step) == [7, 14, 21, 24])
+        #expect(inline.log.checkpoints.map(\.step) == dedicated.log.checkpoints.map(\.step))
+        #expect(inline.log.checkpoints.map(\.best) == dedicated.log.checkpoints.map(\.best))
+    }
+
+    @Test(
+        "60 steps, and 30, a resume in mid-epoch and 30 more, give the same model.safetensors",
+        arguments: [false, true], [OptimizerName.sgd, .adam])
+    func resumedInMidEpoch(dedicated: Bool, optimizer: OptimizerName) throws {
+        let configure: (inout RunConfiguration) -> Void = {
+            $0.optimizer = optimizer
+            if optimizer == .adam { $0.learningRate = 0.002 }
+        }
+        let (whole, parts) = (ScratchDirectory(), ScratchDirectory())
+        let uninterrupted = try run(whole, trainers: 2, steps: 60, dedicated: dedicated, configure)
+        try uninterrupted.complete()
+        try run(parts, trainers: 2, steps: 30, dedicated: dedicated, configure).complete()
+        let resumed = try run(parts, trainers: 2, steps: 60, dedicated: dedicated, resume: true, configure)
+        try resumed.complete()
+        #expect(resumed.log.steps.first?.step == 31)
+        #expect(resumed.log.losses == Array(uninterrupted.log.losses[30...]))
+        #expect(try uninterrupted.modelBytes(step: 60) == resumed.modelBytes(step: 60))
+        #expect(resumed.log.notices.isEmpty)
+    }
+
+    @Test("Resumed at the end of an epoch: the same model.safetensors")
+    func resumedBetweenEpochs() throws {
+        let (whole, parts) = (ScratchDirectory(), ScratchDirectory())
+        let uninterrupted = try run(whole, trainers: 1, steps: 36)
+        try uninterrupted.complete()
+        try run(parts, trainers: 1, steps: 24).complete()
+        let resumed = try run(parts, trainers: 1, steps: 36, resume: true)
+        try resumed.complete()
+        #expect(try uninterrupted.modelBytes(step: 36) == resumed.modelBytes(step: 36))
+        let store = CheckpointStore(resumed.directory + "/checkpoints")
+        let state = try #require(try store.newestValid().checkpoint?.state)
+        #expect(state.step == 36 && state.epoch == 3 && state.samplesInEpoch == 0)
+    }
+
+    @Test("Stopped by a signal under a schedule that knows the end, then resumed: the same model.safetensors", arguments: [false, true])
+    func stoppedAndResumed(dedicated: Bool) throws {
+        let configure: (inout RunConfiguration) -> Void = {
+            $0.schedule = .cosine
+            $0.warmupEpochs = 0.5
+        }
+        let (whole, parts) = (ScratchDirectory(), ScratchDirectory())
+        let uninterrupted = try run(whole, trainers: 2, steps: 40, dedicated: dedicated, configure)
+        try uninterrupted.complete()
+        var stopped = try run(parts, trainers: 2, steps: 40, dedicated: dedicated, configure)
+        let stop = stopped.stops.last!
+        // Dedicated, steps are told late: asked at once, it stops after the first.
+        if dedicated {
+            stop.request(SIGUSR1)
+        } else {
+            stopped.log = EventLog { if case .step(let step) = $0, step.step == 17 { stop.request(SIGUSR1) } }
+        }
+        guard case .stopped(let step, let reason) = try stopped.complete() else {
+            Issue.record("the run was not stopped")
+            return
+        }
+        #expect(reason == "SIGUSR1")
+        if dedicated { #expect(step == 1) } else { #expect((17...19).contains(step)) }
+        let resumed = try run(parts, trainers: 2, steps: 40, dedicated: dedicated, resume: true, configure)
+        try resumed.complete()
+        #expect(try uninterrupted.modelBytes(step: 40) == resumed.modelBytes(step: 40))
+    }
+
+    @Test("A checkpoint of 4 ranks resumed by 2 continues the same curve, and a warning says that bits may differ")
+    func fewerRanks() throws {
+        let (whole, parts) = (ScratchDirectory(), ScratchDirectory())
+        let uninterrupted = try run(whole, trainers: 4, steps: 30)
+        try uninterrupted.complete()
+        try run(parts, trainers: 4, steps: 16).complete()
+        let resumed = try run(parts, trainers: 2, steps: 30, resume: true)
+        try resumed.complete()
+        expectSameCurve(resumed.log.losses, Array(uninterrupted.log.losses[16...]))
+        let warning = try #require(resumed.log.notices.first)
+        #expect(warning.level == .warning && warning.message.contains("4 ranks then, 2 now"), "\(warning)")
+    }
+}
