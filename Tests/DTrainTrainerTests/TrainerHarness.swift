@@ -87,6 +87,8 @@ struct TestRun {
     var configuration: RunConfiguration
     var data: DatasetPair
     var log = EventLog()
+    /// Listens instead of `log`.
+    var sink: (any EventSink)?
     var stops: [StopFlag]
     /// What one rank has otherwise than the others.
     var differently: [Int: (inout RunConfiguration, inout DatasetPair) -> Void] = [:]
@@ -135,7 +137,7 @@ struct TestRun {
                 entry.name, objective: entry.objective,
                 module: module?() ?? entry.make(ModelOptions(classes: 10))),
             data: data, queue: queue, threads: threads,
-            files: RunFiles(directory: directory, configurationText: configuration.saved.yaml), events: log,
+            files: RunFiles(directory: directory, configurationText: configuration.saved.yaml), events: sink ?? log,
             stop: stops[rank])
         do {
             let outcome = try trainer.run()
