@@ -102,7 +102,8 @@ let package = Package(
                 "CAllocationCounter",
             ]),
         .testTarget(
-            name: "DTrainCLITests", dependencies: ["DTrainCLI", "DTrainCheckpoint", "dtrain", "TestSupport"]),
+            name: "DTrainCLITests",
+            dependencies: ["DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "dtrain", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu2x

@@ -10,9 +10,9 @@ struct RootCommand<Program: TrainingProgram>: ParsableCommand {
             abstract: "Trains neural networks on CPU clusters by data parallelism over MPI.",
             discussion: """
                 Without a subcommand: train, by default a small network on the embedded MNIST digits.
-                  \(Program.name)                          one process
-                  \(Program.name) train --workers 4        four processes on this machine
-                  mpirun -np 8 \(Program.name)             as many as mpirun starts, on one host or several
+                  \(Program.name)                       one process
+                  \(Program.name) train --workers 4     four processes on this machine
+                  mpirun -np 8 \(Program.name)          eight, on one host or several
 
                 Exit codes: 0 done; 2 wrong usage or configuration; 3 data; 4 checkpoint; 5 another rank failed \
                 or stalled; 6 the loss is not finite; 75 stopped by a signal after saving a checkpoint.
@@ -54,11 +54,8 @@ enum CommandRunner<Program: TrainingProgram> {
     }
 
     /// Writes an error and returns its exit code.
-    ///
-    /// All ranks of a job make the same mistake at the same time. Rank 0 says it at once and its end makes mpirun end
-    /// the others; another rank waits a little before it speaks, so it is heard only if the mistake is its own.
     private static func fail(_ error: any Error, hint: String?, _ launch: LaunchEnvironment) -> Int32 {
-        if !launch.speaks { usleep(1_000_000) }
+        if !launch.speaks { RankZeroFirst.wait() }
         let place = launch.rank.map { $0 == 0 ? "" : "rank \($0) on \(hostName()): " } ?? ""
         Console.diagnostic("\(Program.name): \(place)\(error)\n\(hint.map { $0 + "\n" } ?? "")")
         return ExitStatus.of(error).rawValue

@@ -27,7 +27,6 @@ enum ConfigurationFile {
         var values: [(name: String, value: String)] = []
         for (key, node) in mapping {
             guard let name = key.scalar?.string else { throw UsageError("\(path): a setting's name must be plain text.") }
-            if values.contains(where: { $0.name == name }) { throw UsageError("\(path) sets '\(name)' twice; keep one.") }
             switch node {
             case .scalar(let scalar):
                 // `setting:` alone, `~` and `null` leave the setting at its default.

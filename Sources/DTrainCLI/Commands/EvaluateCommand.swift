@@ -75,8 +75,10 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         let evaluation = try Evaluation.run(
             replica, on: pair[part], transforms: transforms, seed: state.seed, queue: job.queue)
         guard job.speaks else { return }
+        // The epoch of the last update, not of the next one.
+        let epoch = state.samplesInEpoch == 0 ? max(0, state.epoch - 1) : state.epoch
         let result = EvaluationCompleted(
-            step: state.step, epoch: state.epoch, split: part.rawValue, loss: evaluation.loss,
+            step: state.step, epoch: epoch, split: part.rawValue, loss: evaluation.loss,
             correct: evaluation.correct, correctTop5: evaluation.correctTop5, samples: evaluation.samples,
             seconds: evaluation.seconds)
         Console.result(json ? result.json.text + "\n" : text(result, checkpoint, pair))

@@ -51,13 +51,21 @@ struct Job {
             return failure.exitCode
         } catch {
             let code = ExitStatus.of(error).rawValue
-            // Where all ranks make the same mistake, rank 0 says it and ends the job; another rank is heard only if the
-            // mistake is its own. Communication errors name their rank themselves.
-            if !speaks { usleep(1_000_000) }
-            let isNamed = error is CommunicationError || queue.size == 1
+            if !speaks { RankZeroFirst.wait() }
+            let isNamed = error is CommunicationError || error is ConfigurationError || queue.size == 1
             Console.diagnostic("\(name): \(isNamed ? "" : "rank \(rank) on \(facts.host): ")\(error)\n")
             if queue.size > 1 { queue.abort(code: code) }
             return code
         }
+    }
+}
+
+/// All ranks of a job often make the same mistake at the same time. Rank 0 says it at once, and its end makes mpirun
+/// end the others; another rank waits a little before it speaks, so it is heard only if the mistake is its own.
+enum RankZeroFirst {
+    static func wait() {
+        // mpirun's SIGTERM would otherwise ask for a stop in good order.
+        signal(SIGTERM, SIG_DFL)
+        sleep(3)
     }
 }

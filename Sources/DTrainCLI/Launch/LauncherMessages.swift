@@ -3,23 +3,25 @@
 ///
 /// mpirun frames each of its messages with lines of 74 hyphens. Everything else is passed on as it comes, also half a
 /// line, because a progress bar has no newline.
-struct LauncherMessages {
+package struct LauncherMessages {
     /// A rank that a signal ended, as mpirun tells it.
-    struct KilledRank: Equatable {
-        var rank: Int
-        var host: String
-        var signal: Int
+    package struct KilledRank: Equatable {
+        package var rank: Int
+        package var host: String
+        package var signal: Int
         /// mpirun's name for the signal: `Killed`.
-        var signalName: String
+        package var signalName: String
     }
 
-    private(set) var killedRank: KilledRank?
+    package private(set) var killedRank: KilledRank?
+    package init() {}
+
     private var heldHyphens = 0
     private var frame: [UInt8]?
     private static let shortestFrameLine = 60
 
     /// What of `bytes` to pass on now.
-    mutating func receive(_ bytes: some Sequence<UInt8>) -> [UInt8] {
+    package mutating func receive(_ bytes: some Sequence<UInt8>) -> [UInt8] {
         var passed: [UInt8] = []
         func emit(_ bytes: some Sequence<UInt8>, to frame: inout [UInt8]?) {
             if frame == nil { passed.append(contentsOf: bytes) } else { frame!.append(contentsOf: bytes) }
@@ -47,7 +49,7 @@ struct LauncherMessages {
     }
 
     /// What was held back, at the end of the stream.
-    mutating func finish() -> [UInt8] {
+    package mutating func finish() -> [UInt8] {
         let rest = (frame ?? []) + [UInt8](repeating: UInt8(ascii: "-"), count: heldHyphens)
         frame = nil
         heldHyphens = 0

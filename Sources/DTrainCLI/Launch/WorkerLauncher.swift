@@ -27,6 +27,8 @@ struct WorkerLauncher {
         flags += ["--bind-to", "none"]
         // A rank that waits gives its core to one that computes.
         flags += ["--mca", "mpi_yield_when_idle", "1"]
+        // Each of mpirun's messages whole, so that those about ranks that ended can be told from others.
+        flags += ["--mca", "orte_base_help_aggregate", "0"]
         if restrictsMemoryAccess { flags += ["--mca", "btl_vader_single_copy_mechanism", "none"] }
         return flags
     }
@@ -86,15 +88,18 @@ struct WorkerLauncher {
         let signal = status & 0x7f
         let code = signal == 0 ? status >> 8 & 0xff : 128 + signal
         if let killedRank {
+            let cause =
+                [SIGKILL, SIGTERM, SIGINT, SIGHUP].contains(Int32(killedRank.signal))
+                ? "if nobody did that, look for a lack of memory ('dmesg')"
+                : "the program crashed; please report it with what is above"
             Console.diagnostic(
-                "dtrain: rank \(killedRank.rank) on host \(killedRank.host) was killed by signal \(killedRank.signal) "
-                    + "(\(killedRank.signalName)); if nobody did that, look for a lack of memory ('dmesg'). "
-                    + "\(remedy)\n")
+                "dtrain: rank \(killedRank.rank) on host \(killedRank.host) was ended by signal \(killedRank.signal) "
+                    + "(\(killedRank.signalName)); \(cause). \(remedy)\n")
             return ExitStatus.peer.rawValue
         }
         if let known = ExitStatus(rawValue: code), known != .unexpected { return known.rawValue }
         if signal != 0 {
-            Console.diagnostic("dtrain: mpirun was killed by signal \(signal); \(remedy)\n")
+            Console.diagnostic("dtrain: mpirun was ended by signal \(signal). \(remedy)\n")
         } else {
             Console.diagnostic(
                 "dtrain: mpirun ended with code \(code); its message is above, and 'dtrain doctor' checks this machine.\n")

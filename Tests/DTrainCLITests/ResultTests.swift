@@ -1,0 +1,178 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What `evaluate`, `models`, `data show`, `export`, `bench` and `doctor` print and write.
+@Suite(.serialized) struct ResultTests {
+    let command: Command
+
+    init() throws { command = try Command() }
+
+    func object(_ outcome: ProcessOutcome) throws -> [String: Any] {
+        #expect(outcome.stdout.split(separator: "\n").count == 1, "one object on one line")
+        return try #require(try JSONSerialization.jsonObject(with: Data(outcome.stdout.utf8)) as? [String: Any])
+    }
+
+    @Test func evaluatePrintsTheObjectOfTheMetrics() throws {
+        try command.writeDigits(to: "digits")
+        let train = try command.dtrain(
+            words: "train --data mnist:digits --steps 6 --batch-size 16 --augment permute-pixels --seed 5 --out run --quiet")
+        try #require(train.status == 0, "\(train.stderr)")
+        let evaluation = try #require(try command.metrics("run").last { $0["event"] as? String == "eval" })
+        for ranks in [1, 3] {
+            let outcome =
+                ranks == 1
+                ? try command.dtrain(words: "evaluate run/checkpoints/step-00000006 --json")
+                : try command.mpirun(ranks, "evaluate", "run/checkpoints/step-00000006", "--json")
+            #expect(outcome.status == 0 && outcome.stderr.isEmpty, "\(outcome.stderr)")
+            var found = try object(outcome)
+            var expected = evaluation
+            #expect(abs((found["loss"] as? Double ?? 0) - (expected["loss"] as? Double ?? 1)) < 1e-5)
+            for key in ["seconds", "loss"] {
+                found[key] = nil
+                expected[key] = nil
+            }
+            #expect(NSDictionary(dictionary: found) == NSDictionary(dictionary: expected), "\(found) \(expected)")
+        }
+        // Without the run's permutation the same weights see other pictures.
+        let other = try object(try command.dtrain(words: "evaluate run --augment none --split train --json"))
+        #expect(other["samples"] as? Int == 96 && other["split"] as? String == "train")
+    }
+
+    @Test func modelsListsNamesAndDescribesLayers() throws {
+        expect(
+            try command.dtrain("models"), status: 0,
+            stdout: """
+                mlp              784-512-256-10 with ReLU
+                lenet5           LeNet-5: two convolutions, three linear layers, tanh (LeCun et al. 1998)
+                cnn-mnist        two 5×5 convolutions and a linear layer
+                inception-mnist  two convolutions, each before an inception block (Szegedy et al. 2014)
+
+                """)
+        expect(
+            try command.dtrain("models", "cnn-mnist"), status: 0,
+            stdout: """
+                cnn-mnist: two 5×5 convolutions and a linear layer; input 28×28×1, 10 classes
+                layer    operation    output    parameters  multiply-adds  receptive field
+                conv1    convolution  24×24×10         260        144,000                5
+                maxPool  maxPool      12×12×10                                           6
+                relu     relu         12×12×10                                           6
+                conv2    convolution  8×8×20         5,020        320,000               14
+                maxPool  maxPool      4×4×20                                            16
+                relu     relu         4×4×20                                            16
+                reshape  reshape      320
+                fc       linear       10             3,210          3,200
+                total                                8,490        467,200
+
+                """)
+        let table = try object(try command.dtrain("models", "mlp", "--classes", "7", "--json"))
+        #expect(table["parameters"] as? Int == 784 * 512 + 512 + 512 * 256 + 256 + 256 * 7 + 7)
+        #expect(table["multiply_adds"] as? Int == 784 * 512 + 512 * 256 + 256 * 7)
+    }
+
+    @Test func dataShowDescribesAndDrawsThePicture() throws {
+        try command.writeDigits(to: "digits")
+        let outcome = try command.dtrain("data", "show", "mnist:digits", "--output", "grid.png", "--split", "test")
+        expect(
+            outcome, status: 0,
+            stdout: """
+                mnist:digits: mnist, samples of 28×28×1, 10 classes
+                train: 96 samples (0: 10, 1: 10, 2: 10, 3: 10, 4: 10, 5: 10, 6: 9, 7: 9, 8: 9, 9: 9)
+                test: 48 samples (0: 5, 1: 5, 2: 5, 3: 5, 4: 5, 5: 5, 6: 5, 7: 5, 8: 4, 9: 4)
+                drawn: grid.png (\(try pictureSize("grid.png")))
+
+                """)
+        expectError(
+            try command.dtrain("data", "show", "mnist-sample", "--output", "no/such/folder.png"), status: 3,
+            "no/such/folder.png")
+        expectError(
+            try command.dtrain("data", "show", "mnist:nowhere"), status: 3, "cannot find the training images of MNIST")
+    }
+
+    /// Width × height as a PNG's header has them.
+    func pictureSize(_ name: String) throws -> String {
+        let bytes = [UInt8](try command.data(name))
+        try #require(bytes.starts(with: [0x89, 0x50, 0x4e, 0x47]))
+        func number(_ offset: Int) -> Int { bytes[offset..<offset + 4].reduce(0) { $0 << 8 | Int($1) } }
+        return "\(number(16))×\(number(20))"
+    }
+
+    @Test func exportWritesTheWeightsOfTheBestCheckpoint() throws {
+        try command.writeDigits(to: "digits")
+        let train = try command.dtrain(
+            words: "train --model lenet5 --data mnist:digits --steps 4 --eval-every 2 --checkpoint-every 2 --batch-size 16 --out run --quiet")
+        try #require(train.status == 0, "\(train.stderr)")
+        let best = try FileManager.default.destinationOfSymbolicLink(atPath: command.path("run/checkpoints/best"))
+        let outcome = try command.dtrain("export", "run", "--output", "weights.safetensors")
+        #expect(outcome.status == 0)
+        #expect(
+            outcome.stdout.hasPrefix("weights.safetensors: 10 tensors of run/checkpoints/\(best), "), "\(outcome.stdout)")
+        // A run that starts from them, with a rate of 0, ends with them.
+        let copy = try command.dtrain(
+            words: "train --model lenet5 --data mnist:digits --steps 1 --batch-size 16 --lr 0 --init weights.safetensors --out copy --quiet")
+        #expect(copy.status == 0, "\(copy.stderr)")
+        #expect(
+            try command.data("copy/checkpoints/step-00000001/model.safetensors")
+                == command.data("run/checkpoints/\(best)/model.safetensors"))
+    }
+
+    @Test func benchPrintsOneObject() throws {
+        let outcome = try command.mpirun(2, "bench", "--model", "mlp", "--batch-size", "32", "--steps", "5", "--json", "--threads", "1")
+        #expect(outcome.status == 0, "\(outcome.stderr)")
+        let result = try object(outcome)
+        #expect(result["model"] as? String == "mlp" && result["precision"] as? String == "fp32")
+        #expect(result["ranks"] as? Int == 2 && result["threads"] as? Int == 1 && result["batch_size"] as? Int == 32)
+        // Every gradient once, and little beside it.
+        let gradients = 4 * (784 * 512 + 512 + 512 * 256 + 256 + 256 * 10 + 10)
+        let reduced = try #require(result["bytes_reduced_per_step"] as? Int)
+        #expect(reduced >= gradients && reduced < gradients + 4096)
+        for key in ["items_per_second", "gflops", "step_seconds", "peak_memory_bytes"] {
+            #expect((result[key] as? Double ?? 0) > 0, "\(key)")
+        }
+        #expect((result["communication_exposed_seconds"] as? Double ?? -1) >= 0)
+        let table = try command.dtrain("bench", "--workers", "2", "--steps", "2")
+        #expect(table.status == 0 && table.stdout.contains("GFLOP/s"), "\(table.stderr)")
+    }
+
+    // MARK: doctor
+
+    func findings(_ outcome: ProcessOutcome) throws -> [String: [String: String]] {
+        let list = try #require(try object(outcome)["findings"] as? [[String: String]])
+        return Dictionary(uniqueKeysWithValues: list.map { ($0["topic"] ?? "", $0) })
+    }
+
+    @Test func doctorIsContentWithWhatTheScriptsSet() throws {
+        let environment = [
+            "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+            "OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_btl_vader_single_copy_mechanism": "none",
+        ]
+        let outcome = try command.dtrain("doctor", "--json", environment: environment)
+        #expect(outcome.status == 0, "\(outcome.stdout)")
+        let found = try findings(outcome)
+        #expect(Set(found.keys) == ["MPI", "root", "cores", "affinity", "slots", "memory", "BLAS", "program"])
+        #expect(found["slots"]?["verdict"] == "ok")
+        #expect(found["BLAS"]?["detail"]?.contains(", kernels ") == true)
+    }
+
+    @Test func doctorNamesEachProblemWithItsRemedy() throws {
+        let outcome = try command.dtrain("doctor", "--json", environment: ["PATH": "/nowhere", "OPENBLAS_CORETYPE": "Prescott"])
+        #expect(outcome.status == 2)
+        let found = try findings(outcome)
+        #expect(found["MPI"]?["verdict"] == "problem" && found["MPI"]?["remedy"]?.contains("openmpi-bin") == true)
+        #expect(found["BLAS"]?["verdict"] == "problem" && found["BLAS"]?["remedy"] == "unset OPENBLAS_CORETYPE")
+        if geteuid() == 0 {
+            #expect(found["root"]?["verdict"] == "problem")
+            #expect(found["root"]?["remedy"]?.contains("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1") == true)
+        }
+    }
+
+    @Test(.enabled(if: ProcessInfo.processInfo.activeProcessorCount > 1))
+    func doctorSeesARankThatMpirunBound() throws {
+        let outcome = try runProcess(
+            "mpirun", ["--allow-run-as-root", "--bind-to", "core", "-np", "1", command.program, "doctor", "--json"],
+            environment: ["COLUMNS": "80"], workingDirectory: command.directory)
+        #expect(outcome.status == 2)
+        let affinity = try findings(outcome)["affinity"]
+        #expect(affinity?["verdict"] == "problem" && affinity?["remedy"]?.hasPrefix("mpirun --bind-to none") == true)
+    }
+}

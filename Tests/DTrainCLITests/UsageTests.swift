@@ -1,0 +1,103 @@
+import Testing
+
+/// Wrong usage: one message that names what was wrong and what is right, and exit code 2.
+@Suite struct UsageTests {
+    static let mistakes: [(arguments: String, message: String)] = [
+        (
+            "trian",
+            "unknown subcommand 'trian' (did you mean train?); "
+                + "valid: train, evaluate, models, data, export, bench, doctor. See 'dtrain --help'."
+        ),
+        ("--modl mlp", "Unknown option '--modl'. Did you mean '--model'?\nSee 'dtrain train --help'."),
+        ("train extra", "Unexpected argument 'extra'\nSee 'dtrain train --help'."),
+        ("train --workers", "Missing value for '--workers <n>'\nSee 'dtrain train --help'."),
+        (
+            "train --model mpl",
+            "unknown model 'mpl' (did you mean mlp?); valid: mlp, lenet5, cnn-mnist, inception-mnist."
+        ),
+        (
+            "train --data mnits:x",
+            "unknown data set 'mnits' in 'mnits:x' (did you mean mnist?); "
+                + "valid: mnist-sample, mnist:DIR, fashion-mnist:DIR, synthetic:HxWxC,CLASSES"
+        ),
+        (
+            "train --data synthetic:28x28,10",
+            "cannot understand the data set 'synthetic:28x28,10': '28x28' is no height, width and number of channels; "
+                + "write it as synthetic:HxWxC,CLASSES, for example synthetic:64x64x3,10"
+        ),
+        ("train --lr fast", "--lr 'fast' is not valid: give a number of at least 0."),
+        ("train --lr -0.1", "--lr '-0.1' is not valid: give a number of at least 0."),
+        ("train --momentum 1", "--momentum '1' is not valid: give a number of at least 0 and below 1."),
+        ("train --batch-size 0", "--batch-size '0' is not valid: give a whole number of at least 1."),
+        ("train --epochs 1.5", "--epochs '1.5' is not valid: give a whole number of at least 1."),
+        ("train --seed -1", "--seed '-1' is not valid: give a whole number of at least 0."),
+        ("train --clip-norm 0", "--clip-norm '0' is not valid: give a number above 0."),
+        ("train --optimizer adamm", "--optimizer 'adamm' is not valid (did you mean adam or adamw?): give one of sgd, adam, adamw."),
+        ("train --schedule cosin", "--schedule 'cosin' is not valid (did you mean cosine?): give one of constant, step, multistep, cosine."),
+        ("train --precision bf16", "--precision 'bf16' is not valid: give fp32."),
+        ("train --coordinator inlin", "--coordinator 'inlin' is not valid (did you mean inline?): give one of inline, dedicated."),
+        ("train --progress dots", "--progress 'dots' is not valid: give one of auto, bar, lines, none."),
+        ("train --augment permute", "--augment 'permute' is not valid (did you mean permute-pixels?): give permute-pixels."),
+        ("train --betas 0.9", "--betas '0.9' is not valid: give two numbers in 0 ..< 1, such as 0.9,0.999."),
+        ("train --optimizer adam --momentum 0.5", "--momentum has no effect: it belongs to sgd and the optimizer is adam; use --betas."),
+        ("train --gamma 0.5", "--gamma has no effect: it belongs to the schedules step and multistep and the schedule is constant; change --schedule."),
+        (
+            "train --schedule multistep",
+            "--schedule multistep needs the epochs at which the rate falls; give --milestones, such as 30,60."
+        ),
+        ("train --schedule multistep --milestones 3,2", "--milestones '3,2' is not valid: give ascending epochs, such as 30,60,90."),
+        ("train --nesterov --momentum 0", "--nesterov looks ahead along the momentum, which is 0; give --momentum above 0."),
+        (
+            "train --coordinator dedicated",
+            "--coordinator dedicated needs a rank that does not train, and there is only one rank; "
+                + "start two or more (--workers 1, or mpirun -np 2), or use --coordinator inline."
+        ),
+        (
+            "train --batch-size 20000",
+            "--batch-size 20000 is larger than the 10000 training samples of mnist-sample; give --batch-size 10000 or less."
+        ),
+        ("train --classes 5", "--classes 5 is fewer than the 10 classes of mnist-sample."),
+        ("train --config none.yaml", "--config none.yaml: there is no such file."),
+        ("train --resume auto", "--resume auto needs the run directory: give --out DIR as well."),
+        ("train --log-level loud", "--log-level 'loud' is not valid: give one of trace, debug, info, notice, warning, error, critical."),
+        ("evaluate", "Missing expected argument '<source>'\nSee 'dtrain evaluate --help'."),
+        ("evaluate x --split tset", "--split 'tset' is not valid (did you mean test?): give one of train, test."),
+        ("models lenet", "unknown model 'lenet' (did you mean lenet5?); valid: mlp, lenet5, cnn-mnist, inception-mnist."),
+        ("models --classes 3", "--classes has no effect without a model's name; add the name."),
+        ("export x --format onnx", "--format 'onnx' is not valid: give safetensors."),
+        ("bench --model nlp", "unknown model 'nlp' (did you mean mlp?); valid: mlp, lenet5, cnn-mnist, inception-mnist."),
+        ("bench --steps 0", "--steps '0' is not valid: give at least 1."),
+        ("data shwo", "Unexpected argument 'shwo'\nSee 'dtrain data --help'."),
+    ]
+
+    @Test(arguments: mistakes) func aMistakeIsNamedWithItsRemedy(arguments: String, message: String) throws {
+        let command = try Command()
+        let outcome = try command.dtrain(words: arguments)
+        expect(outcome, status: 2, stderr: "dtrain: \(message)\n")
+        #expect(try command.names(in: "").isEmpty, "a mistake leaves nothing behind")
+    }
+
+    @Test func underMpirunAMistakeIsToldOnce() throws {
+        let command = try Command()
+        expectError(try command.mpirun(3, "train", "--modle", "mlp"), status: 2, "Did you mean '--model'?")
+        expectError(
+            try command.mpirun(4, "train", "--batch-size", "2"), status: 2,
+            "--batch-size 2 is too small for 4 training ranks", "give --batch-size 4 or more, or start fewer ranks.")
+    }
+
+    @Test func workersUnderMpirunMustAgree() throws {
+        let command = try Command()
+        expectError(
+            try command.mpirun(2, "train", "--workers", "3"), status: 2,
+            "--workers 3 does not go with 2 ranks that mpirun started")
+    }
+
+    @Test func workersWithoutMpirunSayWhatToInstall() throws {
+        let command = try Command()
+        let outcome = try command.dtrain("train", "--workers", "2", environment: ["PATH": "/nowhere"])
+        expect(
+            outcome, status: 2,
+            stderr: "dtrain: --workers needs mpirun, which is not on the PATH; install it (apt-get install openmpi-bin), "
+                + "or train with one process: leave --workers out.\n")
+    }
+}
