@@ -70,7 +70,7 @@ let package = Package(
             name: "DTrainModelsTests",
             dependencies: [
                 "DTrainModels", "DTrainLayers", "DTrainEngine", "DTrainOptimizers", "DTrainCheckpoint",
-                "DTrainTensor", "TestSupport",
+                "DTrainTensor", "TestSupport", "CAllocationCounter",
             ],
             exclude: ["Fixtures"]),
         .testTarget(

@@ -62,7 +62,8 @@ public final class Replica {
         training = Plan(trainingGraph, layout: layout, capacity: capacity, threads: pool.threadCount)
         evaluation = Plan(evaluationGraph, layout: layout, capacity: capacity, threads: pool.threadCount)
         let floats = MemoryLayout<Float>.stride
-        let arenaCount = max(training.arenaCount, evaluation.arenaCount)
+        // Kernels read whole vectors: the last ones must not end beyond the arena.
+        let arenaCount = max(training.arenaCount, evaluation.arenaCount) + AlignedMemory.alignment
         arenaByteCount = arenaCount * floats
         arenaLowerBoundByteCount = max(training.arenaLowerBound, evaluation.arenaLowerBound) * floats
         memory = (

@@ -5,4 +5,5 @@
 #include "loss.h"
 #include "optimizers.h"
 #include "threads.h"
+#include "tile.h"
 #include "window.h"

@@ -46,6 +46,6 @@ package struct Convolution: Operation, ActivationFusing {
         output.count * geometry.kernel.height * geometry.kernel.width * inputs[0].imageChannels / groups
     }
 
-    package func memory(_ extents: Extents) -> MemoryNeed { UnfoldedConvolution.memory(self, extents) }
-    package func kernel(_ site: Site) -> any Kernel { UnfoldedConvolution(self, site) }
+    package func memory(_ extents: Extents) -> MemoryNeed { ConvolutionKernel.memory(self, extents) }
+    package func kernel(_ site: Site) -> any Kernel { ConvolutionKernel(self, site) }
 }

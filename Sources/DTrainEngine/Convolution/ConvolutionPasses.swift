@@ -1,0 +1,129 @@
+internal import CKernels
+internal import DTrainTensor
+
+/// What every way of computing a convolution needs to know; counts are floats.
+struct ConvolutionGeometry: Sendable {
+    let window: dt_window
+    let groups: Int
+    let inputsPerGroup: Int
+    let outputsPerGroup: Int
+
+    init(_ operation: Convolution, input: Shape, output: Shape) {
+        window = operation.geometry.cWindow(input: input, output: output)
+        groups = operation.groups
+        inputsPerGroup = input.imageChannels / operation.groups
+        outputsPerGroup = operation.outputs / operation.groups
+    }
+
+    var inputs: Int { inputsPerGroup * groups }
+    var outputs: Int { outputsPerGroup * groups }
+    var inputCount: Int { window.height * window.width * inputs }
+    var outputPixels: Int { window.output_height * window.output_width }
+    /// Elements of the window over one group's channels: a row of the weight.
+    var rowLength: Int { window.kernel_height * window.kernel_width * inputsPerGroup }
+    var weightCount: Int { outputs * rowLength }
+    var isDilated: Bool { window.dilation_height != 1 || window.dilation_width != 1 }
+    var hasUnitStride: Bool { window.stride_height == 1 && window.stride_width == 1 }
+    /// A 1×1 convolution of stride 1 without padding: a product of matrices as they lie.
+    var isPointwise: Bool {
+        window.kernel_height == 1 && window.kernel_width == 1 && hasUnitStride && window.padding_height == 0
+            && window.padding_width == 0 && groups == 1
+    }
+}
+
+/// Scratch memory of a pass, in floats: some for all threads together, some for each.
+struct PassMemory {
+    var shared = 0
+    var perThread = 0
+
+    /// Sizes in whole cache lines, so that threads do not share one.
+    init(shared: Int = 0, perThread: Int = 0) {
+        self.shared = (shared + 15) / 16 * 16
+        self.perThread = (perThread + 15) / 16 * 16
+    }
+    func total(threads: Int) -> Int { shared + threads * perThread }
+}
+
+/// The scratch memory of a pass, as one thread sees it.
+struct PassScratch {
+    let shared: UnsafeMutablePointer<Float>
+    private let memory: PassMemory
+    private let thread: Int
+
+    init(_ start: UnsafeMutablePointer<Float>, _ memory: PassMemory, thread: Int) {
+        shared = start
+        self.memory = memory
+        self.thread = thread
+    }
+
+    var own: UnsafeMutablePointer<Float> { own(of: thread) }
+    func own(of thread: Int) -> UnsafeMutablePointer<Float> { shared + memory.shared + thread * memory.perThread }
+}
+
+/// A way to compute one of a convolution's three products.
+protocol ConvolutionPass: Sendable {
+    var memory: PassMemory { get }
+    /// Brings the weights into the pass's own order. All threads take part, and meet before they go on.
+    func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch)
+}
+
+extension ConvolutionPass {
+    func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {}
+}
+
+/// Y = X ⋆ W, without bias and activation.
+protocol ForwardPass: ConvolutionPass {
+    /// Computes the output lines `lines`, counted over all samples, and calls `finish` for each block of them while it is
+    /// in the cache. Output pixels are `stride` floats apart.
+    func forward(
+        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, stride: Int,
+        lines: Range<Int>, scratch: PassScratch, finish: (_ lines: Range<Int>) -> Void)
+}
+
+/// dW = Σ over samples of Xᵀ ⋆ dZ.
+protocol WeightGradientPass: ConvolutionPass {
+    /// Clears the thread's sum.
+    func begin(_ scratch: PassScratch)
+    /// Adds the samples' share to the thread's sum.
+    func add(
+        _ x: UnsafePointer<Float>, _ dz: UnsafePointer<Float>, stride: Int, samples: Range<Int>, scratch: PassScratch)
+    /// Sets, or adds to, the gradient with the sums of the first `active` threads, in their order; each thread does a part.
+    func finish(
+        _ run: Run, active: Int, into gradient: UnsafeMutablePointer<Float>, accumulate: Bool, scratch: PassScratch)
+}
+
+/// dX = dZ ⋆ W transposed.
+protocol InputGradientPass: ConvolutionPass {
+    func propagate(
+        _ dz: UnsafePointer<Float>, stride: Int, weights: UnsafePointer<Float>, into dx: UnsafeMutablePointer<Float>,
+        accumulate: Bool, samples: Range<Int>, scratch: PassScratch)
+}
+
+/// The three passes of one convolution, chosen by rule from its geometry.
+struct ConvolutionPasses: Sendable {
+    let forward: any ForwardPass
+    let weightGradient: any WeightGradientPass
+    let inputGradient: any InputGradientPass
+
+    /// Direct products read the image where it lies and beat unfolding wherever a panel of the weights stays in the L2
+    /// cache. The input gradient is direct where the output is not much smaller than the input, or most of it would be
+    /// products with padding.
+    init(_ geometry: ConvolutionGeometry) {
+        let isDense = geometry.groups == 1 && !geometry.isPointwise
+        if isDense, DirectCorrelation.fits(rowLength: geometry.rowLength) {
+            forward = DirectForward(geometry)
+            weightGradient = DirectWeightGradient(geometry)
+        } else {
+            forward = UnfoldedForward(geometry)
+            weightGradient = UnfoldedWeightGradient(geometry)
+        }
+        let window = geometry.window
+        if isDense, geometry.hasUnitStride, !geometry.isDilated, window.padding_height < window.kernel_height,
+            window.padding_width < window.kernel_width, window.width <= 2 * window.output_width,
+            DirectCorrelation.fits(rowLength: window.kernel_height * window.kernel_width * geometry.outputs) {
+            inputGradient = DirectInputGradient(geometry)
+        } else {
+            inputGradient = UnfoldedInputGradient(geometry)
+        }
+    }
+}

@@ -1,0 +1,166 @@
+internal import CKernels
+
+/// Y = X ⋆ W without unfolding.
+struct DirectForward: ForwardPass {
+    private let correlation: DirectCorrelation
+
+    init(_ geometry: ConvolutionGeometry) {
+        correlation = DirectCorrelation(window: geometry.window, inputs: geometry.inputs, outputs: geometry.outputs)
+    }
+
+    var memory: PassMemory { PassMemory(shared: correlation.packedCount, perThread: correlation.copyCount) }
+
+    func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
+        let rowLength = correlation.rowLength
+        correlation.pack(run, weights, into: scratch.shared) { output, element in output * rowLength + element }
+    }
+
+    func forward(
+        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, stride: Int,
+        lines: Range<Int>, scratch: PassScratch, finish: (_ lines: Range<Int>) -> Void
+    ) {
+        let window = correlation.window
+        let (height, width) = (window.output_height, window.output_width)
+        var line = lines.lowerBound
+        while line < lines.upperBound {
+            let (sample, first) = line.quotientAndRemainder(dividingBy: height)
+            let block = first..<min(first + correlation.blockLines, height, first + lines.upperBound - line)
+            let source = correlation.lines(
+                of: x + sample * window.height * window.width * correlation.inputs, pixelStride: correlation.inputs,
+                for: block, copy: scratch.own)
+            correlation.correlate(
+                source, packed: scratch.shared, lines: block, into: y + sample * height * width * stride, stride: stride,
+                accumulate: false)
+            finish(line..<line + block.count)
+            line += block.count
+        }
+    }
+}
+
+/// dX of a convolution of stride 1: the correlation of dZ with the kernel turned by 180°, inputs and outputs exchanged,
+/// and padding kernel − 1 − padding.
+struct DirectInputGradient: InputGradientPass {
+    private let correlation: DirectCorrelation
+
+    init(_ geometry: ConvolutionGeometry) {
+        var window = geometry.window
+        (window.height, window.output_height) = (window.output_height, window.height)
+        (window.width, window.output_width) = (window.output_width, window.width)
+        window.padding_height = window.kernel_height - 1 - window.padding_height
+        window.padding_width = window.kernel_width - 1 - window.padding_width
+        correlation = DirectCorrelation(window: window, inputs: geometry.outputs, outputs: geometry.inputs)
+    }
+
+    var memory: PassMemory { PassMemory(shared: correlation.packedCount, perThread: correlation.copyCount) }
+
+    func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
+        let (positions, channels) = (correlation.rowLength / correlation.inputs, correlation.inputs)
+        let inputs = correlation.outputs
+        correlation.pack(run, weights, into: scratch.shared) { input, element in
+            let (position, output) = element.quotientAndRemainder(dividingBy: channels)
+            return (output * positions + positions - 1 - position) * inputs + input
+        }
+    }
+
+    func propagate(
+        _ dz: UnsafePointer<Float>, stride: Int, weights: UnsafePointer<Float>, into dx: UnsafeMutablePointer<Float>,
+        accumulate: Bool, samples: Range<Int>, scratch: PassScratch
+    ) {
+        let window = correlation.window
+        for sample in samples {
+            var first = 0
+            while first < window.output_height {
+                let block = first..<min(first + correlation.blockLines, window.output_height)
+                let source = correlation.lines(
+                    of: dz + sample * window.height * window.width * stride, pixelStride: stride, for: block,
+                    copy: scratch.own)
+                correlation.correlate(
+                    source, packed: scratch.shared, lines: block,
+                    into: dx + sample * window.output_height * window.output_width * correlation.outputs,
+                    stride: correlation.outputs, accumulate: accumulate)
+                first = block.upperBound
+            }
+        }
+    }
+}
+
+/// dW without unfolding: window elements are the rows, outputs the columns, and the sum runs over the output's pixels.
+struct DirectWeightGradient: WeightGradientPass {
+    private let correlation: DirectCorrelation
+
+    init(_ geometry: ConvolutionGeometry) {
+        correlation = DirectCorrelation(window: geometry.window, inputs: geometry.inputs, outputs: geometry.outputs)
+    }
+
+    /// The thread's sum in panels, then copied lines.
+    var memory: PassMemory { PassMemory(perThread: correlation.packedCount + correlation.copyCount) }
+
+    func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: correlation.packedCount) }
+
+    func add(
+        _ x: UnsafePointer<Float>, _ dz: UnsafePointer<Float>, stride: Int, samples: Range<Int>, scratch: PassScratch
+    ) {
+        let window = correlation.window
+        let image = window.height * window.width * correlation.inputs
+        let pixels = window.output_height * window.output_width
+        for sample in samples {
+            var first = 0
+            while first < window.output_height {
+                let block = first..<min(first + correlation.blockLines, window.output_height)
+                let source = correlation.lines(
+                    of: x + sample * image, pixelStride: correlation.inputs, for: block,
+                    copy: scratch.own + correlation.packedCount)
+                add(source, dz + sample * pixels * stride, stride: stride, lines: block, into: scratch.own)
+                first = block.upperBound
+            }
+        }
+    }
+
+    private func add(
+        _ source: DirectCorrelation.Lines, _ dz: UnsafePointer<Float>, stride: Int, lines: Range<Int>,
+        into sums: UnsafeMutablePointer<Float>
+    ) {
+        let window = correlation.window
+        let runLength = correlation.runLength
+        correlation.forEachPanel { panel, rowStride, start in
+            for kernelLine in 0..<window.kernel_height {
+                // Output lines for which this kernel line lies inside the image.
+                let offset = kernelLine * window.dilation_height - window.padding_height
+                let from = max(lines.lowerBound, offset >= 0 ? 0 : (-offset + window.stride_height - 1) / window.stride_height)
+                let last = window.height - 1 - offset
+                let to = min(lines.upperBound, last < 0 ? 0 : last / window.stride_height + 1)
+                guard from < to else { continue }
+                var sum = dt_tile_sum()
+                sum.count = (window.output_width, to - from, 1)
+                sum.a_step = (window.stride_width * correlation.inputs, window.stride_height * source.lineStride, 0)
+                sum.b_step = (stride, window.output_width * stride, 0)
+                let line = source.origin + (from * window.stride_height + offset) * source.lineStride
+                for run in 0..<correlation.runsPerLine {
+                    let element = (kernelLine * correlation.runsPerLine + run) * runLength
+                    dt_tile_multiply(
+                        line + run * window.dilation_width * correlation.inputs, 1,
+                        dz + from * window.output_width * stride + panel.lowerBound, &sum, runLength, panel.count,
+                        DT_TILE_ADD_PADDED, sums + start + element * rowStride, rowStride)
+                }
+            }
+        }
+    }
+
+    func finish(
+        _ run: Run, active: Int, into gradient: UnsafeMutablePointer<Float>, accumulate: Bool, scratch: PassScratch
+    ) {
+        let rowLength = correlation.rowLength
+        let elements = run.part(of: rowLength, granularity: 16)
+        correlation.forEachPanel { panel, rowStride, start in
+            for output in panel {
+                let row = gradient + output * rowLength
+                for element in elements {
+                    var total: Float = accumulate ? row[element] : 0
+                    let place = start + element * rowStride + output - panel.lowerBound
+                    for thread in 0..<active { total += scratch.own(of: thread)[place] }
+                    row[element] = total
+                }
+            }
+        }
+    }
+}
