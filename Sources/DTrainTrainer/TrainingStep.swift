@@ -7,25 +7,25 @@ import DTrainTensor
 /// runs, then clipping and the optimizer's pass.
 ///
 /// `begin`, `add` once a shard, `finish`. Nothing is allocated after `init`.
-final class TrainingStep: StepContext {
+package final class TrainingStep: StepContext {
     /// What a step gave; equal on all ranks but for the times.
-    struct Result {
+    package struct Result {
         /// Why nothing was updated.
-        enum Refusal { case loss, gradient }
-        var refusal: Refusal?
+        package enum Refusal { case loss, gradient }
+        package var refusal: Refusal?
         /// The mean loss of the global batch.
-        var loss: Double
-        var learningRate: Double
+        package var loss: Double
+        package var learningRate: Double
         /// The global norm before clipping; NaN where clipping is off.
-        var gradientNorm: Double
+        package var gradientNorm: Double
         /// Who asked to stop, on any rank.
         var stop: StopReason?
-        var exposedSeconds: Double
-        var bytesReduced: Int
+        package var exposedSeconds: Double
+        package var bytesReduced: Int
     }
 
     /// What the step does with a gradient.
-    struct Rule {
+    package struct Rule {
         var schedule: Schedule
         var clipNorm: Double?
         var stepsPerEpoch: Int
@@ -33,6 +33,14 @@ final class TrainingStep: StepContext {
         var totalSteps: Int
         /// Decides dropout.
         var seed: UInt64
+
+        package init(schedule: Schedule, clipNorm: Double?, stepsPerEpoch: Int, totalSteps: Int, seed: UInt64) {
+            self.schedule = schedule
+            self.clipNorm = clipNorm
+            self.stepsPerEpoch = stepsPerEpoch
+            self.totalSteps = totalSteps
+            self.seed = seed
+        }
     }
 
     private let replica: Replica
@@ -54,7 +62,7 @@ final class TrainingStep: StepContext {
     /// - Parameters:
     ///   - shardCount: the shards of this rank.
     ///   - group: the ranks that train.
-    init(
+    package init(
         replica: Replica, optimizer: Optimizer, rule: Rule, shardCount: Int, queue: CommunicationQueue,
         group: CommunicatorGroup, pool: ThreadPool, stop: StopFlag
     ) {
@@ -63,7 +71,7 @@ final class TrainingStep: StepContext {
         self.rule = rule
         self.stop = stop
         self.pool = pool
-        tree = GradientTree(gradients: replica.gradients, shardCount: shardCount, pool: pool)
+        tree = GradientTree(gradients: replica.gradients, shardCount: shardCount)
         norm = GradientNorm(count: replica.layout.trainableCount)
         let count = 2 + StopReason.allCases.count
         tailMemory = AlignedMemory(byteCount: count * MemoryLayout<Double>.stride)
@@ -76,14 +84,14 @@ final class TrainingStep: StepContext {
     }
 
     /// Begins the update after `step` others.
-    func begin(step: Int) {
+    package func begin(step: Int) {
         self.step = step
         shard = 0
         tail.fill(0)
     }
 
     /// Forward and backward of the next shard.
-    func add(_ samples: MemorySlice<Float>, labels: MemorySlice<Int32>, firstPosition: Int) {
+    package func add(_ samples: MemorySlice<Float>, labels: MemorySlice<Int32>, firstPosition: Int) {
         let loss = replica.computeGradients(
             Replica.Samples(
                 inputs: samples, labels: labels, firstPosition: firstPosition, step: step, seed: rule.seed),
@@ -95,14 +103,14 @@ final class TrainingStep: StepContext {
     }
 
     /// Gradients that the last shard has made final are summed with those of the shards before, and leave the rank.
-    func gradientsReady(_ range: Range<Int>) {
+    package func gradientsReady(_ range: Range<Int>) {
         guard shard == tree.shardCount - 1 else { return }
         tree.addPending(range)
         reducer?.gradientsReady(range)
     }
 
     /// Completes the exchange and updates the parameters, unless loss or gradient are not finite.
-    func finish() throws -> Result {
+    package func finish() throws -> Result {
         precondition(shard == tree.shardCount, "a step of \(shard) shards, made for \(tree.shardCount)")
         if let reason = stop.reason { tail[2 + reason.rawValue] = 1 }
         let cost = try reducer?.finish()

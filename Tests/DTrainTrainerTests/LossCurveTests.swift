@@ -1,4 +1,5 @@
 import DTrainEvents
+import DTrainLayers
 import DTrainTrainer
 import Testing
 
@@ -56,6 +57,30 @@ struct LossCurveTests {
             }
             expectSameCurve(accumulated, expected)
         }
+    }
+
+    @Test("Dropout depends on the position in the global batch, not on the rank that holds it")
+    func dropoutIsGlobal() throws {
+        final class WithDropout: Module {
+            let fc1 = Linear(32)
+            let fc2 = Linear(10)
+            let dropout = Dropout(0.5)
+            func callAsFunction(_ x: Value) -> Value { fc2(dropout(relu(fc1(flatten(x))))) }
+        }
+        func curve(ranks: Int, accumulate: Int) throws -> [Double] {
+            let directory = ScratchDirectory()
+            var run = try TestRun(directory, ranks: ranks) {
+                $0.steps = 30
+                $0.accumulate = accumulate
+            }
+            run.module = { WithDropout() }
+            try run.complete()
+            withExtendedLifetime(directory) {}
+            return run.log.losses
+        }
+        let expected = try curve(ranks: 1, accumulate: 1)
+        expectSameCurve(try curve(ranks: 3, accumulate: 1), expected)
+        expectSameCurve(try curve(ranks: 2, accumulate: 2), expected)
     }
 
     @Test("The batch counts once however it is shared: the curve of another batch size differs")

@@ -82,6 +82,26 @@ struct RunLifeTests {
         #expect(text == run.configuration.saved.yaml)
     }
 
+    @Test("An evaluation slower than the stall limit holds the trainers without an error, and the wait is reported")
+    func slowCoordinator() throws {
+        let directory = ScratchDirectory()
+        var run = try TestRun(directory, ranks: 4) {
+            $0.steps = 6
+            $0.evalEvery = 2
+            $0.checkpointEvery = 2
+            $0.coordinator = .dedicated
+        }
+        run.stallSeconds = 0.5
+        run.data = DatasetPair(
+            specification: .mnistSample, train: run.data.train,
+            test: Subset(base: run.data.test, count: 90, readSeconds: 0.02))
+        #expect(try run.complete() == .completed(step: 6))
+        #expect(run.log.evaluations.map(\.step) == [2, 4, 6])
+        let waits = run.log.checkpoints.map(\.waitedSeconds)
+        // The first had nothing to wait for; an evaluation takes 1.8 s and two steps take a few milliseconds.
+        #expect(waits.count == 3 && waits[0] < 0.3 && waits[1] > 0.5 && waits[2] > 0.5, "\(waits)")
+    }
+
     @Test("By default a run evaluates and saves once an epoch")
     func onceAnEpoch() throws {
         let directory = ScratchDirectory()

@@ -67,6 +67,21 @@ struct SameBitsTests {
         #expect(resumed.log.notices.isEmpty)
     }
 
+    @Test("A checkpoint written while training went on is that of a run which ends there", arguments: [false, true])
+    func checkpointOfTheMiddle(dedicated: Bool) throws {
+        let (long, short) = (ScratchDirectory(), ScratchDirectory())
+        var whole = try run(long, trainers: 2, steps: 24, dedicated: dedicated) {
+            $0.checkpointEvery = 2
+            $0.keep = 20
+        }
+        whole.model = "mlp"
+        try whole.complete()
+        var part = try run(short, trainers: 2, steps: 10)
+        part.model = "mlp"
+        try part.complete()
+        #expect(try whole.modelBytes(step: 10) == part.modelBytes(step: 10))
+    }
+
     @Test("Resumed at the end of an epoch: the same model.safetensors")
     func resumedBetweenEpochs() throws {
         let (whole, parts) = (ScratchDirectory(), ScratchDirectory())

@@ -18,6 +18,8 @@ struct Subset: Dataset {
     /// Samples from here on cannot be read.
     var firstUnreadable = Int.max
     var extraDigest = ""
+    /// For which reading a sample sleeps.
+    var readSeconds = 0.0
 
     var name: String { base.name }
     var split: DatasetSplit { base.split }
@@ -27,6 +29,7 @@ struct Subset: Dataset {
     var digest: String { base.digest + "/\(count)" + extraDigest }
     func read(_ index: Int, into sample: MemorySlice<UInt8>) throws -> Int {
         if index >= firstUnreadable { throw DataError.unreadable(path: "sample \(index)", reason: "made to fail") }
+        if readSeconds > 0 { usleep(UInt32(readSeconds * 1e6)) }
         return try base.read(index, into: sample)
     }
 }
@@ -87,6 +90,8 @@ struct TestRun {
     var configuration: RunConfiguration
     var data: DatasetPair
     var log = EventLog()
+    /// Listens instead of `log`.
+    var sink: (any EventSink)?
     var stops: [StopFlag]
     /// What one rank has otherwise than the others.
     var differently: [Int: (inout RunConfiguration, inout DatasetPair) -> Void] = [:]
@@ -135,7 +140,7 @@ struct TestRun {
                 entry.name, objective: entry.objective,
                 module: module?() ?? entry.make(ModelOptions(classes: 10))),
             data: data, queue: queue, threads: threads,
-            files: RunFiles(directory: directory, configurationText: configuration.saved.yaml), events: log,
+            files: RunFiles(directory: directory, configurationText: configuration.saved.yaml), events: sink ?? log,
             stop: stops[rank])
         do {
             let outcome = try trainer.run()
