@@ -81,8 +81,7 @@ let package = Package(
         .executableTarget(
             name: "mpi-check", dependencies: ["DTrainMPI", "DTrainCollectives", "DTrainTensor", "CMPIShim"],
             path: "Tests/MPICheck"),
-        .testTarget(
-            name: "DTrainMPITests", dependencies: ["DTrainMPI", "DTrainCollectives", "mpi-check", "TestSupport"]),
+        .testTarget(name: "DTrainMPITests", dependencies: ["DTrainMPI", "DTrainCollectives", "mpi-check", "TestSupport"]),
         .testTarget(
             name: "DTrainCheckpointTests", dependencies: ["DTrainCheckpoint", "DTrainTensor", "TestSupport"]),
         .testTarget(name: "DTrainReportTests", dependencies: ["DTrainReport", "DTrainEvents", "TestSupport"]),
