@@ -38,7 +38,8 @@ public enum CommunicationError: Error, Hashable, CustomStringConvertible, Sendab
             if missing.isEmpty {
                 head = "all ranks wait in \(operation) since \(text(seconds)) s and it does not complete"
             } else {
-                head = "\(plural("rank", missing.map(\.rank))) (\(plural("host", missing.map(\.host)))) "
+                head =
+                    "\(plural("rank", missing.map(\.rank))) (\(plural("host", missing.map(\.host)))) "
                     + "did not arrive at \(operation) within \(text(seconds)) s"
             }
             return "rank \(rank) (host \(host)): \(head). Look whether the process still runs and the network is up "

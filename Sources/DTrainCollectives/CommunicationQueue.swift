@@ -59,7 +59,7 @@ public final class CommunicationQueue: Sendable {
     }
 
     /// Lets the thread end without a good-bye to the other ranks: that is what `close` is for.
-    deinit { _ = thread.submit(.end) }
+    deinit { thread.end() }
 
     /// Appends `operation`, in `group` (default: all ranks), to the queue.
     public func submit(_ operation: CommunicationOperation, in group: CommunicatorGroup? = nil) -> Ticket {

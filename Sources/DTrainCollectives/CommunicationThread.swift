@@ -1,9 +1,9 @@
 import DTrainTensor
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// The thread behind a `CommunicationQueue` and the ring that feeds it. It keeps itself alive until it ends, so a
@@ -12,7 +12,6 @@ final class CommunicationThread: @unchecked Sendable {
     enum Work {
         case operation(CommunicationOperation, group: Int)
         case call(Unmanaged<Call>, group: Int)
-        case end
     }
 
     /// A closure to run on the thread. The queue holds a reference to it, so that it outlives a waiter that gave up.
@@ -33,12 +32,13 @@ final class CommunicationThread: @unchecked Sendable {
     private var totals = CommunicationQueue.Statistics()
     private var current = 0
     private var abortCode: Int32?
+    private var isEnding = false
     private var ended = false
 
     init(capacity: Int) {
         self.capacity = capacity
         ring = .allocate(capacity: capacity)
-        ring.initialize(repeating: .end, count: capacity)
+        ring.initialize(repeating: .operation(.barrier, group: 0), count: capacity)
     }
 
     deinit { ring.deallocate() }
@@ -80,6 +80,14 @@ final class CommunicationThread: @unchecked Sendable {
                 }
             }
             try throwFailure(of: number)
+        }
+    }
+
+    /// Lets the thread end once the queue is empty; it does not wait for that.
+    func end() {
+        monitor.withLock {
+            isEnding = true
+            monitor.signalAll()
         }
     }
 
@@ -144,23 +152,18 @@ final class CommunicationThread: @unchecked Sendable {
     /// Waits for work and does it; false at the end.
     private func serveNext() -> Bool {
         let next: (work: Work, communicator: any Communicator, failed: Bool)? = monitor.withLock {
-            while completed == submitted && abortCode == nil { monitor.wait() }
-            if abortCode != nil { return nil }
+            while completed == submitted && abortCode == nil && !isEnding { monitor.wait() }
+            if abortCode != nil || completed == submitted { return nil }
             let work = ring[completed % capacity]
             switch work {
             case .operation(_, let group), .call(_, let group): current = group
-            case .end: current = 0
             }
             return (work, communicators[current], failure != nil)
         }
-        guard let next else {
-            abortHere()
-            return true
-        }
+        guard let next else { return abortIfAsked() }
         let start = now()
         var thrown: (any Error)?
         var byteCount = 0
-        var goesOn = true
         switch next.work {
         case .operation(let operation, _):
             byteCount = operation.reducedByteCount
@@ -168,8 +171,6 @@ final class CommunicationThread: @unchecked Sendable {
         case .call(let call, _):
             let call = call.takeRetainedValue()
             do { if !next.failed { try call.body(next.communicator) } } catch { thrown = error }
-        case .end:
-            goesOn = false
         }
         monitor.withLock {
             if let thrown { record(thrown, number: completed) }
@@ -179,15 +180,18 @@ final class CommunicationThread: @unchecked Sendable {
             completed += 1
             monitor.signalAll()
         }
-        return goesOn
+        return true
     }
 
-    private func abortHere() {
-        let (code, communicator) = monitor.withLock { (abortCode ?? 1, communicators[0]) }
+    /// Calls the communicator's `abort` where somebody has asked for it; false where nobody has.
+    private func abortIfAsked() -> Bool {
+        let (code, communicator) = monitor.withLock { (abortCode, communicators[0]) }
+        guard let code else { return false }
         communicator.abort(code: code)
         monitor.withLock {
             abortCode = nil
             monitor.signalAll()
         }
+        return true
     }
 }

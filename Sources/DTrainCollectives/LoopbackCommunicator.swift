@@ -22,7 +22,9 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     public static func group(size: Int, stallSeconds: Double = 60) -> [LoopbackCommunicator] {
         precondition(size >= 1)
         let group = LoopbackGroup(size: size, stallSeconds: stallSeconds)
-        return (0..<size).map { LoopbackCommunicator(rank: $0, hosts: Array(repeating: "loopback", count: size), group: group) }
+        return (0..<size).map {
+            LoopbackCommunicator(rank: $0, hosts: Array(repeating: "loopback", count: size), group: group)
+        }
     }
 
     private init(rank: Int, hosts: [String], group: LoopbackGroup) {

@@ -4,9 +4,9 @@ import DTrainTensor
 import Synchronization
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// The ranks of an MPI job.
@@ -182,7 +182,8 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
             }
         }
         static let names = [
-            "all-reduce", "broadcast", "all-gather", "barrier", "split", "finalize", "send to rank", "receive from rank",
+            "all-reduce", "broadcast", "all-gather", "barrier", "split", "finalize", "send to rank",
+            "receive from rank",
         ]
     }
 

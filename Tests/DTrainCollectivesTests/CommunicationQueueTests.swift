@@ -91,6 +91,19 @@ import Testing
         withExtendedLifetime(memory) {}
     }
 
+    @Test func aQueueThatIsLetGoEndsItsThread() throws {
+        weak var watched: SpyCommunicator?
+        do {
+            let spy = SpyCommunicator()
+            watched = spy
+            let queue = try CommunicationQueue { spy }
+            for _ in 0..<3 { _ = queue.submit(.barrier) }
+        }
+        // The thread holds the communicator as long as it lives.
+        for _ in 0..<5000 where watched != nil { pause(milliseconds: 1) }
+        #expect(watched == nil)
+    }
+
     @Test func nothingRunsAfterAFailure() throws {
         let spy = SpyCommunicator()
         spy.failsNext = true

@@ -12,9 +12,15 @@ import Testing
         let ranks = LoopbackCommunicator.group(size: size)
         let total = size * (size + 1) / 2
         let wrong = try onThreads(size) { rank in
-            let floats = try withSlice((0..<count).map { Float((rank + 1) * ($0 % 13)) }) { try ranks[rank].allReduceSum($0) }
-            let doubles = try withSlice((0..<count).map { Double((rank + 1) * ($0 % 17)) }) { try ranks[rank].allReduceSum($0) }
-            let integers = try withSlice((0..<count).map { Int64(rank + 1) << 40 + Int64($0) }) { try ranks[rank].allReduceSum($0) }
+            let floats = try withSlice((0..<count).map { Float((rank + 1) * ($0 % 13)) }) {
+                try ranks[rank].allReduceSum($0)
+            }
+            let doubles = try withSlice((0..<count).map { Double((rank + 1) * ($0 % 17)) }) {
+                try ranks[rank].allReduceSum($0)
+            }
+            let integers = try withSlice((0..<count).map { Int64(rank + 1) << 40 + Int64($0) }) {
+                try ranks[rank].allReduceSum($0)
+            }
             return floats.indices.filter {
                 floats[$0] != Float(total * ($0 % 13)) || doubles[$0] != Double(total * ($0 % 17))
                     || integers[$0] != Int64(total) << 40 + Int64(size * $0)
@@ -42,7 +48,10 @@ import Testing
         let ranks = LoopbackCommunicator.group(size: size)
         let bytes = (0..<size).map { rank in Array(repeating: UInt8(rank + 1), count: 3 * rank) }
         let results = try onThreads(size) { rank in
-            (try (0..<size).map { try ranks[rank].broadcast(bytes[rank], root: $0) }, try ranks[rank].allGather(bytes[rank]))
+            (
+                try (0..<size).map { try ranks[rank].broadcast(bytes[rank], root: $0) },
+                try ranks[rank].allGather(bytes[rank])
+            )
         }
         for (fromRoots, gathered) in results {
             #expect(fromRoots == bytes)

@@ -22,7 +22,9 @@ import Testing
         try withReducer(bucket: 4, first: 4) { reducer, _, _, _ in
             #expect(reducer.buckets == [0..<112, 112..<128, 128..<1136, 1136..<1184, 1184..<1440])
         }
-        #expect(GradientReducer.defaultBucketByteCount == 26_214_400 && GradientReducer.defaultFirstBucketByteCount == 1_048_576)
+        #expect(
+            GradientReducer.defaultBucketByteCount == 26_214_400
+                && GradientReducer.defaultFirstBucketByteCount == 1_048_576)
     }
 
     @Test func aBucketGoesAsSoonAsItsLastParameterIsReady() throws {
@@ -77,7 +79,9 @@ import Testing
                 tailSlice[0] = Double(rank + 1)
                 tailSlice[1] = Double(step)
                 // Ranks report at different paces.
-                if rank % 2 == 0 { for segment in Self.layout.segments.prefix(5) { reducer.gradientsReady(segment.range) } }
+                if rank % 2 == 0 {
+                    for segment in Self.layout.segments.prefix(5) { reducer.gradientsReady(segment.range) }
+                }
                 let cost = try reducer.finish()
                 isRight += (0..<slice.count).map { slice[$0] == Float(step * total * ($0 % 11)) }
                 isRight.append(tailSlice.array() == [Double(total), Double(step * size)])
@@ -114,7 +118,8 @@ import Testing
             let memory = AlignedMemory(byteCount: 4 * Self.layout.trainableCount)
             let tail = AlignedMemory(byteCount: 64)
             let reducer = GradientReducer(
-                layout: Self.layout, gradients: memory.slice(), tail: tail.slice(), queue: queue, bucketByteCount: 4 * 300,
+                layout: Self.layout, gradients: memory.slice(), tail: tail.slice(), queue: queue,
+                bucketByteCount: 4 * 300,
                 firstBucketByteCount: 4 * 120)
             let ranges = Self.layout.segments.prefix(5).map(\.range)
             var before = 0

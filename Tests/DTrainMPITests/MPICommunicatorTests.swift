@@ -18,7 +18,8 @@ import Testing
     @Test func aRankThatWaitsTakesLessThanATenthOfACore() throws {
         let outcome = try mpiCheck(ranks: 4, "idle")
         #expect(outcome.status == 0, "\(outcome)")
-        #expect(outcome.stdout.contains("waiting in all-reduce took") && outcome.stdout.contains("waiting in receive took"))
+        #expect(
+            outcome.stdout.contains("waiting in all-reduce took") && outcome.stdout.contains("waiting in receive took"))
     }
 
     @Test func aRankThatStopsIsNamedWithinTheLimit() throws {
@@ -39,7 +40,8 @@ import Testing
 
     @Test func aRankThatStopsInsideASumEndsTheJobToo() throws {
         let outcome = try mpiCheck(
-            ranks: 2, "fault", "--rank", "1", "--do", "stop-inside", "--after", "3", "--limit", "2", "--count", "32000000")
+            ranks: 2, "fault", "--rank", "1", "--do", "stop-inside", "--after", "3", "--limit", "2", "--count",
+            "32000000")
         #expect(outcome.status == 5 && !outcome.timedOut, "\(outcome)")
         #expect(outcome.seconds < 2 + 1 + 15)
         #expect(

@@ -4,7 +4,9 @@ import Testing
 @Suite struct MPILaunchTests {
     @Test func eachLauncherIsKnownByItsMarks() {
         func launch(_ environment: [String: String]) -> MPILaunch? { MPILaunch.detect(in: environment) }
-        #expect(launch(["OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "4"]) == MPILaunch(launcher: "mpirun", size: 4))
+        #expect(
+            launch(["OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "4"]) == MPILaunch(launcher: "mpirun", size: 4)
+        )
         #expect(
             launch(["SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "3"])
                 == MPILaunch(launcher: "srun", size: 8))

@@ -20,7 +20,9 @@ func benchmarkShim() {
             _ = dtmpi_arrive(handle, 60)
             _ = dtmpi_allreduce_sum_f32(handle, values.base, values.count)
         }
-        if dtmpi_rank(handle) == 0 { report(size.bytes, [("MPI_Allreduce", plain), ("arrival + MPI_Allreduce", polite)]) }
+        if dtmpi_rank(handle) == 0 {
+            report(size.bytes, [("MPI_Allreduce", plain), ("arrival + MPI_Allreduce", polite)])
+        }
         withExtendedLifetime(memory) {}
     }
     _ = dtmpi_finalize()
@@ -53,8 +55,13 @@ func measureIdling(_ queue: CommunicationQueue) throws {
             }
         }
         let share = (processorSeconds() - before) / 2
-        if share > 0.1 { throw CheckFailure(description: "rank \(queue.rank) took \(share) of a core while it waited in \(operation)") }
-        if queue.rank == 1 { print("mpi-check: waiting in \(operation) took \((share * 1000).rounded() / 10) % of a core") }
+        if share > 0.1 {
+            throw CheckFailure(
+                description: "rank \(queue.rank) took \(share) of a core while it waited in \(operation)")
+        }
+        if queue.rank == 1 {
+            print("mpi-check: waiting in \(operation) took \((share * 1000).rounded() / 10) % of a core")
+        }
     }
     withExtendedLifetime(memory) {}
 }

@@ -32,7 +32,9 @@ struct Checks {
         try sameBitsTwice()
         try parts()
         try queue.run(.barrier)
-        if rank == 0 { print("mpi-check: all collectives hold on \(size) ranks, hosts \(queue.hosts.joined(separator: " "))") }
+        if rank == 0 {
+            print("mpi-check: all collectives hold on \(size) ranks, hosts \(queue.hosts.joined(separator: " "))")
+        }
     }
 
     private func expect(_ condition: Bool, _ what: @autoclosure () -> String) throws {
@@ -79,7 +81,9 @@ struct Checks {
             for index in 0..<count { try expect(values[index] == Int64(index - 1) << 33, "maximum \(values[index])") }
             for index in 0..<count { values[index] = Int64(index - (rank + 1)) << 33 }
             try queue.run(.allReduceMinimum(values))
-            for index in 0..<count { try expect(values[index] == Int64(index - size) << 33, "minimum \(values[index])") }
+            for index in 0..<count {
+                try expect(values[index] == Int64(index - size) << 33, "minimum \(values[index])")
+            }
         }
     }
 
@@ -151,7 +155,9 @@ struct Checks {
                 }
             }
             try expect(results[0] == results[1], "bits: two sums of \(count) differ")
-            let digest = results[0].reduce(UInt64(14_695_981_039_346_656_037)) { ($0 ^ UInt64($1)) &* 1_099_511_628_211 }
+            let digest = results[0].reduce(UInt64(14_695_981_039_346_656_037)) {
+                ($0 ^ UInt64($1)) &* 1_099_511_628_211
+            }
             let digests = try queue.perform { try $0.allGather(withUnsafeBytes(of: digest) { Array($0) }) }
             try expect(Set(digests).count == 1, "bits: the ranks hold different sums of \(count)")
         }
