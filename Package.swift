@@ -72,7 +72,8 @@ let package = Package(
             exclude: ["Fixtures"]),
         .testTarget(
             name: "DTrainOptimizersTests", dependencies: ["DTrainOptimizers", "DTrainTensor", "TestSupport"]),
-        .testTarget(name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "TestSupport"]),
+        .testTarget(
+            name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "CZlib", "CPNG", "TestSupport"]),
         .testTarget(
             name: "DTrainCollectivesTests", dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport"]),
         .testTarget(
