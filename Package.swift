@@ -76,7 +76,8 @@ let package = Package(
         .testTarget(
             name: "DTrainOptimizersTests", dependencies: ["DTrainOptimizers", "DTrainTensor", "TestSupport"],
             exclude: ["Fixtures"]),
-        .testTarget(name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "TestSupport"]),
+        .testTarget(
+            name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "CZlib", "CPNG", "TestSupport"]),
         .testTarget(
             name: "DTrainCollectivesTests",
             dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport", "CAllocationCounter"]),

@@ -37,7 +37,7 @@ extension Dataset {
 
     public func label(of index: Int) throws -> Int {
         let scratch = AlignedMemory(byteCount: sampleShape.count)
-        return try read(index, into: scratch.slice()[0..<sampleShape.count])
+        return try withExtendedLifetime(scratch) { try read(index, into: scratch.slice()[0..<sampleShape.count]) }
     }
 
     /// The number of samples of each class.

@@ -23,6 +23,7 @@ struct IDXFile {
         path = source.path
         let headerByteCount = 4 + 4 * (1 + tail.count)
         let headerMemory = AlignedMemory(byteCount: headerByteCount)
+        defer { withExtendedLifetime(headerMemory) {} }
         let header = headerMemory.slice(of: UInt32.self)
         let headerRead = try source.read(into: header.bytes)
         let actualMagic = UInt32(bigEndian: header[0])
