@@ -25,6 +25,7 @@ let package = Package(
         .target(name: "CMPIShim", dependencies: ["COpenMPI"]),
         .target(name: "CKernels"),
         .target(name: "CSamples", exclude: ["data"]),
+        .target(name: "CAllocationCounter"),
 
         .target(name: "DTrainTensor", dependencies: ["CKernels"]),
         .target(name: "DTrainEngine", dependencies: ["DTrainTensor", "CKernels", "COpenBLAS"]),
@@ -48,7 +49,7 @@ let package = Package(
             dependencies: [
                 "DTrainTensor", "DTrainEngine", "DTrainLayers", "DTrainModels", "DTrainOptimizers", "DTrainData",
                 "DTrainCollectives", "DTrainMPI", "DTrainCheckpoint", "DTrainEvents", "DTrainReport", "DTrainTrainer",
-                "COpenBLAS",
+                "COpenBLAS", "CAllocationCounter",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 "Yams",
@@ -59,7 +60,6 @@ let package = Package(
         .executableTarget(name: "dtrain", dependencies: ["DTrainCLI"]),
 
         // Tests mirror the targets.
-        .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
         .target(name: "TestSupport", dependencies: ["DTrainTensor"], path: "Tests/TestSupport"),
         .testTarget(name: "DTrainTensorTests", dependencies: ["DTrainTensor", "TestSupport"]),
         .testTarget(

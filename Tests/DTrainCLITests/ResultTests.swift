@@ -129,6 +129,7 @@ import Testing
         for key in ["items_per_second", "gflops", "step_seconds", "peak_memory_bytes"] {
             #expect((result[key] as? Double ?? 0) > 0, "\(key)")
         }
+        #expect(result["allocations_per_step"] as? Int == 0)
         #expect((result["communication_exposed_seconds"] as? Double ?? -1) >= 0)
         let table = try command.dtrain("bench", "--workers", "2", "--steps", "2")
         #expect(table.status == 0 && table.stdout.contains("GFLOP/s"), "\(table.stderr)")
