@@ -38,7 +38,8 @@ struct Failure {
 
     func error(checkpoint: String?) -> TrainerError {
         switch kind {
-        case .loss: .lossNotFinite(step: step, loss: "\(loss)", checkpoint: checkpoint)
+        // The sign of a NaN means nothing.
+        case .loss: .lossNotFinite(step: step, loss: loss.isNaN ? "nan" : "\(loss)", checkpoint: checkpoint)
         case .gradient: .gradientNotFinite(step: step, checkpoint: checkpoint)
         case .parameters: .parametersNotFinite(step: step, checkpoint: checkpoint)
         }
