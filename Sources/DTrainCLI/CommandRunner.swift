@@ -42,12 +42,14 @@ enum CommandRunner<Program: TrainingProgram> {
             return code.rawValue
         } catch let error as UsageError {
             return fail(error, hint: nil, launch)
-        } catch where RootCommand<Program>.exitCode(for: error) == .success {
+        } catch  where RootCommand<Program>.exitCode(for: error) == .success {
             // Help and version are results; under mpirun one rank says them.
             if launch.speaks { Console.result(RootCommand<Program>.fullMessage(for: error) + "\n") }
             return ExitStatus.done.rawValue
         } catch {
-            guard ExitStatus.of(error) == .unexpected, isParserError(error) else { return fail(error, hint: nil, launch) }
+            guard ExitStatus.of(error) == .unexpected, isParserError(error) else {
+                return fail(error, hint: nil, launch)
+            }
             let message = RootCommand<Program>.message(for: error)
             return fail(UsageError(message), hint: "See '\(helpCommand(arguments))'.", launch)
         }
@@ -74,7 +76,9 @@ enum CommandRunner<Program: TrainingProgram> {
     /// `dtrain trian` would otherwise be an unexpected argument of the default subcommand.
     private static func rejectUnknownSubcommand(_ arguments: [String]) throws {
         let names = RootCommand<Program>.subcommandNames
-        guard let first = arguments.first, !first.hasPrefix("-"), first != "help", !names.contains(first) else { return }
+        guard let first = arguments.first, !first.hasPrefix("-"), first != "help", !names.contains(first) else {
+            return
+        }
         throw UsageError(
             "unknown subcommand '\(first)'\(suggestion(for: first, among: names)); "
                 + "valid: \(names.joined(separator: ", ")). See '\(Program.name) --help'.")

@@ -10,7 +10,9 @@ enum ConfigurationFile {
         do {
             text = try String(contentsOfFile: path, encoding: .utf8)
         } catch {
-            let reason = FileManager.default.fileExists(atPath: path) ? "it cannot be read as UTF-8 text" : "there is no such file"
+            let reason =
+                FileManager.default.fileExists(atPath: path)
+                ? "it cannot be read as UTF-8 text" : "there is no such file"
             throw UsageError("--config \(path): \(reason).")
         }
         let root: Node?
@@ -26,11 +28,15 @@ enum ConfigurationFile {
         }
         var values: [(name: String, value: String)] = []
         for (key, node) in mapping {
-            guard let name = key.scalar?.string else { throw UsageError("\(path): a setting's name must be plain text.") }
+            guard let name = key.scalar?.string else {
+                throw UsageError("\(path): a setting's name must be plain text.")
+            }
             switch node {
             case .scalar(let scalar):
                 // `setting:` alone, `~` and `null` leave the setting at its default.
-                if scalar.style == .plain || scalar.style == .any, ["", "~", "null"].contains(scalar.string) { continue }
+                if scalar.style == .plain || scalar.style == .any, ["", "~", "null"].contains(scalar.string) {
+                    continue
+                }
                 values.append((name, scalar.string))
             case .sequence(let sequence):
                 let parts = sequence.compactMap { $0.scalar?.string }

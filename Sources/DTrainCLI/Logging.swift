@@ -1,10 +1,11 @@
 import ArgumentParser
 import Logging
 
-
 /// `--log-level`, of every subcommand that decides something.
 struct LoggingOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Diagnostics on standard error: \(Logger.Level.names). Default warning.", valueName: "level"))
+    @Option(
+        help: ArgumentHelp("Diagnostics on standard error: \(Logger.Level.names). Default warning.", valueName: "level")
+    )
     var logLevel: String?
 
     /// A logger of the level that was asked for.

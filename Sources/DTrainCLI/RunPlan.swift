@@ -28,7 +28,8 @@ struct RunPlan {
             directory = out
             (configuration, isResuming) = try Self.continuation(of: out, layers)
         case let checkpoint:
-            let run = URL(fileURLWithPath: checkpoint).deletingLastPathComponent().deletingLastPathComponent().relativePath
+            let run = URL(fileURLWithPath: checkpoint).deletingLastPathComponent().deletingLastPathComponent()
+                .relativePath
             directory = out ?? run
             (configuration, isResuming) = try Self.continuation(of: run, layers)
         }
@@ -43,7 +44,9 @@ struct RunPlan {
         guard FileManager.default.fileExists(atPath: path) else {
             let content = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
             guard content.isEmpty else {
-                throw UsageError("\(directory) is not a run directory: it holds no config.yaml. Give the --out of the run to go on with.")
+                throw UsageError(
+                    "\(directory) is not a run directory: it holds no config.yaml. Give the --out of the run to go on with."
+                )
             }
             return (try RunConfiguration(layers: layers), false)
         }
@@ -100,7 +103,8 @@ struct RunBriefing: Codable {
 
     /// The configuration that rank 0 resolved. Throws `differsBetweenRanks` where this rank was given other settings.
     func configuration(layers: [RunSettings], rank: Int, host: String) throws -> RunConfiguration {
-        try Self.merged(layers).check(against: RunSettings(source: "rank 0", named: given.pairs), rank: rank, host: host)
+        try Self.merged(layers).check(
+            against: RunSettings(source: "rank 0", named: given.pairs), rank: rank, host: host)
         return try RunConfiguration(layers: [RunSettings(source: "rank 0", named: effective.pairs)])
     }
 

@@ -19,7 +19,9 @@ public protocol TrainingProgram {
 
 extension TrainingProgram {
     public static var models: [ModelEntry] { [] }
-    public static var name: String { (CommandLine.arguments.first.map { ($0 as NSString).lastPathComponent }) ?? "dtrain" }
+    public static var name: String {
+        (CommandLine.arguments.first.map { ($0 as NSString).lastPathComponent }) ?? "dtrain"
+    }
 
     /// Runs the command line and ends the process with its exit code.
     public static func main() {

@@ -65,7 +65,9 @@ package final class ProgressSink: EventSink {
                 if !quiet { show([ProgressText.checkpoint(checkpoint)], in: &state) }
             case .notice(let notice):
                 if notice.level == .warning {
-                    show([colored ? "\u{1B}[33mwarning:\u{1B}[0m \(notice.message)" : "warning: \(notice.message)"], in: &state)
+                    show(
+                        [colored ? "\u{1B}[33mwarning:\u{1B}[0m \(notice.message)" : "warning: \(notice.message)"],
+                        in: &state)
                 } else if !quiet {
                     show([notice.message], in: &state)
                 }

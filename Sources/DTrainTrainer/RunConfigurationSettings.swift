@@ -295,12 +295,14 @@ extension RunSettings {
 
     /// Plain where YAML reads it back as it stands, double-quoted elsewhere.
     private static func scalar(_ text: String) -> String {
-        let plain = !text.isEmpty && text.unicodeScalars.allSatisfy { scalar in
-            switch scalar {
-            case "a"..."z", "A"..."Z", "0"..."9", "_", "-", ".", ",", "/", "+": true
-            default: false
+        let plain =
+            !text.isEmpty
+            && text.unicodeScalars.allSatisfy { scalar in
+                switch scalar {
+                case "a"..."z", "A"..."Z", "0"..."9", "_", "-", ".", ",", "/", "+": true
+                default: false
+                }
             }
-        }
         if plain, !text.hasPrefix("-"), !text.hasPrefix(",") { return text }
         var quoted = "\""
         for scalar in text.unicodeScalars {

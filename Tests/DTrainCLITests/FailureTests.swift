@@ -14,7 +14,9 @@ import Testing
     /// A finished run of two checkpoints, at steps 2 and 4.
     func makeRun(_ name: String = "run") throws {
         let outcome = try command.dtrain(
-            words: "train --data mnist:digits --steps 4 --checkpoint-every 2 --batch-size 16 --threads 1 --out \(name) --quiet")
+            words:
+                "train --data mnist:digits --steps 4 --checkpoint-every 2 --batch-size 16 --threads 1 --out \(name) --quiet"
+        )
         try #require(outcome.status == 0, "\(outcome.stderr)")
     }
 
@@ -39,7 +41,8 @@ import Testing
             try command.write(command.data(labels), to: images)
             expected = "\(images) does not hold IDX images"
         case "other size":
-            try command.write(Command.header(magic: 2051, [96, 14, 56]) + command.data(images).dropFirst(16), to: images)
+            try command.write(
+                Command.header(magic: 2051, [96, 14, 56]) + command.data(images).dropFirst(16), to: images)
             expected = "\(images) has dimensions 96×14×56; this data set needs"
         case "label out of range":
             var bytes = try command.data(labels)
@@ -104,7 +107,9 @@ import Testing
         #expect(outcome.status == 0, "\(outcome.stderr)")
         #expect(outcome.stderr.contains(reason), "the one passed over is named")
         #expect(outcome.stderr.contains("goes on after step 2 from run/checkpoints/step-00000002"))
-        #expect(try command.metrics("run").filter { $0["event"] as? String == "step" }.map { $0["step"] as? Int } == Array(1...6))
+        #expect(
+            try command.metrics("run").filter { $0["event"] as? String == "step" }.map { $0["step"] as? Int }
+                == Array(1...6))
     }
 
     @Test func aCheckpointOfAnotherModelIsRefused() throws {
@@ -118,7 +123,9 @@ import Testing
     @Test func weightsThatDoNotFitListEveryDifference() throws {
         try makeRun()
         let outcome = try command.dtrain(
-            words: "train --model lenet5 --data mnist:digits --steps 1 --out other --init run/checkpoints/step-00000004/model.safetensors")
+            words:
+                "train --model lenet5 --data mnist:digits --steps 1 --out other --init run/checkpoints/step-00000004/model.safetensors"
+        )
         expectError(outcome, status: 4, "does not fit this model", "fc1.weight", "conv1.weight", "fc.weight")
     }
 
@@ -127,12 +134,14 @@ import Testing
             try command.dtrain(words: "evaluate nowhere"), status: 4,
             stderr: "dtrain: nowhere is not a checkpoint: there is nothing of this name. "
                 + "Name a directory like RUN/checkpoints/step-00000100\n")
-        expectError(try command.dtrain(words: "export digits"), status: 4, "digits is not a checkpoint: it holds no state.json")
+        expectError(
+            try command.dtrain(words: "export digits"), status: 4, "digits is not a checkpoint: it holds no state.json")
     }
 
     @Test(.enabled(if: ScratchDirectory.canMount)) func aFullDiskKeepsTheEarlierCheckpoint() throws {
         let disk = try ScratchDirectory(diskOfKilobytes: 340)
-        let arguments = "train --data mnist:digits --steps 40 --checkpoint-every 4 --batch-size 16 --keep 9 --quiet --out \(disk.path)/run"
+        let arguments =
+            "train --data mnist:digits --steps 40 --checkpoint-every 4 --batch-size 16 --keep 9 --quiet --out \(disk.path)/run"
         let outcome = try command.dtrain(words: arguments)
         expectError(outcome, status: 4, "No space left on device. Free space there or keep fewer checkpoints (--keep)")
         let checkpoints = try FileManager.default.contentsOfDirectory(atPath: disk.path + "/run/checkpoints")
@@ -162,8 +171,12 @@ import Testing
     func aSignalStopsTheRunAfterACheckpoint(signal: Int32, workers: Int) throws {
         let process =
             workers == 0
-            ? try command.start("train", "--data", "mnist:digits", "--epochs", "1000000", "--batch-size", "16", "--eval-every", "100000", "--checkpoint-every", "100000", "--out", "run")
-            : try command.start("train", "--data", "mnist:digits", "--epochs", "1000000", "--batch-size", "16", "--eval-every", "100000", "--checkpoint-every", "100000", "--out", "run", "--workers", "\(workers)")
+            ? try command.start(
+                "train", "--data", "mnist:digits", "--epochs", "1000000", "--batch-size", "16", "--eval-every",
+                "100000", "--checkpoint-every", "100000", "--out", "run")
+            : try command.start(
+                "train", "--data", "mnist:digits", "--epochs", "1000000", "--batch-size", "16", "--eval-every",
+                "100000", "--checkpoint-every", "100000", "--out", "run", "--workers", "\(workers)")
         try #require(process.waitForOutput(containing: "  step 1/"))
         process.send(signal: signal)
         let outcome = process.wait(deadlineSeconds: 60)
@@ -202,7 +215,9 @@ import Testing
             outcome, status: 5, "rank 1 on host ", "was ended by signal 9 (Killed)",
             "Go on from the last checkpoint with\n  \(command.program) train --resume auto --out run\n")
         #expect(!outcome.stderr.contains("-----"), "mpirun's own messages are left out")
-        let saved = try command.names(in: "run/checkpoints").compactMap { $0.hasPrefix("step-") ? Int($0.dropFirst(5)) : nil }
+        let saved = try command.names(in: "run/checkpoints").compactMap {
+            $0.hasPrefix("step-") ? Int($0.dropFirst(5)) : nil
+        }
         let newest = try #require(saved.max())
         let resumed = try command.dtrain(words: "train --resume auto --out run --workers 2 --steps \(newest + 3)")
         #expect(resumed.status == 0 && resumed.stderr.contains("goes on after step"), "\(resumed.stderr)")
@@ -222,13 +237,16 @@ import Testing
     func deathInTheMiddleOfACheckpointLeavesTheEarlierOne(place: String) throws {
         try makeRun()
         let before = try command.data("run/checkpoints/step-00000004/model.safetensors")
-        let killed = try command.dtrain(words: "train --resume auto --out run --steps 6 --fault kill@checkpoint:\(place)")
+        let killed = try command.dtrain(
+            words: "train --resume auto --out run --steps 6 --fault kill@checkpoint:\(place)")
         #expect(killed.status == 128 + SIGKILL || place == "moved-aside")
         #expect(try command.data("run/checkpoints/step-00000004/model.safetensors") == before)
         let resumed = try command.dtrain(words: "train --resume auto --out run --steps 8")
         #expect(resumed.status == 0, "\(resumed.stderr)")
         let step = place == "after-rename" || place == "moved-aside" ? 6 : 4
         #expect(resumed.stderr.contains("goes on after step \(step) from"), "\(resumed.stderr)")
-        #expect(try command.metrics("run").filter { $0["event"] as? String == "step" }.map { $0["step"] as? Int } == Array(1...8))
+        #expect(
+            try command.metrics("run").filter { $0["event"] as? String == "step" }.map { $0["step"] as? Int }
+                == Array(1...8))
     }
 }

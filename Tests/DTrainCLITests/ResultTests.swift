@@ -16,7 +16,9 @@ import Testing
     @Test func evaluatePrintsTheObjectOfTheMetrics() throws {
         try command.writeDigits(to: "digits")
         let train = try command.dtrain(
-            words: "train --data mnist:digits --steps 6 --batch-size 16 --augment permute-pixels --seed 5 --out run --quiet")
+            words:
+                "train --data mnist:digits --steps 6 --batch-size 16 --augment permute-pixels --seed 5 --out run --quiet"
+        )
         try #require(train.status == 0, "\(train.stderr)")
         let evaluation = try #require(try command.metrics("run").last { $0["event"] as? String == "eval" })
         for ranks in [1, 3] {
@@ -100,16 +102,21 @@ import Testing
     @Test func exportWritesTheWeightsOfTheBestCheckpoint() throws {
         try command.writeDigits(to: "digits")
         let train = try command.dtrain(
-            words: "train --model lenet5 --data mnist:digits --steps 4 --eval-every 2 --checkpoint-every 2 --batch-size 16 --out run --quiet")
+            words:
+                "train --model lenet5 --data mnist:digits --steps 4 --eval-every 2 --checkpoint-every 2 --batch-size 16 --out run --quiet"
+        )
         try #require(train.status == 0, "\(train.stderr)")
         let best = try FileManager.default.destinationOfSymbolicLink(atPath: command.path("run/checkpoints/best"))
         let outcome = try command.dtrain("export", "run", "--output", "weights.safetensors")
         #expect(outcome.status == 0)
         #expect(
-            outcome.stdout.hasPrefix("weights.safetensors: 10 tensors of run/checkpoints/\(best), "), "\(outcome.stdout)")
+            outcome.stdout.hasPrefix("weights.safetensors: 10 tensors of run/checkpoints/\(best), "),
+            "\(outcome.stdout)")
         // A run that starts from them, with a rate of 0, ends with them.
         let copy = try command.dtrain(
-            words: "train --model lenet5 --data mnist:digits --steps 1 --batch-size 16 --lr 0 --init weights.safetensors --out copy --quiet")
+            words:
+                "train --model lenet5 --data mnist:digits --steps 1 --batch-size 16 --lr 0 --init weights.safetensors --out copy --quiet"
+        )
         #expect(copy.status == 0, "\(copy.stderr)")
         #expect(
             try command.data("copy/checkpoints/step-00000001/model.safetensors")
@@ -117,7 +124,8 @@ import Testing
     }
 
     @Test func benchPrintsOneObject() throws {
-        let outcome = try command.mpirun(2, "bench", "--model", "mlp", "--batch-size", "32", "--steps", "5", "--json", "--threads", "1")
+        let outcome = try command.mpirun(
+            2, "bench", "--model", "mlp", "--batch-size", "32", "--steps", "5", "--json", "--threads", "1")
         #expect(outcome.status == 0, "\(outcome.stderr)")
         let result = try object(outcome)
         #expect(result["model"] as? String == "mlp" && result["precision"] as? String == "fp32")
@@ -156,7 +164,8 @@ import Testing
     }
 
     @Test func doctorNamesEachProblemWithItsRemedy() throws {
-        let outcome = try command.dtrain("doctor", "--json", environment: ["PATH": "/nowhere", "OPENBLAS_CORETYPE": "Prescott"])
+        let outcome = try command.dtrain(
+            "doctor", "--json", environment: ["PATH": "/nowhere", "OPENBLAS_CORETYPE": "Prescott"])
         #expect(outcome.status == 2)
         let found = try findings(outcome)
         #expect(found["MPI"]?["verdict"] == "problem" && found["MPI"]?["remedy"]?.contains("openmpi-bin") == true)

@@ -32,21 +32,45 @@ import Testing
         ("train --epochs 1.5", "--epochs '1.5' is not valid: give a whole number of at least 1."),
         ("train --seed -1", "--seed '-1' is not valid: give a whole number of at least 0."),
         ("train --clip-norm 0", "--clip-norm '0' is not valid: give a number above 0."),
-        ("train --optimizer adamm", "--optimizer 'adamm' is not valid (did you mean adam or adamw?): give one of sgd, adam, adamw."),
-        ("train --schedule cosin", "--schedule 'cosin' is not valid (did you mean cosine?): give one of constant, step, multistep, cosine."),
+        (
+            "train --optimizer adamm",
+            "--optimizer 'adamm' is not valid (did you mean adam or adamw?): give one of sgd, adam, adamw."
+        ),
+        (
+            "train --schedule cosin",
+            "--schedule 'cosin' is not valid (did you mean cosine?): give one of constant, step, multistep, cosine."
+        ),
         ("train --precision bf16", "--precision 'bf16' is not valid: give fp32."),
-        ("train --coordinator inlin", "--coordinator 'inlin' is not valid (did you mean inline?): give one of inline, dedicated."),
+        (
+            "train --coordinator inlin",
+            "--coordinator 'inlin' is not valid (did you mean inline?): give one of inline, dedicated."
+        ),
         ("train --progress dots", "--progress 'dots' is not valid: give one of auto, bar, lines, none."),
-        ("train --augment permute", "--augment 'permute' is not valid (did you mean permute-pixels?): give permute-pixels."),
+        (
+            "train --augment permute",
+            "--augment 'permute' is not valid (did you mean permute-pixels?): give permute-pixels."
+        ),
         ("train --betas 0.9", "--betas '0.9' is not valid: give two numbers in 0 ..< 1, such as 0.9,0.999."),
-        ("train --optimizer adam --momentum 0.5", "--momentum has no effect: it belongs to sgd and the optimizer is adam; use --betas."),
-        ("train --gamma 0.5", "--gamma has no effect: it belongs to the schedules step and multistep and the schedule is constant; change --schedule."),
+        (
+            "train --optimizer adam --momentum 0.5",
+            "--momentum has no effect: it belongs to sgd and the optimizer is adam; use --betas."
+        ),
+        (
+            "train --gamma 0.5",
+            "--gamma has no effect: it belongs to the schedules step and multistep and the schedule is constant; change --schedule."
+        ),
         (
             "train --schedule multistep",
             "--schedule multistep needs the epochs at which the rate falls; give --milestones, such as 30,60."
         ),
-        ("train --schedule multistep --milestones 3,2", "--milestones '3,2' is not valid: give ascending epochs, such as 30,60,90."),
-        ("train --nesterov --momentum 0", "--nesterov looks ahead along the momentum, which is 0; give --momentum above 0."),
+        (
+            "train --schedule multistep --milestones 3,2",
+            "--milestones '3,2' is not valid: give ascending epochs, such as 30,60,90."
+        ),
+        (
+            "train --nesterov --momentum 0",
+            "--nesterov looks ahead along the momentum, which is 0; give --momentum above 0."
+        ),
         (
             "train --coordinator dedicated",
             "--coordinator dedicated needs a rank that does not train, and there is only one rank; "
@@ -59,13 +83,22 @@ import Testing
         ("train --classes 5", "--classes 5 is fewer than the 10 classes of mnist-sample."),
         ("train --config none.yaml", "--config none.yaml: there is no such file."),
         ("train --resume auto", "--resume auto needs the run directory: give --out DIR as well."),
-        ("train --log-level loud", "--log-level 'loud' is not valid: give one of trace, debug, info, notice, warning, error, critical."),
+        (
+            "train --log-level loud",
+            "--log-level 'loud' is not valid: give one of trace, debug, info, notice, warning, error, critical."
+        ),
         ("evaluate", "Missing expected argument '<source>'\nSee 'dtrain evaluate --help'."),
         ("evaluate x --split tset", "--split 'tset' is not valid (did you mean test?): give one of train, test."),
-        ("models lenet", "unknown model 'lenet' (did you mean lenet5?); valid: mlp, lenet5, cnn-mnist, inception-mnist."),
+        (
+            "models lenet",
+            "unknown model 'lenet' (did you mean lenet5?); valid: mlp, lenet5, cnn-mnist, inception-mnist."
+        ),
         ("models --classes 3", "--classes has no effect without a model's name; add the name."),
         ("export x --format onnx", "--format 'onnx' is not valid: give safetensors."),
-        ("bench --model nlp", "unknown model 'nlp' (did you mean mlp?); valid: mlp, lenet5, cnn-mnist, inception-mnist."),
+        (
+            "bench --model nlp",
+            "unknown model 'nlp' (did you mean mlp?); valid: mlp, lenet5, cnn-mnist, inception-mnist."
+        ),
         ("bench --steps 0", "--steps '0' is not valid: give at least 1."),
         ("data shwo", "Unexpected argument 'shwo'\nSee 'dtrain data --help'."),
     ]
@@ -97,7 +130,8 @@ import Testing
         let outcome = try command.dtrain("train", "--workers", "2", environment: ["PATH": "/nowhere"])
         expect(
             outcome, status: 2,
-            stderr: "dtrain: --workers needs mpirun, which is not on the PATH; install it (apt-get install openmpi-bin), "
+            stderr:
+                "dtrain: --workers needs mpirun, which is not on the PATH; install it (apt-get install openmpi-bin), "
                 + "or train with one process: leave --workers out.\n")
     }
 }

@@ -9,7 +9,9 @@ import Testing
     func countdownsAreClocks(seconds: Double, expected: String) { #expect(Formatting.clock(seconds) == expected) }
 
     @Test(arguments: [(0.344, "0.34 s"), (12.34, "12.3 s"), (125, "2 min 05 s"), (3725, "1 h 02 min")])
-    func durationsHaveAFittingUnit(seconds: Double, expected: String) { #expect(Formatting.duration(seconds) == expected) }
+    func durationsHaveAFittingUnit(seconds: Double, expected: String) {
+        #expect(Formatting.duration(seconds) == expected)
+    }
 
     @Test(arguments: [(512, "512 B"), (87_400, "87.4 kB"), (999_960, "1.0 MB"), (5_000_000_000, "5.0 GB")])
     func bytesHaveAFittingUnit(count: Int, expected: String) { #expect(Formatting.bytes(count) == expected) }

@@ -83,7 +83,9 @@ import Testing
         let error = #expect(throws: MetricsError.self) {
             _ = try MetricsWriter(path: "/nowhere/at/all/metrics.jsonl") { _ in }
         }
-        #expect(error?.description.hasPrefix("/nowhere/at/all/metrics.jsonl: cannot write the metrics: No such file") == true)
+        #expect(
+            error?.description.hasPrefix("/nowhere/at/all/metrics.jsonl: cannot write the metrics: No such file")
+                == true)
     }
 }
 

@@ -16,7 +16,11 @@ import Testing
         }
 
         /// What was written since the last call.
-        func take() -> String { written.withLock { text in defer { text = "" }; return text } }
+        func take() -> String {
+            written.withLock { text in
+                defer { text = "" }; return text
+            }
+        }
         func advance(_ seconds: Double) { time.withLock { $0 += seconds } }
     }
 

@@ -116,7 +116,9 @@ import Testing
 
     @Test func ranksWithOtherSettingsAreNamed() throws {
         let zero = layer([.lr: "0.1", .seed: "3", .threads: "1"])
-        #expect(throws: Never.self) { try layer([.lr: "0.1", .seed: "3", .threads: "2"]).check(against: zero, rank: 1, host: "h") }
+        #expect(throws: Never.self) {
+            try layer([.lr: "0.1", .seed: "3", .threads: "2"]).check(against: zero, rank: 1, host: "h")
+        }
         let error = #expect(throws: ConfigurationError.self) {
             try layer([.lr: "0.1"]).check(against: zero, rank: 2, host: "node-3")
         }

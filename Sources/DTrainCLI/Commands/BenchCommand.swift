@@ -24,9 +24,11 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
     var precision = "fp32"
     @Option(help: ArgumentHelp("Measured steps. Default 50.", valueName: "n"))
     var steps = 50
-    @Option(help: ArgumentHelp("A data set whose shape and classes to use. Default the model's own.", valueName: "spec"))
+    @Option(
+        help: ArgumentHelp("A data set whose shape and classes to use. Default the model's own.", valueName: "spec"))
     var data: String?
-    @Option(help: ArgumentHelp("Compute threads of each rank. Default: its share of the cores granted.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp("Compute threads of each rank. Default: its share of the cores granted.", valueName: "n"))
     var threads: Int?
     @Option(help: ArgumentHelp("Processes on this machine, started through mpirun.", valueName: "n"))
     var workers: Int?
@@ -49,7 +51,8 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         let facts = MachineFacts.gather()
         if let workers, workers > 1, !launch.isLaunched {
             let launcher = WorkerLauncher(
-                processes: workers, command: [facts.program] + CommandLine.arguments.dropFirst(), facts: facts, log: log,
+                processes: workers, command: [facts.program] + CommandLine.arguments.dropFirst(), facts: facts,
+                log: log,
                 remedy: "Measure again.")
             throw ExitCode(try launcher.run())
         }
@@ -108,7 +111,10 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
                 "\(Formatting.count(result.ranks, "rank")), \(Formatting.count(result.threads, "thread")) each, "
                     + "batch size \(result.batchSize) over all ranks"
             ),
-            ("throughput", "\(Formatting.rate(result.itemsPerSecond)) samples/s, \(Formatting.decimal(result.gflops, 1)) GFLOP/s"),
+            (
+                "throughput",
+                "\(Formatting.rate(result.itemsPerSecond)) samples/s, \(Formatting.decimal(result.gflops, 1)) GFLOP/s"
+            ),
             (
                 "step",
                 "\(milliseconds(result.stepSeconds)) (median of \(result.steps); \(milliseconds(result.fastestStepSeconds)) "

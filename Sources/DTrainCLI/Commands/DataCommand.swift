@@ -46,7 +46,8 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
             let counts = zip(pair.classNames, try pair[split].countPerClass())
                 .map { "\($0): \(Formatting.whole($1))" }
             let shown = counts.count <= 20 ? counts : counts.prefix(20) + ["…"]
-            lines.append("\(split.rawValue): \(Formatting.whole(pair[split].count)) samples (\(shown.joined(separator: ", ")))")
+            lines.append(
+                "\(split.rawValue): \(Formatting.whole(pair[split].count)) samples (\(shown.joined(separator: ", ")))")
         }
         if let output {
             let transforms = augmentations.map { $0.transform(seed: seed, sampleShape: pair.sampleShape) }

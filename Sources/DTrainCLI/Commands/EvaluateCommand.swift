@@ -28,7 +28,8 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
     var augment: String?
     @Option(help: ArgumentHelp("Samples computed at once on each rank. Default 256.", valueName: "n"))
     var batchSize = 256
-    @Option(help: ArgumentHelp("Compute threads of each rank. Default: its share of the cores granted.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp("Compute threads of each rank. Default: its share of the cores granted.", valueName: "n"))
     var threads: Int?
     @Flag(help: "Print the 'eval' object of metrics.jsonl.")
     var json = false
@@ -63,7 +64,8 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         let entry = try Program.model(named: state.model.name)
         let classes = state.model.options["classes"].flatMap(Int.init) ?? pair.classCount
         guard classes >= pair.classCount else {
-            throw UsageError("the model has \(classes) classes and \(pair.specification) has \(pair.classCount); give other --data.")
+            throw UsageError(
+                "the model has \(classes) classes and \(pair.specification) has \(pair.classCount); give other --data.")
         }
         let options = ModelOptions(classes: classes, dropout: state.model.options["dropout"].flatMap(Float.init))
         let replica = try Replica(

@@ -25,7 +25,9 @@ struct ModelsCommand<Program: TrainingProgram>: ParsableCommand {
             let table = try LayerTable(entry, classes: classes)
             Console.result(json ? table.json.text + "\n" : table.text)
         } else {
-            guard classes == nil else { throw UsageError("--classes has no effect without a model's name; add the name.") }
+            guard classes == nil else {
+                throw UsageError("--classes has no effect without a model's name; add the name.")
+            }
             let entries = Program.allModels
             Console.result(json ? list(entries).text + "\n" : text(entries))
         }
@@ -41,15 +43,17 @@ struct ModelsCommand<Program: TrainingProgram>: ParsableCommand {
 
     private func list(_ entries: [ModelEntry]) -> JSONObject {
         var object = JSONObject()
-        object.add("models", entries.map { entry in
-            var row = JSONObject()
-            row.add("name", entry.name)
-            row.add("summary", entry.summary)
-            row.add("input", entry.input.dimensions)
-            row.add("classes", entry.classes)
-            row.add("reference", entry.reference)
-            return row
-        })
+        object.add(
+            "models",
+            entries.map { entry in
+                var row = JSONObject()
+                row.add("name", entry.name)
+                row.add("summary", entry.summary)
+                row.add("input", entry.input.dimensions)
+                row.add("classes", entry.classes)
+                row.add("reference", entry.reference)
+                return row
+            })
         return object
     }
 }
@@ -88,7 +92,8 @@ struct LayerTable {
             }
             return String(cells.joined(separator: "  ").reversed().drop { $0 == " " }.reversed()) + "\n"
         }
-        let head = "\(entry.name): \(entry.summary); input \(entry.input), \(classes == 1 ? "1 class" : "\(classes) classes")\n"
+        let head =
+            "\(entry.name): \(entry.summary); input \(entry.input), \(classes == 1 ? "1 class" : "\(classes) classes")\n"
         return head + table.joined()
     }
 
@@ -99,16 +104,18 @@ struct LayerTable {
         object.add("classes", classes)
         object.add("parameters", parameterCount)
         object.add("multiply_adds", multiplyAdds)
-        object.add("layers", layers.map { layer in
-            var row = JSONObject()
-            row.add("name", layer.name)
-            row.add("operation", layer.operation)
-            row.add("output", layer.outputShape.dimensions)
-            row.add("parameters", layer.parameterCount)
-            row.add("multiply_adds", layer.multiplyAdds)
-            row.add("receptive_field", layer.receptiveField)
-            return row
-        })
+        object.add(
+            "layers",
+            layers.map { layer in
+                var row = JSONObject()
+                row.add("name", layer.name)
+                row.add("operation", layer.operation)
+                row.add("output", layer.outputShape.dimensions)
+                row.add("parameters", layer.parameterCount)
+                row.add("multiply_adds", layer.multiplyAdds)
+                row.add("receptive_field", layer.receptiveField)
+                return row
+            })
         return object
     }
 }

@@ -54,7 +54,9 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
     private func launcher(_ plan: RunPlan, processes: Int, facts: MachineFacts, log: Logger) throws -> WorkerLauncher {
         var arguments = Array(CommandLine.arguments.dropFirst())
         // The default directory's name holds the time: this process names it, so that it can tell where to go on.
-        if options.settings.values[.out] == nil { arguments += (arguments.isEmpty ? ["train"] : []) + ["--out", plan.directory] }
+        if options.settings.values[.out] == nil {
+            arguments += (arguments.isEmpty ? ["train"] : []) + ["--out", plan.directory]
+        }
         return WorkerLauncher(
             processes: processes, command: [facts.program] + arguments, facts: facts, log: log,
             remedy: "Go on from the last checkpoint with\n  "
@@ -62,7 +64,8 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
     }
 
     private func train(
-        _ job: Job, _ launch: LaunchEnvironment, layers: [RunSettings], fault: CheckpointFault?, stop: StopFlag, log: Logger
+        _ job: Job, _ launch: LaunchEnvironment, layers: [RunSettings], fault: CheckpointFault?, stop: StopFlag,
+        log: Logger
     ) throws -> ExitStatus {
         let briefing = try job.fromRankZero { RunBriefing(layers: layers, plan: try RunPlan(layers: layers)) }
         let configuration = try briefing.configuration(layers: layers, rank: job.rank, host: job.facts.host)
@@ -100,7 +103,8 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
     }
 
     private func report(
-        _ outcome: TrainerOutcome, _ reporter: RunReporter, _ configuration: RunConfiguration, _ job: Job, directory: String
+        _ outcome: TrainerOutcome, _ reporter: RunReporter, _ configuration: RunConfiguration, _ job: Job,
+        directory: String
     ) {
         let next = NextCommands(job.facts, configuration, directory: directory, ranks: job.queue.size)
         switch outcome {
@@ -123,7 +127,8 @@ extension ModelEntry {
     func trainingModel(_ configuration: RunConfiguration, data: DatasetPair) throws -> TrainingModel {
         let classes = configuration.classes ?? data.classCount
         guard classes >= data.classCount else {
-            throw UsageError("--classes \(classes) is fewer than the \(data.classCount) classes of \(configuration.data).")
+            throw UsageError(
+                "--classes \(classes) is fewer than the \(data.classCount) classes of \(configuration.data).")
         }
         var options = ["classes": "\(classes)"]
         options["dropout"] = configuration.dropout.map { "\($0)" }
@@ -151,7 +156,9 @@ struct NextCommands {
     var resume: String { "\(program) train --resume auto --out \(shellQuoted(directory))\(workers)" }
     var trainOn: String {
         let length =
-            if let epochs = configuration.epochs { " --epochs \(2 * epochs)" } else { " --steps \(2 * (configuration.steps ?? 1))" }
+            if let epochs = configuration.epochs { " --epochs \(2 * epochs)" } else {
+                " --steps \(2 * (configuration.steps ?? 1))"
+            }
         return resume + length
     }
 

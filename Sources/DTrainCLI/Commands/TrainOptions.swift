@@ -8,9 +8,11 @@ struct TrainOptions: ParsableArguments {
     var model: String?
     @Option(parsing: .unconditional, help: ArgumentHelp("Classes; default those of the data.", valueName: "n"))
     var classes: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Replaces the model's own dropout probability.", valueName: "p"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Replaces the model's own dropout probability.", valueName: "p"))
     var dropout: String?
-    @Option(name: .customLong("init"), help: ArgumentHelp("Weights to start from, a safetensors file.", valueName: "file"))
+    @Option(
+        name: .customLong("init"), help: ArgumentHelp("Weights to start from, a safetensors file.", valueName: "file"))
     var initialWeights: String?
 
     @Option(
@@ -18,56 +20,86 @@ struct TrainOptions: ParsableArguments {
             "mnist-sample, mnist:DIR, fashion-mnist:DIR or synthetic:HxWxC,CLASSES. Default mnist-sample.",
             valueName: "spec"))
     var data: String?
-    @Option(help: ArgumentHelp("What is done to each sample: permute-pixels, or none. Default none.", valueName: "names"))
+    @Option(
+        help: ArgumentHelp("What is done to each sample: permute-pixels, or none. Default none.", valueName: "names"))
     var augment: String?
     @Flag(help: "Keep the samples in the order of the files.")
     var noShuffle = false
-    @Option(parsing: .unconditional, help: ArgumentHelp("Threads of each rank that read samples. Default 1.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Threads of each rank that read samples. Default 1.", valueName: "n"))
     var loaderThreads: String?
 
     @Option(parsing: .unconditional, help: ArgumentHelp("Epochs in all. Default 3, without --steps.", valueName: "n"))
     var epochs: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Steps (updates) in all; with --epochs, whichever ends first.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Steps (updates) in all; with --epochs, whichever ends first.", valueName: "n"))
     var steps: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Samples of one update over all ranks, accumulation included. Default 64.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Samples of one update over all ranks, accumulation included. Default 64.", valueName: "n"))
     var batchSize: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Parts in which a rank computes its share of a batch. Default 1.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Parts in which a rank computes its share of a batch. Default 1.", valueName: "n"))
     var accumulate: String?
 
     @Option(help: ArgumentHelp("sgd, adam or adamw. Default sgd.", valueName: "name"))
     var optimizer: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Learning rate. Default 0.01; 0.001 for adam and adamw.", valueName: "rate"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Learning rate. Default 0.01; 0.001 for adam and adamw.", valueName: "rate"))
     var lr: String?
     @Option(parsing: .unconditional, help: ArgumentHelp("Momentum of sgd. Default 0.9.", valueName: "m"))
     var momentum: String?
     @Flag(help: "Nesterov's form of sgd's momentum.")
     var nesterov = false
-    @Option(parsing: .unconditional, help: ArgumentHelp("Decay rates of adam's moments. Default 0.9,0.999.", valueName: "b1,b2"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Decay rates of adam's moments. Default 0.9,0.999.", valueName: "b1,b2"))
     var betas: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Weight decay on all parameters. Default 0; 0.01 for adamw.", valueName: "d"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Weight decay on all parameters. Default 0; 0.01 for adamw.", valueName: "d"))
     var weightDecay: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Largest global norm of the gradient. Default none.", valueName: "norm"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Largest global norm of the gradient. Default none.", valueName: "norm"))
     var clipNorm: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Part of the target spread over all classes. Default 0.", valueName: "p"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Part of the target spread over all classes. Default 0.", valueName: "p"))
     var labelSmoothing: String?
     @Option(help: ArgumentHelp("constant, step, multistep or cosine. Default constant.", valueName: "name"))
     var schedule: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Epochs at which multistep lowers the rate, such as 30,60.", valueName: "epochs"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Epochs at which multistep lowers the rate, such as 30,60.", valueName: "epochs"))
     var milestones: String?
     @Option(parsing: .unconditional, help: ArgumentHelp("Factor of step and multistep. Default 0.1.", valueName: "g"))
     var gamma: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Epochs between two reductions by step. Default 1.", valueName: "epochs"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Epochs between two reductions by step. Default 1.", valueName: "epochs"))
     var stepSize: String?
     @Option(parsing: .unconditional, help: ArgumentHelp("Epochs of linear warm-up. Default 0.", valueName: "epochs"))
     var warmupEpochs: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Seed of weights, order, augmentation and dropout. Default 0.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Seed of weights, order, augmentation and dropout. Default 0.", valueName: "n"))
     var seed: String?
     @Option(help: ArgumentHelp("fp32.", valueName: "name"))
     var precision: String?
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Processes that train on this machine, started through mpirun.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Processes that train on this machine, started through mpirun.", valueName: "n"))
     var workers: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Compute threads of each rank. Default: the cores granted, shared by the host's ranks.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Compute threads of each rank. Default: the cores granted, shared by the host's ranks.", valueName: "n"))
     var threads: String?
     @Option(
         help: ArgumentHelp(
@@ -75,19 +107,30 @@ struct TrainOptions: ParsableArguments {
             valueName: "mode"))
     var coordinator: String?
 
-    @Option(parsing: .unconditional, help: ArgumentHelp("Steps between evaluations. Default once an epoch.", valueName: "n"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Steps between evaluations. Default once an epoch.", valueName: "n")
+    )
     var evalEvery: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Steps between checkpoints. Default once an epoch.", valueName: "n"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Steps between checkpoints. Default once an epoch.", valueName: "n")
+    )
     var checkpointEvery: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Newest checkpoints to keep, beside the best. Default 3.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Newest checkpoints to keep, beside the best. Default 3.", valueName: "n"))
     var keep: String?
-    @Option(help: ArgumentHelp("auto: go on from the newest valid checkpoint of --out. Or a checkpoint, or none.", valueName: "auto|path|none"))
+    @Option(
+        help: ArgumentHelp(
+            "auto: go on from the newest valid checkpoint of --out. Or a checkpoint, or none.",
+            valueName: "auto|path|none"))
     var resume: String?
     @Option(help: ArgumentHelp("The run directory. Default runs/MODEL-TIME.", valueName: "dir"))
     var out: String?
     @Option(help: ArgumentHelp("A YAML file of settings named like these flags; flags win over it.", valueName: "file"))
     var config: String?
-    @Option(help: ArgumentHelp("auto, bar, lines or none. Default auto: a bar on a terminal, lines elsewhere.", valueName: "how"))
+    @Option(
+        help: ArgumentHelp(
+            "auto, bar, lines or none. Default auto: a bar on a terminal, lines elsewhere.", valueName: "how"))
     var progress: String?
     @Flag(help: "Show only warnings, errors and the result.")
     var quiet = false

@@ -102,7 +102,8 @@ struct WorkerLauncher {
             Console.diagnostic("dtrain: mpirun was ended by signal \(signal). \(remedy)\n")
         } else {
             Console.diagnostic(
-                "dtrain: mpirun ended with code \(code); its message is above, and 'dtrain doctor' checks this machine.\n")
+                "dtrain: mpirun ended with code \(code); its message is above, and 'dtrain doctor' checks this machine.\n"
+            )
         }
         return ExitStatus.peer.rawValue
     }

@@ -38,14 +38,16 @@ struct Diagnosis: Sendable {
     var json: JSONObject {
         var object = JSONObject()
         object.add("ok", !hasProblem)
-        object.add("findings", findings.map { finding in
-            var entry = JSONObject()
-            entry.add("topic", finding.topic)
-            entry.add("verdict", finding.verdict.rawValue)
-            entry.add("detail", finding.detail)
-            entry.add("remedy", finding.remedy)
-            return entry
-        })
+        object.add(
+            "findings",
+            findings.map { finding in
+                var entry = JSONObject()
+                entry.add("topic", finding.topic)
+                entry.add("verdict", finding.verdict.rawValue)
+                entry.add("detail", finding.detail)
+                entry.add("remedy", finding.remedy)
+                return entry
+            })
         return object
     }
 
@@ -71,8 +73,11 @@ struct Diagnosis: Sendable {
     }
 
     private static func cores(_ facts: MachineFacts) -> Finding {
-        let quota = facts.quota.map { "the control group grants \(Formatting.decimal($0, 1)) of them" } ?? "no control-group limit"
-        let detail = "\(Formatting.count(facts.cores, "core")), \(Formatting.count(facts.processors, "processor")), \(quota)"
+        let quota =
+            facts.quota.map { "the control group grants \(Formatting.decimal($0, 1)) of them" }
+            ?? "no control-group limit"
+        let detail =
+            "\(Formatting.count(facts.cores, "core")), \(Formatting.count(facts.processors, "processor")), \(quota)"
         let launch = LaunchEnvironment(facts.environment)
         if let quota = facts.quota, let local = launch.localSize, Double(local) > quota.rounded(.up) {
             return Finding(
@@ -92,7 +97,8 @@ struct Diagnosis: Sendable {
         }
         if launch.isLaunched {
             return Finding(
-                topic: "affinity", verdict: .problem, detail: "mpirun bound this rank: \(mine), and its share would be \(share)",
+                topic: "affinity", verdict: .problem,
+                detail: "mpirun bound this rank: \(mine), and its share would be \(share)",
                 remedy: "mpirun --bind-to none, or source scripts/env.sh, or 'dtrain train --workers N'")
         }
         return Finding(
@@ -104,12 +110,16 @@ struct Diagnosis: Sendable {
         let oversubscribes = ["1", "true", "yes"].contains(
             facts.environment["OMPI_MCA_rmaps_base_oversubscribe"]?.lowercased() ?? "")
         if oversubscribes {
-            return Finding(topic: "slots", verdict: .fine, detail: "\(facts.cores), and mpirun is told to start more ranks than that")
+            return Finding(
+                topic: "slots", verdict: .fine,
+                detail: "\(facts.cores), and mpirun is told to start more ranks than that")
         }
         return Finding(
             topic: "slots", verdict: .note,
             detail: "mpirun starts at most \(Formatting.count(facts.cores, "rank")) on this host",
-            remedy: "for more ranks than cores: mpirun --oversubscribe, or source scripts/env.sh, or 'dtrain train --workers N'")
+            remedy:
+                "for more ranks than cores: mpirun --oversubscribe, or source scripts/env.sh, or 'dtrain train --workers N'"
+        )
     }
 
     private static func container(_ facts: MachineFacts) -> Finding {
@@ -117,7 +127,8 @@ struct Diagnosis: Sendable {
             return Finding(topic: "memory", verdict: .fine, detail: "ranks of this host may read each other's memory")
         }
         if facts.environment["OMPI_MCA_btl_vader_single_copy_mechanism"] == "none" {
-            return Finding(topic: "memory", verdict: .fine, detail: "a container; Open MPI copies through shared memory")
+            return Finding(
+                topic: "memory", verdict: .fine, detail: "a container; Open MPI copies through shared memory")
         }
         return Finding(
             topic: "memory", verdict: .problem, detail: "a container in which ranks may not read each other's memory",
@@ -150,9 +161,12 @@ struct Diagnosis: Sendable {
     }
 
     private static func path(_ facts: MachineFacts) -> Finding {
-        if facts.programIsOnPath { return Finding(topic: "program", verdict: .fine, detail: "\(facts.program), on the PATH") }
+        if facts.programIsOnPath {
+            return Finding(topic: "program", verdict: .fine, detail: "\(facts.program), on the PATH")
+        }
         return Finding(
-            topic: "program", verdict: .note, detail: "\(facts.program) is not on the PATH, so 'mpirun dtrain' does not find it",
+            topic: "program", verdict: .note,
+            detail: "\(facts.program) is not on the PATH, so 'mpirun dtrain' does not find it",
             remedy: "scripts/build.sh puts it there, or give mpirun the whole path")
     }
 }
@@ -180,7 +194,9 @@ enum BLASKernels {
         return features.contains("sse2") ? 128 : nil
     }
 
-    static func example(ofWidth width: Int) -> String { width >= 512 ? "SkylakeX" : width >= 256 ? "Haswell" : "Nehalem" }
+    static func example(ofWidth width: Int) -> String {
+        width >= 512 ? "SkylakeX" : width >= 256 ? "Haswell" : "Nehalem"
+    }
 }
 
 extension String {

@@ -149,7 +149,8 @@ struct MachineFacts: Sendable, Equatable {
             var path = String(parts[2])
             while true {
                 let folder = root + (path == "/" ? "" : path)
-                let numbers = isVersion2
+                let numbers =
+                    isVersion2
                     ? contents(folder + "/cpu.max").split(whereSeparator: \.isWhitespace).map { Double($0) ?? -1 }
                     : [contents(folder + "/cpu.cfs_quota_us"), contents(folder + "/cpu.cfs_period_us")]
                         .map { Double($0.trimmingCharacters(in: .whitespacesAndNewlines)) ?? -1 }
@@ -161,7 +162,9 @@ struct MachineFacts: Sendable, Equatable {
         return limits.min()
     }
 
-    private static func contents(_ path: String) -> String { (try? String(contentsOfFile: path, encoding: .utf8)) ?? "" }
+    private static func contents(_ path: String) -> String {
+        (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+    }
 }
 
 /// The name of this machine, as messages give it.
@@ -179,11 +182,13 @@ func realPath(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSy
 
 /// `text` as one word of a POSIX shell.
 func shellQuoted(_ text: String) -> String {
-    let isPlain = !text.isEmpty && text.unicodeScalars.allSatisfy {
-        switch $0 {
-        case "a"..."z", "A"..."Z", "0"..."9", "_", "-", ".", "/", ":", ",", "=", "+", "@", "%": true
-        default: false
+    let isPlain =
+        !text.isEmpty
+        && text.unicodeScalars.allSatisfy {
+            switch $0 {
+            case "a"..."z", "A"..."Z", "0"..."9", "_", "-", ".", "/", ":", ",", "=", "+", "@", "%": true
+            default: false
+            }
         }
-    }
     return isPlain ? text : "'" + text.replacingOccurrences(of: "'", with: "'\\''") + "'"
 }
