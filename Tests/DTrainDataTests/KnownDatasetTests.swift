@@ -13,7 +13,7 @@ import Testing
         #expect(try (0..<8).map { try pair.test.label(of: $0) } == [7, 2, 1, 0, 4, 1, 4, 9])
         #expect(pair.train.normalisation == Normalisation(mean: [0.1307], standardDeviation: [0.3081]))
         let sample = try pixels(pair.train, 0).pixels
-        #expect(sample[5 * 28 + 12] == 3 && sample[5 * 28 + 19] == 166 && sample[783] == 0)
+        #expect(sample[5 * 28 + 12] == 3 && sample[5 * 28 + 20] == 166 && sample[783] == 0)
     }
 
     @Test func theNormalisedSampleHasMeanNearZeroAndDeviationNearOne() throws {
