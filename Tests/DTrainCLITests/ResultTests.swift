@@ -165,7 +165,11 @@ import Testing
 
     @Test func doctorNamesEachProblemWithItsRemedy() throws {
         let outcome = try command.dtrain(
-            "doctor", "--json", environment: ["PATH": "/nowhere", "OPENBLAS_CORETYPE": "Prescott"])
+            "doctor", "--json",
+            environment: [
+                "PATH": "/nowhere", "OPENBLAS_CORETYPE": "Prescott", "OMPI_ALLOW_RUN_AS_ROOT": "",
+                "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "",
+            ])
         #expect(outcome.status == 2)
         let found = try findings(outcome)
         #expect(found["MPI"]?["verdict"] == "problem" && found["MPI"]?["remedy"]?.contains("openmpi-bin") == true)
