@@ -49,7 +49,7 @@ let package = Package(
             dependencies: [
                 "DTrainTensor", "DTrainEngine", "DTrainLayers", "DTrainModels", "DTrainOptimizers", "DTrainData",
                 "DTrainCollectives", "DTrainMPI", "DTrainCheckpoint", "DTrainEvents", "DTrainReport", "DTrainTrainer",
-                "COpenBLAS", "CAllocationCounter",
+                "COpenBLAS",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 "Yams",
@@ -57,7 +57,7 @@ let package = Package(
         .target(
             name: "DTrain",
             dependencies: ["DTrainLayers", "DTrainModels", "DTrainData", "DTrainEngine", "DTrainTensor", "DTrainCLI"]),
-        .executableTarget(name: "dtrain", dependencies: ["DTrainCLI"]),
+        .executableTarget(name: "dtrain", dependencies: ["DTrainCLI", "CAllocationCounter"]),
 
         // Tests mirror the targets.
         .target(name: "TestSupport", dependencies: ["DTrainTensor"], path: "Tests/TestSupport"),

@@ -15,10 +15,14 @@ public protocol TrainingProgram {
     static var models: [ModelEntry] { get }
     /// The program's name in its help; by default the name of the file that was started.
     static var name: String { get }
+    /// Counts the heap allocations of the calling thread, for `bench`. Only dtrain itself has a counter, because counting
+    /// means to stand in for `malloc`; nil elsewhere.
+    static var allocationCount: (() -> Int)? { get }
 }
 
 extension TrainingProgram {
     public static var models: [ModelEntry] { [] }
+    public static var allocationCount: (() -> Int)? { nil }
     public static var name: String {
         (CommandLine.arguments.first.map { ($0 as NSString).lastPathComponent }) ?? "dtrain"
     }

@@ -1,5 +1,4 @@
 import ArgumentParser
-internal import CAllocationCounter
 import DTrainData
 import DTrainModels
 import DTrainReport
@@ -76,7 +75,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
             entry.name, options: [:], objective: entry.objective, module: entry.make(ModelOptions(classes: classes)))
         let result = try Benchmark(batchSize: batchSize, steps: steps).run(
             model, input: input, classes: classes, queue: job.queue, threads: job.threads(threads),
-            allocationCount: allocation_count() < 0 ? nil : { allocation_count() })
+            allocationCount: Program.allocationCount)
         guard job.speaks else { return }
         Console.result(json ? object(entry, result, job).text + "\n" : text(entry, result, job))
     }
