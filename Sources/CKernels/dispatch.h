@@ -20,7 +20,9 @@
 DT_INLINE float dt_exp(float x) {
     x = x > 88.0f ? 88.0f : x;
     x = x < -87.0f ? -87.0f : x;
-    float n = __builtin_rintf(x * 1.44269504f);
+    // Adding 1.5 · 2^23 rounds to a whole number and leaves it in the lowest bits: no conversion that a NaN would break.
+    union { float value; uint32_t bits; } shifted = {.value = x * 1.44269504f + 0x1.8p23f};
+    float n = shifted.value - 0x1.8p23f;
     float r = x - n * 0.693359375f;
     r = r + n * 2.12194440e-4f;
     float p = 1.9841270e-4f;
@@ -31,7 +33,7 @@ DT_INLINE float dt_exp(float x) {
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    union { uint32_t bits; float value; } scale = {.bits = (uint32_t)((int32_t)n + 127) << 23};
+    union { uint32_t bits; float value; } scale = {.bits = (shifted.bits + 127) << 23};
     return p * scale.value;
 }
 
