@@ -140,7 +140,8 @@ import Testing
     }
 
     @Test(arguments: [0, 1, 5]) func aLoaderCanBeDroppedAtAnyTime(taken: Int) throws {
-        let dataset = NumberedDataset(count: 1000)
+        // Slow enough that the threads are in the middle of a sample when the loader goes.
+        let dataset = NumberedDataset(count: 1000, secondsPerRead: 0.005)
         do {
             let loader = DataLoader.training(
                 dataset: dataset, sampler: try Sampler(sampleCount: 1000, batchSize: 10, seed: 1),

@@ -138,7 +138,8 @@ func drain(_ loader: DataLoader) throws -> [(item: WorkItem, samples: [Int], lab
 
 /// The folder of real data sets, if this machine has one: `DTRAIN_SHARED_DATA`, or `../shared/data` beside the package.
 enum SharedData {
-    static let folder: String = ProcessInfo.processInfo.environment["DTRAIN_SHARED_DATA"]
+    static let folder: String =
+        ProcessInfo.processInfo.environment["DTRAIN_SHARED_DATA"]
         ?? URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("shared/data").path
     static var mnist: String { folder + "/mnist" }

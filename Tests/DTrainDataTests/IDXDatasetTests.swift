@@ -187,7 +187,8 @@ import Testing
     }
 
     @Test func imagesOfAnotherSizeHaveWrongDimensions() throws {
-        let (error, folder) = try failure({ $0.trainImages = idx([12, 32, 28], .init(repeating: 0, count: 12 * 32 * 28)) })
+        let black = [UInt8](repeating: 0, count: 12 * 32 * 28)
+        let (error, folder) = try failure({ $0.trainImages = idx([12, 32, 28], black) })
         #expect(
             error
                 == .wrongDimensions(
@@ -224,7 +225,8 @@ import Testing
     }
 
     @Test(arguments: [false, true]) func aHeaderThatAnnouncesTerabytesAllocatesNothing(gzipped: Bool) throws {
-        let (error, _) = try failure(gzipped: gzipped, { $0.trainImages.replaceSubrange(4..<8, with: [255, 255, 255, 255]) })
+        let (error, _) = try failure(
+            gzipped: gzipped, { $0.trainImages.replaceSubrange(4..<8, with: [255, 255, 255, 255]) })
         guard case .truncated(_, let expected, 9424) = error else { throw error }
         #expect(expected == 16 + 0xFFFF_FFFF * 784)
     }

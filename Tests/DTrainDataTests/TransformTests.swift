@@ -38,7 +38,7 @@ private struct AddNoise: Transform {
         #expect(permuted != pixels)
         for pixel in 0..<20 {
             let first = permuted[3 * pixel]
-            #expect(permuted[3 * pixel + 1] == first + 100 && permuted[3 * pixel + 2] == first + 200)
+            #expect(permuted[3 * pixel + 1] == first &+ 100 && permuted[3 * pixel + 2] == first &+ 200)
         }
     }
 

@@ -5,7 +5,7 @@ import Testing
     let names = ["mlp", "lenet5", "cnn-mnist", "inception-mnist"]
 
     @Test(arguments: [
-        ("lenet", ["lenet5"]), ("LeNet5", ["lenet5"]), ("lente5", ["lenet5"]), ("mpl", ["mlp"]),
+        ("lenet", ["lenet5"]), ("LENET5", ["lenet5"]), ("lente5", ["lenet5"]), ("mpl", ["mlp"]),
         ("cnn", ["cnn-mnist"]), ("incepton-mnist", ["inception-mnist"]), ("mnist", ["cnn-mnist", "inception-mnist"]),
         ("transformer", []), ("", []), ("x", []),
     ]) func findsTheNamesThatAreNear(word: String, expected: [String]) {
