@@ -104,7 +104,7 @@ let package = Package(
             ]),
         .testTarget(
             name: "DTrainCLITests",
-            dependencies: ["DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "dtrain", "TestSupport"]),
+            dependencies: ["DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "dtrain", "CAllocationCounter", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu2x

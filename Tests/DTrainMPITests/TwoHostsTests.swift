@@ -29,7 +29,7 @@ import Testing
     @Test(arguments: [1000, 4_000_000]) func aCutCableEndsTheJobOnBothSides(count: Int) throws {
         let job = try jobWithCutCable("--limit", "20", "--count", "\(count)")
         defer { _ = try? twoHosts("down") }
-        let outcome = job.wait(deadlineSeconds: 40)
+        let outcome = job.wait(deadlineSeconds: 120)
         #expect(!outcome.timedOut && outcome.status != 0, "\(outcome)")
         #expect(outcome.stderr.contains("lost communication with a remote daemon"))
         #expect(outcome.stderr.contains("on node n2"))
