@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs what the build needs and this machine lacks (Debian or Ubuntu); says nothing when all is there.
+# Installs what the build needs and this machine lacks (Debian or Ubuntu), and the packages given as arguments; says
+# nothing when all is there.
 . "$(dirname "$0")/common.sh"
 
-packages="ca-certificates git pkg-config openmpi-bin libopenmpi-dev libopenblas-dev libpng-dev zlib1g-dev libssl-dev"
+packages="ca-certificates git pkg-config openmpi-bin libopenmpi-dev libopenblas-dev libpng-dev zlib1g-dev libssl-dev $*"
 
 command -v swift >/dev/null ||
     fail "Swift is not on the PATH. Install Swift 6.1 or newer: https://www.swift.org/install/linux/"

@@ -2,7 +2,7 @@
 # Installs what is missing, builds, and runs every test and the example. Arguments go to `swift test`.
 . "$(dirname "$0")/common.sh"
 
-"$root/scripts/setup.sh"
+"$root/scripts/setup.sh" iproute2          # simulated hosts are network namespaces
 . "$root/scripts/env.sh"
 cd "$root"
 
