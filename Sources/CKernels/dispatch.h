@@ -15,12 +15,13 @@
 /// Helpers must be inlined into each copy of their caller, or they stay at the lowest instruction set.
 #define DT_INLINE static inline __attribute__((always_inline))
 
-/// e^x within 2 ulp for |x| below 87; clamped outside. Branch-free, so that loops over it vectorise.
+/// e^x within 2 ulp for |x| below 87; clamped outside, NaN for NaN. Branch-free, so that loops over it vectorise.
 /// Range reduction by Cody and Waite (x = n ln 2 + r), then the Taylor polynomial of degree 7 in r, |r| ≤ ln 2 / 2.
 DT_INLINE float dt_exp(float x) {
     x = x > 88.0f ? 88.0f : x;
     x = x < -87.0f ? -87.0f : x;
-    float n = __builtin_rintf(x * 1.44269504f);
+    // A NaN goes through r alone: converting it to an integer is undefined.
+    float n = __builtin_rintf((x == x ? x : 0.0f) * 1.44269504f);
     float r = x - n * 0.693359375f;
     r = r + n * 2.12194440e-4f;
     float p = 1.9841270e-4f;
@@ -45,12 +46,8 @@ DT_INLINE float dt_tanh(float x) {
     p = p * z - 3.33332819422e-1f;
     float small = x + x * z * p;
     float large = __builtin_copysignf(1.0f - 2.0f / (dt_exp(2.0f * magnitude) + 1.0f), x);
-    float result = magnitude < 0.625f ? small : large;
-    return x != x ? x : result;
+    return magnitude < 0.625f ? small : large;
 }
 
 /// 1 / (1 + e^-x).
-DT_INLINE float dt_sigmoid(float x) {
-    float result = 1.0f / (1.0f + dt_exp(-x));
-    return x != x ? x : result;
-}
+DT_INLINE float dt_sigmoid(float x) { return 1.0f / (1.0f + dt_exp(-x)); }
