@@ -15,7 +15,7 @@
 /// Helpers must be inlined into each copy of their caller, or they stay at the lowest instruction set.
 #define DT_INLINE static inline __attribute__((always_inline))
 
-/// e^x within 2 ulp for |x| below 87; clamped outside. Branch-free, so that loops over it vectorise.
+/// e^x within 2 ulp for |x| below 87; clamped outside, NaN for NaN. Branch-free, so that loops over it vectorise.
 /// Range reduction by Cody and Waite (x = n ln 2 + r), then the Taylor polynomial of degree 7 in r, |r| ≤ ln 2 / 2.
 DT_INLINE float dt_exp(float x) {
     x = x > 88.0f ? 88.0f : x;
@@ -47,12 +47,8 @@ DT_INLINE float dt_tanh(float x) {
     p = p * z - 3.33332819422e-1f;
     float small = x + x * z * p;
     float large = __builtin_copysignf(1.0f - 2.0f / (dt_exp(2.0f * magnitude) + 1.0f), x);
-    float result = magnitude < 0.625f ? small : large;
-    return x != x ? x : result;
+    return magnitude < 0.625f ? small : large;
 }
 
 /// 1 / (1 + e^-x).
-DT_INLINE float dt_sigmoid(float x) {
-    float result = 1.0f / (1.0f + dt_exp(-x));
-    return x != x ? x : result;
-}
+DT_INLINE float dt_sigmoid(float x) { return 1.0f / (1.0f + dt_exp(-x)); }

@@ -3,30 +3,33 @@
 
 DT_DISPATCH
 void dt_cross_entropy_forward(const float *logits, const int32_t *labels, size_t rows, size_t classes,
-                              float smoothing, float *loss, float *log_sum) {
+                              float smoothing, float *loss, dt_softmax_sum *sums) {
     for (size_t row = 0; row < rows; row++, logits += classes) {
-        float largest = logits[0], total = 0;
+        float largest = logits[0];
         for (size_t c = 1; c < classes; c++) largest = logits[c] > largest ? logits[c] : largest;
-        double sum = 0;
+        double sum = 0, below = 0;
         for (size_t c = 0; c < classes; c++) {
-            float x = logits[c] - largest;
-            sum += x != x ? x : dt_exp(x);            // dt_exp clamps: a NaN must reach the loss
-            total += logits[c];
+            const float x = logits[c] - largest;
+            sum += dt_exp(x);
+            below += x;
         }
-        log_sum[row] = largest + logf((float)sum);
-        loss[row] = log_sum[row] - (1 - smoothing) * logits[labels[row]] - smoothing * total / (float)classes;
+        const float log_sum = logf((float)sum);
+        sums[row] = (dt_softmax_sum){largest, log_sum};
+        loss[row] = log_sum - (1 - smoothing) * (logits[labels[row]] - largest);
+        if (smoothing > 0) loss[row] -= smoothing * (float)(below / (double)classes);
     }
 }
 
 DT_DISPATCH
-void dt_cross_entropy_backward(const float *logits, const int32_t *labels, const float *log_sum, size_t rows,
+void dt_cross_entropy_backward(const float *logits, const int32_t *labels, const dt_softmax_sum *sums, size_t rows,
                                size_t classes, float smoothing, float *gradient, int accumulate) {
     const float background = smoothing / (float)classes;
     for (size_t row = 0; row < rows; row++, logits += classes, gradient += classes) {
+        const float largest = sums[row].largest, log_sum = sums[row].log_sum;
         if (accumulate)
-            for (size_t c = 0; c < classes; c++) gradient[c] += dt_exp(logits[c] - log_sum[row]) - background;
+            for (size_t c = 0; c < classes; c++) gradient[c] += dt_exp(logits[c] - largest - log_sum) - background;
         else
-            for (size_t c = 0; c < classes; c++) gradient[c] = dt_exp(logits[c] - log_sum[row]) - background;
+            for (size_t c = 0; c < classes; c++) gradient[c] = dt_exp(logits[c] - largest - log_sum) - background;
         gradient[labels[row]] -= 1 - smoothing;
     }
 }

@@ -1,16 +1,9 @@
 #include "optimizers.h"
-#include <stdint.h>
-#include <string.h>
-
-#if defined(__x86_64__)
-#define DT_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define DT_CLONES
-#endif
+#include "dispatch.h"
 
 #pragma clang fp contract(off)
 
-DT_CLONES
+DT_DISPATCH
 void dt_sgd_update(
     size_t count, float *restrict parameters, const float *restrict gradients, float rate, float weight_decay,
     float gradient_scale
@@ -21,7 +14,7 @@ void dt_sgd_update(
     }
 }
 
-DT_CLONES
+DT_DISPATCH
 void dt_sgd_momentum_update(
     size_t count, float *restrict parameters, const float *restrict gradients, float *restrict momentum_buffer,
     float rate, float momentum, bool nesterov, float weight_decay, float gradient_scale
@@ -43,7 +36,7 @@ void dt_sgd_momentum_update(
     }
 }
 
-DT_CLONES
+DT_DISPATCH
 void dt_adam_update(
     size_t count, float *restrict parameters, const float *restrict gradients, float *restrict exp_avg,
     float *restrict exp_avg_sq, const dt_adam_scalars *restrict scalars
@@ -65,7 +58,7 @@ void dt_adam_update(
 // Sixteen running sums, whatever the width of the registers, so that every processor adds in the same order.
 enum { DT_SUMS = 16 };
 
-DT_CLONES
+DT_DISPATCH
 double dt_square_sum(size_t count, const float *restrict values) {
     double sums[DT_SUMS] = {0};
     size_t whole = count / DT_SUMS * DT_SUMS;
@@ -85,7 +78,7 @@ double dt_square_sum(size_t count, const float *restrict values) {
     return sums[0];
 }
 
-DT_CLONES
+DT_DISPATCH
 bool dt_all_finite(size_t count, const float *restrict values) {
     const uint32_t exponent = 0x7f800000;   // all its bits are set in infinities and NaNs, and in nothing else
     uint32_t found = 0;

@@ -35,6 +35,9 @@ import Testing
         Case(image: [28, 28, 1], outputs: 10, kernel: (5, 5), rows: 2),
         Case(image: [12, 12, 10], outputs: 20, kernel: (5, 5), rows: 3),
         Case(image: [9, 11, 16], outputs: 24, kernel: (5, 5), padding: (2, 2), rows: 1),
+        // Whole output lines, and with several threads whole parts, lie in the padding.
+        Case(image: [2, 3, 2], outputs: 3, kernel: (1, 1), padding: (4, 1)),
+        Case(image: [2, 3, 2], outputs: 3, kernel: (2, 2), stride: (1, 2), padding: (5, 3), dilation: (2, 1), rows: 1),
         // Several blocks of lines: 26 lines × 26 pixels × 800 floats a window.
         Case(image: [26, 26, 32], outputs: 3, kernel: (5, 5), padding: (2, 2), rows: 1),
     ]

@@ -67,6 +67,19 @@ import Testing
         expectMatches(run.gradient, oracle.gradient(logits, labels: labels), tolerance: 1e-4, "gradient")
     }
 
+    /// What all logits of a row have in common costs no digits, in the loss nor in the gradient.
+    @Test(arguments: [Float(0), 0.2])
+    func crossEntropyDependsOnDifferencesOfLogits(smoothing: Float) throws {
+        let logits = ReferenceTensor(
+            [3, 3], [1e5, 1e5 - 0.5, 1e5 + 0.25, -4e6, -4e6 + 1, -4e6 - 2, 3e38, 3e38, smoothing > 0 ? 3e38 : -3e38])
+        let labels = [1, 2, 0]
+        let run = try run(logits, labels, .crossEntropy(labelSmoothing: smoothing), threads: 1)
+        let oracle = CrossEntropyOracle(smoothing: Double(smoothing))
+        let expected = oracle.forward(logits, labels: labels)
+        #expect(abs(run.loss.sum - expected) <= 1e-6 * expected)
+        expectMatches(run.gradient, oracle.gradient(logits, labels: labels), tolerance: 1e-6, "gradient")
+    }
+
     /// A broken step must be seen: NaN and infinity reach the loss.
     @Test(arguments: [Double.nan, .infinity])
     func crossEntropyOfBrokenLogitsIsNotFinite(_ value: Double) throws {

@@ -2,13 +2,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/// A row's largest logit and log Σ e^(x − largest): kept apart, because their sum would have few digits left where all
+/// logits of a row are large.
+typedef struct { float largest, log_sum; } dt_softmax_sum;
+
 /// Softmax cross-entropy of each row against a label, with PyTorch's label smoothing: the target is
-/// (1 − smoothing) at the label plus smoothing / classes everywhere. `log_sum` gets log Σ e^x of each row.
+/// (1 − smoothing) at the label plus smoothing / classes everywhere. `sums` is what the way back needs of each row.
 void dt_cross_entropy_forward(const float *logits, const int32_t *labels, size_t rows, size_t classes,
-                              float smoothing, float *loss, float *log_sum);
+                              float smoothing, float *loss, dt_softmax_sum *sums);
 
 /// gradient (+)= softmax(logits) − target: the gradient of the SUM of the losses.
-void dt_cross_entropy_backward(const float *logits, const int32_t *labels, const float *log_sum, size_t rows,
+void dt_cross_entropy_backward(const float *logits, const int32_t *labels, const dt_softmax_sum *sums, size_t rows,
                                size_t classes, float smoothing, float *gradient, int accumulate);
 
 /// loss[row] = Σ (x − target)² over the row's elements.

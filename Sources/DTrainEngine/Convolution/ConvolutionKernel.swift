@@ -19,7 +19,7 @@ final class ConvolutionKernel: Kernel {
         self.operation = operation
         self.site = site
         geometry = ConvolutionGeometry(operation, input: site.inputs[0].shape, output: site.output.shape)
-        passes = ConvolutionPasses(geometry)
+        passes = ConvolutionPasses(geometry, operation.method)
         blockSamples = max(1, 64 * 1024 / (site.inputs[0].shape.count + site.output.shape.count))
         biasStride = Self.biasStride(operation)
         GEMM.prepare
@@ -29,7 +29,7 @@ final class ConvolutionKernel: Kernel {
 
     static func memory(_ operation: Convolution, _ extents: Extents) -> MemoryNeed {
         let passes = ConvolutionPasses(
-            ConvolutionGeometry(operation, input: extents.inputs[0], output: extents.output))
+            ConvolutionGeometry(operation, input: extents.inputs[0], output: extents.output), operation.method)
         let threads = extents.threads
         return MemoryNeed(
             forwardWorkspace: passes.forward.memory.total(threads: threads),

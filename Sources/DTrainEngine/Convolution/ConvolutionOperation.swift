@@ -9,13 +9,17 @@ package struct Convolution: Operation, ActivationFusing {
     package let geometry: WindowGeometry
     package let groups: Int
     package let hasBias: Bool
+    package let method: ConvolutionMethod
     package var activation = Activation.identity
 
-    package init(outputs: Int, geometry: WindowGeometry, groups: Int, hasBias: Bool) {
+    package init(
+        outputs: Int, geometry: WindowGeometry, groups: Int, hasBias: Bool, method: ConvolutionMethod = .byRule
+    ) {
         self.outputs = outputs
         self.geometry = geometry
         self.groups = groups
         self.hasBias = hasBias
+        self.method = method
     }
 
     package var name: String { "convolution" }

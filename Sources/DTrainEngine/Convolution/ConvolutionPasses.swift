@@ -102,31 +102,49 @@ protocol InputGradientPass: ConvolutionPass {
         accumulate: Bool, samples: Range<Int>, scratch: PassScratch)
 }
 
-/// The three passes of one convolution, chosen by rule from its geometry.
+/// How the passes of a convolution are computed.
+package enum ConvolutionMethod: Sendable {
+    /// What is fastest for the geometry, chosen for each pass.
+    case byRule
+    /// Direct products wherever they can compute the pass, fast or not: the tests hold them against `unfolded`.
+    case direct
+    /// Unfolding and OpenBLAS, which can do everything.
+    case unfolded
+}
+
+/// The three passes of one convolution.
 struct ConvolutionPasses: Sendable {
     let forward: any ForwardPass
     let weightGradient: any WeightGradientPass
     let inputGradient: any InputGradientPass
 
-    /// Direct products read the image where it lies and beat unfolding wherever a panel of the weights stays in the L2
-    /// cache. The input gradient is direct where the output is not much smaller than the input, or most of it would be
-    /// products with padding.
-    init(_ geometry: ConvolutionGeometry) {
-        let isDense = geometry.groups == 1 && !geometry.isPointwise
-        if isDense, DirectCorrelation.fits(rowLength: geometry.rowLength) {
+    init(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) {
+        if Self.isDirect(geometry, method) {
             forward = DirectForward(geometry)
             weightGradient = DirectWeightGradient(geometry)
         } else {
             forward = UnfoldedForward(geometry)
             weightGradient = UnfoldedWeightGradient(geometry)
         }
+        inputGradient =
+            Self.isInputGradientDirect(geometry, method) ? DirectInputGradient(geometry) : UnfoldedInputGradient(geometry)
+    }
+
+    /// Direct products read the image where it lies and beat unfolding wherever a panel of the weights stays in the L2
+    /// cache.
+    private static func isDirect(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Bool {
+        guard geometry.groups == 1, method != .unfolded else { return false }
+        return method == .direct || !geometry.isPointwise && DirectCorrelation.fits(rowLength: geometry.rowLength)
+    }
+
+    /// The input gradient is direct where the output is not much smaller than the input, or most of it would be products
+    /// with padding.
+    private static func isInputGradientDirect(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Bool {
         let window = geometry.window
-        if isDense, geometry.hasUnitStride, !geometry.isDilated, window.padding_height < window.kernel_height,
-            window.padding_width < window.kernel_width, window.width <= 2 * window.output_width,
-            DirectCorrelation.fits(rowLength: window.kernel_height * window.kernel_width * geometry.outputs) {
-            inputGradient = DirectInputGradient(geometry)
-        } else {
-            inputGradient = UnfoldedInputGradient(geometry)
-        }
+        guard geometry.groups == 1, method != .unfolded, geometry.hasUnitStride, !geometry.isDilated,
+            window.padding_height < window.kernel_height, window.padding_width < window.kernel_width
+        else { return false }
+        return method == .direct || !geometry.isPointwise && window.width <= 2 * window.output_width
+            && DirectCorrelation.fits(rowLength: window.kernel_height * window.kernel_width * geometry.outputs)
     }
 }

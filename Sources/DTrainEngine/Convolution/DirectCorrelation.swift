@@ -96,7 +96,9 @@ struct DirectCorrelation: Sendable {
         let width = window.width
         if window.padding_width == 0, pixelStride == inputs { return Lines(origin: image, lineStride: width * inputs) }
         let top = lines.lowerBound * window.stride_height - window.padding_height
-        let needed = max(top, 0)..<max(0, min(top + inputLines(lines.count), window.height))
+        // None where all of them lie in the padding above or below.
+        let first = max(top, 0)
+        let needed = first..<max(first, min(top + inputLines(lines.count), window.height))
         let lineStride = paddedWidth * inputs
         let side = window.padding_width * inputs
         for line in needed {

@@ -19,7 +19,7 @@ package struct CrossEntropy: Operation {
         }
         return [1]
     }
-    package func memory(_ extents: Extents) -> MemoryNeed { MemoryNeed(saved: extents.capacity) }
+    package func memory(_ extents: Extents) -> MemoryNeed { MemoryNeed(saved: 2 * extents.capacity) }
     package func kernel(_ site: Site) -> any Kernel { CrossEntropyKernel(labelSmoothing, site) }
 }
 
@@ -32,23 +32,28 @@ private final class CrossEntropyKernel: Kernel {
         self.site = site
     }
 
+    /// What backward needs of each row.
+    private func sums(_ run: Run) -> UnsafeMutablePointer<dt_softmax_sum> {
+        UnsafeMutableRawPointer(run.arena + site.saved).assumingMemoryBound(to: dt_softmax_sum.self)
+    }
+
     func forward(_ run: Run) {
         let (logits, loss) = (run.pointer(site.inputs[0]), run.pointer(site.output))
-        let (classes, logSum) = (site.inputs[0].shape.count, run.arena + site.saved)
+        let (classes, sums) = (site.inputs[0].shape.count, sums(run))
         let rows = run.part(of: run.rows, granularity: 16)
         let first = rows.lowerBound
         dt_cross_entropy_forward(
-            logits + first * classes, run.labels + first, rows.count, classes, labelSmoothing, loss + first, logSum + first)
+            logits + first * classes, run.labels + first, rows.count, classes, labelSmoothing, loss + first, sums + first)
     }
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
         let (logits, dx) = (run.pointer(site.inputs[0]), run.pointer(gradient.place))
-        let (classes, logSum) = (site.inputs[0].shape.count, run.arena + site.saved)
+        let (classes, sums) = (site.inputs[0].shape.count, sums(run))
         let rows = run.part(of: run.rows, granularity: 16)
         let first = rows.lowerBound
         dt_cross_entropy_backward(
-            logits + first * classes, run.labels + first, logSum + first, rows.count, classes, labelSmoothing,
+            logits + first * classes, run.labels + first, sums + first, rows.count, classes, labelSmoothing,
             dx + first * classes, gradient.accumulate ? 1 : 0)
     }
 }
