@@ -44,6 +44,7 @@ import Testing
             + "[vm:78] Read -1, expected 17056, errno = 3\nmpirun: Forwarding signal 10 to job\n"
         let kept = "mlp on digits\n[vm:79] mca: something else\n"
         #expect(pass(noise + kept + noise + Self.killed + noise + "end\n", chunk: chunk).passed == kept + "end\n")
+        #expect(pass("\rbar [=> ]\u{1B}[K" + noise + "\rbar", chunk: chunk).passed == "\rbar [=> ]\u{1B}[K\rbar")
         #expect(pass("[half", chunk: chunk).passed == "[half")
     }
 

@@ -21,6 +21,9 @@ package struct LauncherMessages {
     /// A line outside of frames that may be one of mpirun's own; its end tells.
     private var heldLine: [UInt8]?
     private var isAtLineStart = true
+    private var lastBytes: [UInt8] = []
+    /// What a progress bar ends with: whatever comes next is a text of its own.
+    private static let barEnd = Array("\u{1B}[K".utf8)
     private static let shortestFrameLine = 60
 
     /// What of `bytes` to pass on now.
@@ -60,7 +63,8 @@ package struct LauncherMessages {
     private mutating func passLine(_ byte: UInt8) -> [UInt8] {
         let isLineEnd = byte == UInt8(ascii: "\n")
         if isAtLineStart, byte == UInt8(ascii: "[") || byte == UInt8(ascii: "m") { heldLine = [] }
-        isAtLineStart = isLineEnd
+        lastBytes = lastBytes.suffix(Self.barEnd.count - 1) + [byte]
+        isAtLineStart = isLineEnd || lastBytes == Self.barEnd
         guard let held = heldLine else { return [byte] }
         let line = held + [byte]
         heldLine = isLineEnd ? nil : line
