@@ -69,6 +69,7 @@ enum CommandRunner<Program: TrainingProgram> {
     }
 
     private static func helpCommand(_ arguments: [String]) -> String {
+        if arguments.starts(with: ["data", "show"]) { return "\(Program.name) data show --help" }
         let subcommand = arguments.first.flatMap { RootCommand<Program>.subcommandNames.contains($0) ? $0 : nil }
         return "\(Program.name) \(subcommand ?? "train") --help"
     }

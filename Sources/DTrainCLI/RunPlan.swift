@@ -1,3 +1,4 @@
+import DTrainCheckpoint
 import DTrainTrainer
 import Foundation
 
@@ -15,9 +16,9 @@ struct RunPlan {
     /// - Parameter now: names the directory of a new run: `runs/MODEL-TIME`.
     init(layers: [RunSettings], now: Date = Date()) throws {
         func last(_ setting: RunSetting) -> String? { layers.last { $0.values[setting] != nil }?.values[setting] }
-        let out = last(.out)
+        let out = last(.out)?.withoutTrailingSlashes
         switch last(.resume) ?? "none" {
-        case "none":
+        case "none", "":
             configuration = try RunConfiguration(layers: layers)
             isResuming = false
             directory = out ?? Self.newDirectory(model: configuration.model, now)
@@ -31,9 +32,28 @@ struct RunPlan {
             let run = URL(fileURLWithPath: checkpoint).deletingLastPathComponent().deletingLastPathComponent()
                 .relativePath
             directory = out ?? run
+            try Self.check(checkpoint, of: run)
             (configuration, isResuming) = try Self.continuation(of: run, layers)
         }
         configuration.out = directory
+    }
+
+    /// Throws where `--resume` names nothing, a run directory, or a checkpoint without the run around it.
+    private static func check(_ checkpoint: String, of run: String) throws {
+        func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
+        guard exists(checkpoint) else {
+            throw CheckpointError.notACheckpoint(path: checkpoint, reason: "there is nothing of this name")
+        }
+        if exists(checkpoint + "/config.yaml") {
+            throw UsageError(
+                "\(checkpoint) is a run directory, not a checkpoint: give --resume auto --out \(shellQuoted(checkpoint))."
+            )
+        }
+        guard exists(run + "/config.yaml") else {
+            throw UsageError(
+                "--resume '\(checkpoint)' is not a checkpoint in a run directory: there is no \(run)/config.yaml. "
+                    + "Name one like RUN/checkpoints/step-00000100, or give --resume auto --out RUN.")
+        }
     }
 
     /// The saved configuration of the run in `directory` under `layers`; a new one where nothing is there yet.
@@ -110,6 +130,15 @@ struct RunBriefing: Codable {
 
     private static func merged(_ layers: [RunSettings]) -> RunSettings {
         layers.reduce(into: RunSettings(source: "")) { all, layer in all.values.merge(layer.values) { $1 } }
+    }
+}
+
+extension String {
+    /// A directory as messages show it: `runs/a` for `runs/a/`.
+    var withoutTrailingSlashes: String {
+        var path = self
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        return path
     }
 }
 

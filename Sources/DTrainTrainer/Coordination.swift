@@ -30,24 +30,30 @@ struct Ending {
 
 /// Why training cannot go on.
 struct Failure {
-    enum Kind: Int { case loss, gradient, parameters }
+    enum Kind: Int { case loss, gradient, parameters, evaluation }
     var kind: Kind
     /// Updates made.
     var step: Int
     var loss: Double
 
     func error(checkpoint: String?) -> TrainerError {
-        switch kind {
         // The sign of a NaN means nothing.
-        case .loss: .lossNotFinite(step: step, loss: loss.isNaN ? "nan" : "\(loss)", checkpoint: checkpoint)
+        let text = loss.isNaN ? "nan" : "\(loss)"
+        return switch kind {
+        case .loss: .lossNotFinite(step: step, loss: text, checkpoint: checkpoint)
         case .gradient: .gradientNotFinite(step: step, checkpoint: checkpoint)
         case .parameters: .parametersNotFinite(step: step, checkpoint: checkpoint)
+        case .evaluation: .evaluationNotFinite(step: step, loss: text, checkpoint: checkpoint)
         }
     }
 }
 
 /// Training has reached a state that cannot be kept; caught by the training loop.
-struct UnusableParameters: Error {}
+struct UnusableState: Error {
+    var kind: Failure.Kind
+    /// The loss that shows it, where one does.
+    var loss: Double = .nan
+}
 
 extension CommunicationQueue {
     /// Holds all ranks of `group` until its rank 0 comes, however long that takes: for waits (a slow disk, an evaluation)

@@ -37,7 +37,7 @@ final class CoordinatorLink: Coordination {
     }
 
     func milestone(step: Int, evaluate: Bool, save: Bool) throws {
-        guard GradientNorm.isFinite(context.replica.parameters) else { throw UnusableParameters() }
+        guard GradientNorm.isFinite(context.replica.parameters) else { throw UnusableState(kind: .parameters) }
         if speaks {
             filling.milestone = (step, evaluate, save)
             try send(.snapshot)

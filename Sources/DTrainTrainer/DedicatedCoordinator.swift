@@ -81,6 +81,9 @@ final class DedicatedCoordinator {
                 let evaluation = try Evaluation.alone(
                     context.replica, on: context.data.test, transforms: context.transforms,
                     seed: UInt64(context.configuration.seed), loaderThreads: context.configuration.loaderThreads)
+                guard evaluation.loss.isFinite else {
+                    throw Failure(kind: .evaluation, step: step, loss: evaluation.loss).error(checkpoint: archive.newest)
+                }
                 isBest = findings.tracker.record(evaluation, step: step)
                 let event = context.event(of: evaluation, step: step)
                 findings.lastEvaluation = event

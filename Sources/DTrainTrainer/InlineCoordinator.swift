@@ -32,19 +32,20 @@ final class InlineCoordinator: Coordination {
     }
 
     func milestone(step: Int, evaluate: Bool, save: Bool) throws {
+        guard GradientNorm.isFinite(context.replica.parameters) else { throw UnusableState(kind: .parameters) }
         var isBest = false
         if evaluate {
             let evaluation = try Evaluation.run(
                 context.replica, on: context.data.test, transforms: context.transforms,
                 seed: UInt64(context.configuration.seed), queue: context.queue,
                 loaderThreads: context.configuration.loaderThreads)
+            guard evaluation.loss.isFinite else { throw UnusableState(kind: .evaluation, loss: evaluation.loss) }
             isBest = tracker.record(evaluation, step: step)
             let event = context.event(of: evaluation, step: step)
             lastEvaluation = event
             if isRankZero { context.events.receive(.evaluation(event)) }
         }
         guard save || isBest else { return }
-        guard GradientNorm.isFinite(context.replica.parameters) else { throw UnusableParameters() }
         if isRankZero {
             let waited = try writer.waitUntilIdle()
             let snapshot = try self.snapshot ?? Snapshot(of: context.replica, optimizer: context.optimizer.configuration)

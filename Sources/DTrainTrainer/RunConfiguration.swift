@@ -95,6 +95,9 @@ public struct RunConfiguration: Sendable, Equatable {
     /// Whether only warnings, errors and the result are shown.
     public var quiet = false
 
+    /// Far more threads than this only wait for each other, and cannot be stopped meanwhile.
+    public static let largestThreadCount = 1024
+
     public init() {}
 
     /// The update at which the run ends, for `stepsPerEpoch` updates an epoch.

@@ -114,7 +114,7 @@ extension RunConfiguration {
     private mutating func set(_ setting: RunSetting, to value: SettingText) throws {
         switch setting {
         case .model: model = try value.name("a model's name; 'dtrain models' lists them")
-        case .classes: classes = try value.whole(atLeast: 1)
+        case .classes: classes = try value.whole(atLeast: 1, atMost: 1_000_000)
         case .dropout: dropout = try value.number(.fraction)
         case .`init`: initialWeights = try value.name("the path of a safetensors file")
         case .data: data = try value.name("a data specification such as mnist-sample or mnist:DIR")
@@ -148,11 +148,13 @@ extension RunConfiguration {
             gamma = try value.number(.positive)
             guard gamma <= 1 else { throw value.invalid("a number above 0 and at most 1") }
         case .stepSize: stepSize = try value.whole(atLeast: 1)
-        case .warmupEpochs: warmupEpochs = try value.number(.nonNegative)
-        case .seed: seed = try value.whole(atLeast: 0)
+        case .warmupEpochs:
+            warmupEpochs = try value.number(.nonNegative)
+            guard warmupEpochs <= 1e9 else { throw value.invalid("a number of at most 1000000000") }
+        case .seed: seed = try value.whole(atLeast: 0, atMost: .max)
         case .precision: precision = try value.choice(Precision.self)
         case .workers: workers = try value.whole(atLeast: 1)
-        case .threads: threads = try value.whole(atLeast: 1)
+        case .threads: threads = try value.whole(atLeast: 1, atMost: RunConfiguration.largestThreadCount)
         case .coordinator: coordinator = try value.choice(CoordinatorMode.self)
         case .evalEvery: evalEvery = try value.whole(atLeast: 1)
         case .checkpointEvery: checkpointEvery = try value.whole(atLeast: 1)
@@ -244,8 +246,10 @@ private struct SettingText {
         return text
     }
 
-    func whole(atLeast minimum: Int) throws -> Int {
+    /// The default limit keeps products of two settings, such as the steps of all epochs, in range.
+    func whole(atLeast minimum: Int, atMost maximum: Int = 1_000_000_000) throws -> Int {
         guard let value = Int(text), value >= minimum else { throw invalid("a whole number of at least \(minimum)") }
+        guard value <= maximum else { throw invalid("a whole number of at most \(maximum)") }
         return value
     }
 

@@ -27,6 +27,8 @@ final class RunContext {
     let transforms: [any Transform]
     let execution: ExecutionDescription
     let startTime = now()
+    /// On rank 0, while the run lasts.
+    var directoryLock: RunDirectoryLock?
 
     /// Compares the ranks, parts them and builds the model. Throws `SharedFailure` for what is wrong on all.
     init(

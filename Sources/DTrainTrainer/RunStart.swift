@@ -38,17 +38,23 @@ struct RunStart {
 
     private func onRankZero() throws -> StartPoint {
         try prepareDirectory()
-        try store.prepare()
+        // A run that was interrupted is put in order first. A new one gets its files once nothing that was given can be
+        // wrong any more: a mistake must not leave a directory that the next start refuses.
+        if FileManager.default.fileExists(atPath: store.directory) { try store.prepare() }
         var start = StartPoint()
         if let checkpoint = try chooseCheckpoint(&start) {
             try load(checkpoint, &start)
-            try setAside(after: start.step, &start)
         } else {
             context.replica.initialize(seed: UInt64(context.configuration.seed))
             if let path = context.configuration.initialWeights {
+                guard FileManager.default.fileExists(atPath: path) else {
+                    throw CheckpointError.fileSystem(operation: "read the weights", path: path, code: ENOENT)
+                }
                 try loadWeights(path, into: [NamedArena(context.replica.layout, context.replica.parameters)])
             }
         }
+        try store.prepare()
+        if start.resumedFrom != nil { try setAside(after: start.step, &start) }
         try writeConfiguration()
         try files.onReady(start.resumedFrom == nil ? nil : start.step)
         return start
@@ -58,13 +64,27 @@ struct RunStart {
         let directory = files.directory
         do {
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-            if context.configuration.resume == .none,
+            // The ranks of a run that was killed may live a moment longer.
+            context.directoryLock = try RunDirectoryLock(
+                directory, patienceSeconds: context.configuration.resume == .none ? 0 : 5)
+            if !goesOnInPlace,
                 try !FileManager.default.contentsOfDirectory(atPath: directory).isEmpty
             {
                 throw TrainerError.runDirectoryNotEmpty(path: directory)
             }
         } catch let error as CocoaError {
             throw TrainerError.runDirectory(path: directory, reason: Self.reason(error))
+        }
+    }
+
+    /// Whether the run goes on in its own directory, and not in a new one.
+    private var goesOnInPlace: Bool {
+        switch context.configuration.resume {
+        case .none: false
+        case .auto: true
+        case .path(let path):
+            URL(fileURLWithPath: path).resolvingSymlinksInPath().deletingLastPathComponent().path
+                == URL(fileURLWithPath: store.directory).resolvingSymlinksInPath().path
         }
     }
 

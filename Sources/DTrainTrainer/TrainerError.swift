@@ -13,8 +13,12 @@ public enum TrainerError: Error, Hashable, Sendable, CustomStringConvertible {
     case gradientNotFinite(step: Int, checkpoint: String?)
     /// After `step` updates a parameter is not finite; no checkpoint was made of it.
     case parametersNotFinite(step: Int, checkpoint: String?)
+    /// The evaluation after `step` updates has a loss that is not finite though no parameter is; no checkpoint was made.
+    case evaluationNotFinite(step: Int, loss: String, checkpoint: String?)
     /// The run directory holds something and the run is not resumed.
     case runDirectoryNotEmpty(path: String)
+    /// Another run works in the run directory.
+    case runDirectoryInUse(path: String)
     /// The run directory or config.yaml in it cannot be written.
     case runDirectory(path: String, reason: String)
     /// A rank sees other data than rank 0.
@@ -35,8 +39,13 @@ public enum TrainerError: Error, Hashable, Sendable, CustomStringConvertible {
         case .parametersNotFinite(let step, let checkpoint):
             "a parameter is not finite after step \(step): no checkpoint was made of it. "
                 + "Lower --lr, add --warmup-epochs or --clip-norm" + Self.remains(checkpoint)
+        case .evaluationNotFinite(let step, let loss, let checkpoint):
+            "the test loss is \(loss) after step \(step): no checkpoint was made of it. "
+                + "Lower --lr, add --warmup-epochs or --clip-norm" + Self.remains(checkpoint)
         case .runDirectoryNotEmpty(let path):
             "the run directory \(path) is not empty: continue that run with --resume auto, or choose another --out"
+        case .runDirectoryInUse(let path):
+            "another run is working in \(path): wait until it ends, or choose another --out"
         case .runDirectory(let path, let reason):
             "cannot write \(path): \(reason). Free space, correct the permissions, or choose another --out"
         case .dataDiffers(let rank, let host, let found, let rankZero):
@@ -54,8 +63,8 @@ public enum TrainerError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The exit code of `dtrain` for this error.
     public var exitCode: Int32 {
         switch self {
-        case .lossNotFinite, .gradientNotFinite, .parametersNotFinite: 6
-        case .runDirectoryNotEmpty, .modelDiffers, .checkpointDiffers: 2
+        case .lossNotFinite, .gradientNotFinite, .parametersNotFinite, .evaluationNotFinite: 6
+        case .runDirectoryNotEmpty, .runDirectoryInUse, .modelDiffers, .checkpointDiffers: 2
         case .dataDiffers: 3
         case .runDirectory: 4
         }

@@ -26,7 +26,7 @@ struct TrainingLoop {
 
         var ending = Ending(step: start.step, stop: nil, samples: 0, trainingSeconds: 0)
         guard start.step < course.totalSteps else {
-            try coordination.milestone(step: start.step, evaluate: true, save: false)
+            try milestone(step: start.step, evaluate: true, save: false)
             try coordination.end(ending)
             return .alreadyComplete(step: start.step)
         }
@@ -57,7 +57,7 @@ struct TrainingLoop {
             }
             // At the last step there is nothing left to stop.
             if ending.step < course.totalSteps { ending.stop = result.stop }
-            try keep(ending, loss: result.loss)
+            try keep(ending)
         }
         try coordination.end(ending)
         if let stop = ending.stop { return .stopped(step: ending.step, reason: stop.name) }
@@ -65,15 +65,18 @@ struct TrainingLoop {
     }
 
     /// Evaluates and saves what is due. Whoever was asked to stop saves and leaves: a signal may be followed by a kill.
-    private func keep(_ ending: Ending, loss: Double) throws {
+    private func keep(_ ending: Ending) throws {
         let stops = ending.stop != nil
         let evaluate = !stops && context.course.isEvaluationDue(after: ending.step)
         let save = stops || context.course.isCheckpointDue(after: ending.step)
-        guard evaluate || save else { return }
+        if evaluate || save { try milestone(step: ending.step, evaluate: evaluate, save: save) }
+    }
+
+    private func milestone(step: Int, evaluate: Bool, save: Bool) throws {
         do {
-            try coordination.milestone(step: ending.step, evaluate: evaluate, save: save)
-        } catch is UnusableParameters {
-            try fail(Failure(kind: .parameters, step: ending.step, loss: loss))
+            try coordination.milestone(step: step, evaluate: evaluate, save: save)
+        } catch let state as UnusableState {
+            try fail(Failure(kind: state.kind, step: step, loss: state.loss))
         }
     }
 

@@ -13,6 +13,14 @@ struct Command {
         program = try builtProduct("dtrain")
     }
 
+    /// The program as its messages spell it: `dtrain` where the PATH finds this very file, as after scripts/build.sh.
+    var spelling: String {
+        let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+        let found = folders.map { "\($0)/dtrain" }.first { FileManager.default.isExecutableFile(atPath: $0) }
+        func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
+        return found.map(resolved) == resolved(program) ? "dtrain" : program
+    }
+
     /// Runs `dtrain ARGUMENTS`.
     func dtrain(
         _ arguments: String..., environment: [String: String] = [:], deadline: Double = 120

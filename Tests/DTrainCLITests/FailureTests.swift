@@ -129,6 +129,59 @@ import Testing
         expectError(outcome, status: 4, "does not fit this model", "fc1.weight", "conv1.weight", "fc.weight")
     }
 
+    @Test func aMistakeInTheWeightsLeavesADirectoryThatTheNextStartTakes() throws {
+        try command.write("no weights", to: "broken.safetensors")
+        let train = "train --data mnist:digits --steps 1 --batch-size 16 --quiet --out run"
+        for (file, reason) in [
+            ("none", "cannot read the weights none: No such file"), ("broken", "is not a valid safe"),
+        ] {
+            let path = file == "none" ? file : file + ".safetensors"
+            expectError(try command.dtrain(words: train + " --init \(path)"), status: 4, reason)
+            #expect(try command.names(in: "run").isEmpty)
+        }
+        #expect(try command.dtrain(words: train).status == 0)
+    }
+
+    @Test func resumeSaysWhatItsPathIs() throws {
+        try makeRun()
+        expectError(try command.dtrain(words: "train --resume run"), status: 2, "give --resume auto --out run.")
+        expectError(try command.dtrain(words: "train --resume gone"), status: 4, "there is nothing of this name")
+        expectError(
+            try command.dtrain(words: "train --resume digits"), status: 2,
+            "'digits' is not a checkpoint in a run directory")
+    }
+
+    // MARK: The run directory (exit code 2)
+
+    @Test func aCheckpointDoesNotGoOnInTheDirectoryOfAnotherRun() throws {
+        try makeRun("first")
+        try makeRun("second")
+        let before = try command.text("second/metrics.jsonl")
+        let resume = "train --resume first/checkpoints/step-00000002 --quiet --out "
+        expectError(try command.dtrain(words: resume + "second"), status: 2, "the run directory second is not empty")
+        #expect(try command.names(in: "second/checkpoints") == ["best", "step-00000002", "step-00000004"])
+        #expect(try command.text("second/metrics.jsonl") == before)
+        // A new directory and the run's own, whatever its name, are taken.
+        #expect(try command.dtrain(words: resume + "third").status == 0)
+        #expect(try command.dtrain(words: resume + "./first/").status == 0)
+    }
+
+    @Test func aRunDirectoryBelongsToOneRunAtATime() throws {
+        let process = try command.start(
+            "train", "--data", "mnist:digits", "--epochs", "1000000", "--batch-size", "16", "--checkpoint-every", "5",
+            "--eval-every", "100000", "--out", "run")
+        try #require(process.waitForOutput(containing: "step-00000005"))
+        expectError(
+            try command.dtrain(words: "train --resume auto --out run"), status: 2,
+            "another run is working in run: wait until it ends, or choose another --out")
+        expectError(
+            try command.dtrain(words: "train --data mnist:digits --batch-size 16 --out run"), status: 2,
+            "another run is working in run")
+        process.send(signal: SIGTERM)
+        let outcome = process.wait(deadlineSeconds: 60)
+        #expect(outcome.status == 75, "the first is not disturbed: \(outcome.stderr)")
+    }
+
     @Test func aPathWithoutACheckpointIsNamed() throws {
         expect(
             try command.dtrain(words: "evaluate nowhere"), status: 4,
@@ -165,6 +218,14 @@ import Testing
         expectError(outcome, status: 6, "nothing was updated with it. Lower --lr")
     }
 
+    @Test(arguments: ["", "--workers 2", "--workers 1 --coordinator dedicated"])
+    func aTestLossThatIsNotFiniteEndsTheRun(ranks: String) throws {
+        let outcome = try command.dtrain(
+            words: "train --data mnist:digits --steps 1 --batch-size 16 --lr 1e30 --out run \(ranks)")
+        expectError(outcome, status: 6, "the test loss is nan after step 1: no checkpoint was made of it. Lower --lr")
+        #expect(try command.names(in: "run/checkpoints").isEmpty)
+    }
+
     // MARK: Signals and death
 
     @Test(arguments: [SIGTERM, SIGINT, SIGUSR1], [0, 2])
@@ -181,7 +242,7 @@ import Testing
         process.send(signal: signal)
         let outcome = process.wait(deadlineSeconds: 60)
         #expect(outcome.status == 75 && !outcome.timedOut, "\(outcome.stderr)")
-        #expect(outcome.stderr.contains("go on with\n  \(command.program) train --resume auto --out run\n"))
+        #expect(outcome.stderr.contains("go on with\n  \(command.spelling) train --resume auto --out run\n"))
         let stopped = try #require(try command.metrics("run").first { $0["event"] as? String == "stopped" })
         let step = try #require(stopped["step"] as? Int)
         if workers == 0 {
@@ -213,7 +274,7 @@ import Testing
         #expect(!outcome.timedOut)
         expectError(
             outcome, status: 5, "rank 1 on host ", "was ended by signal 9 (Killed)",
-            "Go on from the last checkpoint with\n  \(command.program) train --resume auto --out run\n")
+            "Go on from the last checkpoint with\n  \(command.spelling) train --resume auto --out run\n")
         #expect(!outcome.stderr.contains("-----"), "mpirun's own messages are left out")
         let saved = try command.names(in: "run/checkpoints").compactMap {
             $0.hasPrefix("step-") ? Int($0.dropFirst(5)) : nil

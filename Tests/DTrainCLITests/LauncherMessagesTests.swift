@@ -38,6 +38,16 @@ import Testing
         #expect(result.killed == nil)
     }
 
+    @Test(arguments: [1, 5, 4096]) func whatMpirunSaysToItselfIsTakenOut(chunk: Int) {
+        let noise =
+            "[vm:77] [[1,0],0] ORTE_ERROR_LOG: Data unpack would read past end of buffer in file show_help.c at line 5\n"
+            + "[vm:78] Read -1, expected 17056, errno = 3\nmpirun: Forwarding signal 10 to job\n"
+        let kept = "mlp on digits\n[vm:79] mca: something else\n"
+        #expect(pass(noise + kept + noise + Self.killed + noise + "end\n", chunk: chunk).passed == kept + "end\n")
+        #expect(pass("\rbar [=> ]\u{1B}[K" + noise + "\rbar", chunk: chunk).passed == "\rbar [=> ]\u{1B}[K\rbar")
+        #expect(pass("[half", chunk: chunk).passed == "[half")
+    }
+
     @Test func halfALineIsNotHeldBack() {
         var messages = LauncherMessages()
         #expect(messages.receive(Array("\repoch 1".utf8)) == Array("\repoch 1".utf8))

@@ -37,6 +37,9 @@ import Testing
             }
             #expect(NSDictionary(dictionary: found) == NSDictionary(dictionary: expected), "\(found) \(expected)")
         }
+        expectError(
+            try command.dtrain(words: "evaluate run --data synthetic:28x28x3,10"), status: 2,
+            "synthetic:28x28x3,10 has samples of 28×28×3, and the model was trained on mnist:digits")
         // Without the run's permutation the same weights see other pictures.
         let other = try object(try command.dtrain(words: "evaluate run --augment none --split train --json"))
         #expect(other["samples"] as? Int == 96 && other["split"] as? String == "train")

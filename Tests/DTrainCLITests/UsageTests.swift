@@ -29,6 +29,17 @@ import Testing
         ("train --lr -0.1", "--lr '-0.1' is not valid: give a number of at least 0."),
         ("train --momentum 1", "--momentum '1' is not valid: give a number of at least 0 and below 1."),
         ("train --batch-size 0", "--batch-size '0' is not valid: give a whole number of at least 1."),
+        (
+            "train --epochs 9223372036854775807",
+            "--epochs '9223372036854775807' is not valid: give a whole number of at most 1000000000."
+        ),
+        ("train --threads 2000", "--threads '2000' is not valid: give a whole number of at most 1024."),
+        ("bench --threads -1", "--threads '-1' is not valid: give a whole number from 1 to 1024."),
+        ("evaluate x --threads 2000", "--threads '2000' is not valid: give a whole number from 1 to 1024."),
+        (
+            "train --model mlp --dropout 0.5",
+            "--dropout has no effect: mlp has no dropout layer; leave it out."
+        ),
         ("train --epochs 1.5", "--epochs '1.5' is not valid: give a whole number of at least 1."),
         ("train --seed -1", "--seed '-1' is not valid: give a whole number of at least 0."),
         ("train --clip-norm 0", "--clip-norm '0' is not valid: give a number above 0."),
@@ -99,7 +110,20 @@ import Testing
             "bench --model nlp",
             "unknown model 'nlp' (did you mean mlp?); valid: mlp, lenet5, cnn-mnist, inception-mnist."
         ),
-        ("bench --steps 0", "--steps '0' is not valid: give at least 1."),
+        ("bench --steps 0", "--steps '0' is not valid: give a whole number from 1 to 1000000."),
+        (
+            "bench --batch-size 9223372036854775807",
+            "--batch-size '9223372036854775807' is not valid: give a whole number from 1 to 1000000."
+        ),
+        (
+            "models mlp --classes 9223372036854775807",
+            "--classes '9223372036854775807' is not valid: give a whole number from 1 to 1000000."
+        ),
+        (
+            "train --warmup-epochs 1e300",
+            "--warmup-epochs '1e300' is not valid: give a number of at most 1000000000."
+        ),
+        ("data show", "Missing expected argument '<spec>'\nSee 'dtrain data show --help'."),
         ("data shwo", "Unexpected argument 'shwo'\nSee 'dtrain data --help'."),
     ]
 

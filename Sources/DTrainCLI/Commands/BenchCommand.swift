@@ -17,19 +17,24 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
 
     @Option(help: ArgumentHelp("The model; 'models' lists them. Default cnn-mnist.", valueName: "name"))
     var model = "cnn-mnist"
-    @Option(help: ArgumentHelp("Samples of one update over all ranks. Default 64 a rank.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Samples of one update over all ranks. Default 64 a rank.", valueName: "n"))
     var batchSize: Int?
     @Option(help: ArgumentHelp("fp32.", valueName: "name"))
     var precision = "fp32"
-    @Option(help: ArgumentHelp("Measured steps. Default 50.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Measured steps. Default 50.", valueName: "n"))
     var steps = 50
     @Option(
         help: ArgumentHelp("A data set whose shape and classes to use. Default the model's own.", valueName: "spec"))
     var data: String?
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp("Compute threads of each rank. Default: its share of the cores granted.", valueName: "n"))
     var threads: Int?
-    @Option(help: ArgumentHelp("Processes on this machine, started through mpirun.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Processes on this machine, started through mpirun.", valueName: "n"))
     var workers: Int?
     @Flag(help: "One JSON object instead of a table.")
     var json = false
@@ -41,8 +46,11 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         guard precisions.contains(precision) else {
             throw UsageError("--precision '\(precision)' is not valid: give \(precisions.joined(separator: ", ")).")
         }
-        for (name, value) in [("batch-size", batchSize), ("steps", steps), ("threads", threads), ("workers", workers)] {
-            guard value ?? 1 >= 1 else { throw UsageError("--\(name) '\(value ?? 0)' is not valid: give at least 1.") }
+        try checkThreads(threads)
+        for (name, value) in [("batch-size", batchSize), ("steps", steps), ("workers", workers)] {
+            guard (1...1_000_000).contains(value ?? 1) else {
+                throw UsageError("--\(name) '\(value ?? 0)' is not valid: give a whole number from 1 to 1000000.")
+            }
         }
         let specification = try data.map { try DataSpecification.parse($0) }
         let log = try logging.logger()

@@ -26,7 +26,7 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
     var split = "train"
     @Option(help: ArgumentHelp("Show the samples after these changes: permute-pixels, or none.", valueName: "names"))
     var augment = "none"
-    @Option(help: ArgumentHelp("Seed of the permutation.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Seed of the permutation.", valueName: "n"))
     var seed: UInt64 = 0
 
     func run() throws {

@@ -26,9 +26,12 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
     var split = "test"
     @Option(help: ArgumentHelp("permute-pixels, or none. Default the run's.", valueName: "names"))
     var augment: String?
-    @Option(help: ArgumentHelp("Samples computed at once on each rank. Default 256.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Samples computed at once on each rank. Default 256.", valueName: "n"))
     var batchSize = 256
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp("Compute threads of each rank. Default: its share of the cores granted.", valueName: "n"))
     var threads: Int?
     @Flag(help: "Print the 'eval' object of metrics.jsonl.")
@@ -42,7 +45,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
                     + "\(names.joined(separator: ", ")).")
         }
         guard batchSize >= 1 else { throw UsageError("--batch-size '\(batchSize)' is not valid: give at least 1.") }
-        guard threads ?? 1 >= 1 else { throw UsageError("--threads '\(threads ?? 0)' is not valid: give at least 1.") }
+        try checkThreads(threads)
         let augmentations = try augment.map { try Augmentation.parse($0) }
         let specification = try data.map { try DataSpecification.parse($0) }
 
@@ -71,7 +74,14 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         let replica = try Replica(
             entry.make(options), input: pair.sampleShape, objective: entry.objective,
             capacity: min(batchSize, max(1, pair[part].count)), pool: ThreadPool(threadCount: job.threads(threads)))
-        try checkpoint.loadModel(into: [NamedArena(replica.layout, replica.parameters)])
+        do {
+            try checkpoint.loadModel(into: [NamedArena(replica.layout, replica.parameters)])
+        } catch {
+            guard case .mismatch(_, let mismatch) = error, specification != nil else { throw error }
+            throw UsageError(
+                "\(pair.specification) has samples of \(pair.sampleShape), and the model was trained on "
+                    + "\(state.data.specification): \(mismatch); give other --data.")
+        }
         let transforms = try (augmentations ?? savedAugmentations(checkpoint))
             .map { $0.transform(seed: state.seed, sampleShape: pair.sampleShape) }
         let evaluation = try Evaluation.run(

@@ -41,7 +41,8 @@ struct ExportCommand<Program: TrainingProgram>: ParsableCommand {
 /// What a path on the command line means by a checkpoint.
 enum CheckpointLocation {
     /// Opens a checkpoint directory; of a run directory, the best checkpoint or, without one, the newest valid.
-    static func open(_ path: String) throws -> Checkpoint {
+    static func open(_ given: String) throws -> Checkpoint {
+        let path = given.withoutTrailingSlashes
         let store = CheckpointStore(path + "/checkpoints")
         guard FileManager.default.fileExists(atPath: path) else {
             throw CheckpointError.notACheckpoint(path: path, reason: "there is nothing of this name")

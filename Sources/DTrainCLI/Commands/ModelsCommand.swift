@@ -12,13 +12,15 @@ struct ModelsCommand<Program: TrainingProgram>: ParsableCommand {
 
     @Argument(help: "The model to describe.")
     var name: String?
-    @Option(help: ArgumentHelp("Classes; default the model's own.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Classes; default the model's own.", valueName: "n"))
     var classes: Int?
     @Flag(help: "JSON instead of a table.")
     var json = false
 
     func run() throws {
-        if let classes, classes < 1 { throw UsageError("--classes '\(classes)' is not valid: give at least 1.") }
+        if let classes, !(1...1_000_000).contains(classes) {
+            throw UsageError("--classes '\(classes)' is not valid: give a whole number from 1 to 1000000.")
+        }
         guard LaunchEnvironment().speaks else { return }
         if let name {
             let entry = try Program.model(named: name)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import DTrainCheckpoint
 import DTrainData
+import DTrainEngine
 import DTrainModels
 import DTrainReport
 import DTrainTrainer
@@ -132,9 +133,16 @@ extension ModelEntry {
         }
         var options = ["classes": "\(classes)"]
         options["dropout"] = configuration.dropout.map { "\($0)" }
-        return TrainingModel(
-            name, options: options, objective: objective,
-            module: make(ModelOptions(classes: classes, dropout: configuration.dropout.map { Float($0) })))
+        let module = make(ModelOptions(classes: classes, dropout: configuration.dropout.map { Float($0) }))
+        if configuration.dropout != nil {
+            let graph = try Graph.trace(module, input: data.sampleShape, mode: .training, objective: nil)
+            guard graph.nodes.contains(where: { $0.operation is DropoutOperation }) else {
+                throw ConfigurationError.withoutEffect(
+                    setting: RunSetting.dropout.rawValue, reason: "\(name) has no dropout layer", remedy: "leave it out"
+                )
+            }
+        }
+        return TrainingModel(name, options: options, objective: objective, module: module)
     }
 }
 

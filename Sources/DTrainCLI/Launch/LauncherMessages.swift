@@ -18,14 +18,17 @@ package struct LauncherMessages {
 
     private var heldHyphens = 0
     private var frame: [UInt8]?
+    /// A line outside of frames that may be one of mpirun's own; its end tells.
+    private var heldLine: [UInt8]?
+    private var isAtLineStart = true
+    private var lastBytes: [UInt8] = []
+    /// What a progress bar ends with: whatever comes next is a text of its own.
+    private static let barEnd = Array("\u{1B}[K".utf8)
     private static let shortestFrameLine = 60
 
     /// What of `bytes` to pass on now.
     package mutating func receive(_ bytes: some Sequence<UInt8>) -> [UInt8] {
         var passed: [UInt8] = []
-        func emit(_ bytes: some Sequence<UInt8>, to frame: inout [UInt8]?) {
-            if frame == nil { passed.append(contentsOf: bytes) } else { frame!.append(contentsOf: bytes) }
-        }
         for byte in bytes {
             if byte == UInt8(ascii: "-") {
                 heldHyphens += 1
@@ -40,17 +43,45 @@ package struct LauncherMessages {
                     frame = []
                 }
             } else {
-                emit(repeatElement(UInt8(ascii: "-"), count: heldHyphens), to: &frame)
+                passed += emit(repeatElement(UInt8(ascii: "-"), count: heldHyphens))
                 heldHyphens = 0
-                emit(CollectionOfOne(byte), to: &frame)
+                passed += emit(CollectionOfOne(byte))
             }
         }
         return passed
     }
 
+    /// Adds `bytes` to the frame that is open; elsewhere, returns what of them to pass on.
+    private mutating func emit(_ bytes: some Sequence<UInt8>) -> [UInt8] {
+        if frame == nil { return bytes.flatMap { passLine($0) } }
+        frame!.append(contentsOf: bytes)
+        return []
+    }
+
+    /// What to pass on of a text outside of frames at its next byte: lines that mpirun itself may have written are held
+    /// until they end, and left out where they tell nothing.
+    private mutating func passLine(_ byte: UInt8) -> [UInt8] {
+        let isLineEnd = byte == UInt8(ascii: "\n")
+        if isAtLineStart, byte == UInt8(ascii: "[") || byte == UInt8(ascii: "m") { heldLine = [] }
+        lastBytes = lastBytes.suffix(Self.barEnd.count - 1) + [byte]
+        isAtLineStart = isLineEnd || lastBytes == Self.barEnd
+        guard let held = heldLine else { return [byte] }
+        let line = held + [byte]
+        heldLine = isLineEnd ? nil : line
+        return isLineEnd && !Self.isNoise(String(decoding: line, as: UTF8.self)) ? line : []
+    }
+
+    /// Lines of mpirun and its library that a rank's end, or a signal passed on, can cause.
+    private static func isNoise(_ line: String) -> Bool {
+        line.hasPrefix("mpirun: Forwarding signal")
+            || line.hasPrefix("[")
+                && (line.contains("ORTE_ERROR_LOG: Data unpack") || line.contains("Read -1, expected"))
+    }
+
     /// What was held back, at the end of the stream.
     package mutating func finish() -> [UInt8] {
-        let rest = (frame ?? []) + [UInt8](repeating: UInt8(ascii: "-"), count: heldHyphens)
+        let rest = (heldLine ?? []) + (frame ?? []) + [UInt8](repeating: UInt8(ascii: "-"), count: heldHyphens)
+        heldLine = nil
         frame = nil
         heldHyphens = 0
         return rest
