@@ -104,7 +104,8 @@ package final class Plan {
     private static func backwardOrder(
         _ graph: Graph, needsGradient: [Bool], ranges: [Range<Int>], layout: ParameterLayout
     ) -> [(node: Int, ready: Range<Int>)] {
-        var finishedAt = [Int](repeating: 0, count: graph.parameters.count)
+        // The gradient of a parameter that no node reads stays zero: it is final from the start.
+        var finishedAt = [Int](repeating: graph.nodes.count, count: graph.parameters.count)
         for (index, node) in graph.nodes.enumerated().reversed() { for parameter in node.parameters { finishedAt[parameter] = index } }
         let pending = ranges.indices.sorted { ranges[$0].lowerBound < ranges[$1].lowerBound }
         var next = 0

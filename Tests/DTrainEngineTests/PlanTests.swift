@@ -79,6 +79,24 @@ import Testing
         expectMatches(ReferenceTensor([sum.count], sum), ReferenceTensor([sum.count], expected), "sum over runs")
     }
 
+    /// A layer that is called for nothing has a gradient of zero from the start; it holds up no other one's.
+    @Test func gradientsAreReadyBesideAnUnusedLayer() throws {
+        final class WithUnused: Module {
+            let fc1 = Linear(5)
+            let unused = Linear(3)
+            let fc2 = Linear(4)
+            func callAsFunction(_ x: Value) -> Value {
+                let hidden = tanh(fc1(flatten(x)))
+                _ = unused(hidden)
+                return fc2(hidden)
+            }
+        }
+        let replica = try TestReplica(WithUnused(), input: [3, 2, 2], capacity: 2, threads: 2)
+        // `step` expects every gradient to be reported.
+        replica.step(ReferenceTensor.random([2, 3, 2, 2], seed: 4), labels: [3, 0])
+        #expect(replica.gradient("unused.weight").values.allSatisfy { $0 == 0 })
+    }
+
     /// Convolution, bias and activation are one pass; a pooled maximum takes ReLU with it.
     @Test func activationsAreFusedIntoTheirProducers() throws {
         final class Fusible: Module {
