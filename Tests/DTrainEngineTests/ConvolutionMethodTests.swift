@@ -141,14 +141,13 @@ private struct RandomGeometry: CustomStringConvertible {
             let order = StorageOrder.convolution(
                 outputs: outputs, inputs: inputs, height: kernel.height, width: kernel.width)
             let shape: Shape = [outputs, inputs, kernel.height, kernel.width]
-            let bias: Shape = [outputs]
             let y = x.applying(
                 Convolution(
                     outputs: outputs, geometry: geometry.window, groups: 1, hasBias: geometry.hasBias, method: method),
                 layer: convolution,
                 parameters: [(name: "weight", shape: shape, order: order, initializer: .standardWeight)]
                     + (geometry.hasBias
-                        ? [(name: "bias", shape: bias, order: .plain, initializer: .standardBias(fanIn: shape.count / outputs))]
+                        ? [(name: "bias", shape: [outputs], order: .plain, initializer: .uniform(lower: -1, upper: 1))]
                         : []))
             return geometry.activation == .identity ? y : y.applying(ActivationOperation(geometry.activation))
         }

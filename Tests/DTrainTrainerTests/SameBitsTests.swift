@@ -1,5 +1,6 @@
 import DTrainCheckpoint
 import DTrainEvents
+import DTrainLayers
 import DTrainTrainer
 import Foundation
 import Glibc
@@ -65,6 +66,34 @@ struct SameBitsTests {
         #expect(resumed.log.losses == Array(uninterrupted.log.losses[30...]))
         #expect(try uninterrupted.modelBytes(step: 60) == resumed.modelBytes(step: 60))
         #expect(resumed.log.notices.isEmpty)
+    }
+
+    @Test("With dropout, accumulation, clipping and Nesterov momentum, resumed in mid-epoch: the same model.safetensors")
+    func resumedWithEverything() throws {
+        final class WithDropout: Module {
+            let fc1 = Linear(32)
+            let fc2 = Linear(10)
+            let dropout = Dropout(0.5)
+            func callAsFunction(_ x: Value) -> Value { fc2(dropout(relu(fc1(flatten(x))))) }
+        }
+        func part(_ directory: ScratchDirectory, steps: Int, resume: Bool = false) throws -> TestRun {
+            var part = try run(directory, trainers: 2, steps: steps, resume: resume) {
+                $0.momentum = 0.8
+                $0.nesterov = true
+                $0.clipNorm = 0.5
+                $0.accumulate = 3
+            }
+            part.module = { WithDropout() }
+            try part.complete()
+            return part
+        }
+        let (whole, parts) = (ScratchDirectory(), ScratchDirectory())
+        let uninterrupted = try part(whole, steps: 31)
+        _ = try part(parts, steps: 17)
+        let resumed = try part(parts, steps: 31, resume: true)
+        #expect(resumed.log.losses == Array(uninterrupted.log.losses[17...]))
+        #expect(try uninterrupted.modelBytes(step: 31) == resumed.modelBytes(step: 31))
+        #expect(uninterrupted.log.evaluations.last?.correct == resumed.log.evaluations.last?.correct)
     }
 
     @Test("A checkpoint written while training went on is that of a run which ends there", arguments: [false, true])

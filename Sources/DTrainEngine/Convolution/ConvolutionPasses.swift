@@ -126,8 +126,11 @@ struct ConvolutionPasses: Sendable {
             forward = UnfoldedForward(geometry)
             weightGradient = UnfoldedWeightGradient(geometry)
         }
-        inputGradient =
-            Self.isInputGradientDirect(geometry, method) ? DirectInputGradient(geometry) : UnfoldedInputGradient(geometry)
+        if Self.isInputGradientDirect(geometry, method) {
+            inputGradient = DirectInputGradient(geometry)
+        } else {
+            inputGradient = UnfoldedInputGradient(geometry)
+        }
     }
 
     /// Direct products read the image where it lies and beat unfolding wherever a panel of the weights stays in the L2
