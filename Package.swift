@@ -85,7 +85,8 @@ let package = Package(
         .executableTarget(
             name: "mpi-check", dependencies: ["DTrainMPI", "DTrainCollectives", "DTrainTensor", "CMPIShim"],
             path: "Tests/MPICheck"),
-        .testTarget(name: "DTrainMPITests", dependencies: ["DTrainMPI", "DTrainCollectives", "mpi-check", "TestSupport"]),
+        .testTarget(
+            name: "DTrainMPITests", dependencies: ["DTrainMPI", "DTrainCollectives", "mpi-check", "TestSupport"]),
         // Dies on purpose: what DTrainCheckpointTests starts.
         .executableTarget(
             name: "store-check", dependencies: ["DTrainCheckpoint", "StoreSamples"], path: "Tests/StoreCheck"),
@@ -104,7 +105,9 @@ let package = Package(
             ]),
         .testTarget(
             name: "DTrainCLITests",
-            dependencies: ["DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "dtrain", "CAllocationCounter", "TestSupport"]),
+            dependencies: [
+                "DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "dtrain", "CAllocationCounter", "TestSupport",
+            ]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu2x

@@ -21,7 +21,7 @@ ours() {  # model ranks
 }
 theirs() {  # model ranks layout
     # shellcheck disable=SC2086  # the peer is a command with arguments
-    $peer --models "$1" --ranks "$2" --threads 1 --layout "$3" --seconds 3 | sed -n 's/.* \([0-9.]*\) items\/s$/\1/p'
+    $peer --models "$1" --ranks "$2" --threads 1 --layout "$3" --seconds 2 | sed -n 's/.* \([0-9.]*\) items\/s$/\1/p'
 }
 # Smallest, median and largest of the numbers given, a line each.
 spread() { sort -n | awk '{ v[NR] = $1 } END { printf "%s %s %s", v[1], v[int((NR + 1) / 2)], v[NR] }'; }

@@ -1,9 +1,9 @@
 internal import CZlib
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// The bytes of a file or of memory in order, decompressed on the way if they are gzip (RFC 1952).

@@ -2,9 +2,9 @@ import DTrainTensor
 internal import CSamples
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// A data set of two IDX files held in memory: MNIST, Fashion-MNIST.

@@ -1,9 +1,9 @@
 import DTrainTensor
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// What a loader's threads and its consumer share: a ring of batches under one lock.

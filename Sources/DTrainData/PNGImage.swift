@@ -2,9 +2,9 @@ internal import CPNG
 import DTrainTensor
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// An image of 8-bit grey or RGB pixels that can be drawn on and written as a PNG file.

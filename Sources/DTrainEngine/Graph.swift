@@ -61,7 +61,9 @@ package struct Graph: Sendable {
     package func parameterLayout() -> ParameterLayout {
         var ordered: [Int] = []
         var seen = Set<Int>()
-        for node in nodes { for parameter in node.parameters where seen.insert(parameter).inserted { ordered.append(parameter) } }
+        for node in nodes {
+            for parameter in node.parameters where seen.insert(parameter).inserted { ordered.append(parameter) }
+        }
         return ParameterLayout(
             trainable: ordered.reversed().map { (parameters[$0].name, parameters[$0].shape, parameters[$0].order) })
     }
@@ -69,7 +71,9 @@ package struct Graph: Sendable {
     /// Multiply-adds of the forward pass for one sample.
     package var multiplyAdds: Int {
         nodes.reduce(0) { total, node in
-            total + node.operation.multiplyAdds(inputs: node.inputs.map { values[$0].shape }, output: values[node.output].shape)
+            total
+                + node.operation.multiplyAdds(
+                    inputs: node.inputs.map { values[$0].shape }, output: values[node.output].shape)
         }
     }
 

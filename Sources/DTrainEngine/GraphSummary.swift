@@ -30,9 +30,11 @@ public func summarize(_ model: any Module, input: Shape) throws -> [LayerSummary
         }
         let owned = node.parameters.filter { counted.insert($0).inserted }
         return LayerSummary(
-            name: node.path.isEmpty ? node.operation.name : node.path, operation: node.operation.name, outputShape: shape,
+            name: node.path.isEmpty ? node.operation.name : node.path, operation: node.operation.name,
+            outputShape: shape,
             parameterCount: owned.reduce(0) { $0 + graph.parameters[$1].shape.count },
-            multiplyAdds: node.operation.multiplyAdds(inputs: node.inputs.map { graph.values[$0].shape }, output: shape),
+            multiplyAdds: node.operation.multiplyAdds(
+                inputs: node.inputs.map { graph.values[$0].shape }, output: shape),
             receptiveField: fields[node.output]?.size)
     }
 }

@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 package import DTrainTensor
 
@@ -35,7 +35,8 @@ public enum Initializer: Hashable, Sendable {
 
     /// The values of the parameter `name` in PyTorch's order: a function of seed, name and position alone.
     package func values(name: String, shape: Shape, seed: UInt64) -> [Float] {
-        let random = CounterRandom(seed: seed, purpose: .initialisation, stream: UInt32(truncatingIfNeeded: fnv1a(name)))
+        let random = CounterRandom(
+            seed: seed, purpose: .initialisation, stream: UInt32(truncatingIfNeeded: fnv1a(name)))
         let receptiveField = shape.dimensions.dropFirst(2).reduce(1, *)
         let fanIn = Float(shape.rank > 1 ? shape[1] * receptiveField : shape.count)
         let fanOut = Float(shape.rank > 1 ? shape[0] * receptiveField : shape.count)

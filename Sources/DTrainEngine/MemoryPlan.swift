@@ -25,7 +25,8 @@ struct MemoryPlan {
         var end = 0
         for index in order where buffers[index].count > 0 {
             let buffer = buffers[index]
-            let neighbours = placed
+            let neighbours =
+                placed
                 .filter { buffers[$0].first <= buffer.last && buffer.first <= buffers[$0].last }
                 .sorted { offsets[$0] < offsets[$1] }
             var offset = 0

@@ -44,7 +44,9 @@ func modulePaths(of root: any Module) -> [ObjectIdentifier: String] {
             for child in mirror.children { descend(child.value, path) }
         case .collection, .tuple, .struct:
             for (index, child) in mirror.children.enumerated() {
-                descend(child.value, join(path, mirror.displayStyle == .collection ? "\(index)" : child.label ?? "\(index)"))
+                descend(
+                    child.value, join(path, mirror.displayStyle == .collection ? "\(index)" : child.label ?? "\(index)")
+                )
             }
         default: break
         }

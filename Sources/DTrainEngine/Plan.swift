@@ -10,6 +10,9 @@ package final class Plan {
     /// The most floats that are alive at any moment of a run.
     package let arenaLowerBound: Int
 
+    /// Multiply-adds of one sample's step: forward, weight gradients, and those input gradients that are needed.
+    package let multiplyAdds: Int
+
     private let kernels: [any Kernel]
     /// Nodes with a backward pass, last first, each with the parameter range whose gradient is then final.
     private let backwardOrder: [(node: Int, ready: Range<Int>)]
@@ -38,8 +41,9 @@ package final class Plan {
             scratch.append((buffers.count, buffers.count + 1, buffers.count + 2))
             buffers.append(MemoryPlan.Buffer(count: need.saved, first: index, last: end))
             buffers.append(MemoryPlan.Buffer(count: need.forwardWorkspace, first: index, last: index))
-            buffers.append(MemoryPlan.Buffer(
-                count: graph.mode == .training ? need.backwardWorkspace : 0, first: end, last: end))
+            buffers.append(
+                MemoryPlan.Buffer(
+                    count: graph.mode == .training ? need.backwardWorkspace : 0, first: end, last: end))
         }
         let memory = MemoryPlan(buffers)
         arenaCount = memory.count
@@ -49,7 +53,8 @@ package final class Plan {
             let shape = graph.values[value].shape
             if let slot {
                 return Place(
-                    memory: .arena(memory.offsets[slot.buffer] + slot.channelOffset), shape: shape, pixelStride: slot.pixelStride)
+                    memory: .arena(memory.offsets[slot.buffer] + slot.channelOffset), shape: shape,
+                    pixelStride: slot.pixelStride)
             }
             return Place(
                 memory: places.leafOf[value] == .labels ? .labels : .input, shape: shape,
@@ -73,14 +78,25 @@ package final class Plan {
                 return Site.Parameter(range: ranges[parameter], accumulate: parameterWritten[parameter])
             }
             sites[index] = Site(
-                inputs: node.inputs.map { place($0, places.slots[$0]) }, output: place(node.output, places.slots[node.output]),
+                inputs: node.inputs.map { place($0, places.slots[$0]) },
+                output: place(node.output, places.slots[node.output]),
                 inputGradients: gradients,
-                outputGradient: places.gradientSlots[node.output].map { place(node.output, $0) }, parameters: parameters,
+                outputGradient: places.gradientSlots[node.output].map { place(node.output, $0) },
+                parameters: parameters,
                 saved: memory.offsets[scratch[index].saved], forwardWorkspace: memory.offsets[scratch[index].forward],
                 backwardWorkspace: memory.offsets[scratch[index].backward], extents: extents[index], index: index)
         }
+        multiplyAdds = graph.nodes.indices.reduce(0) { total, index in
+            let node = graph.nodes[index]
+            let forward = node.operation.multiplyAdds(inputs: extents[index].inputs, output: extents[index].output)
+            let backward =
+                needsGradient[node.output]
+                ? (node.parameters.isEmpty ? 0 : 1) + sites[index]!.inputGradients.filter { $0 != nil }.count : 0
+            return total + forward * (1 + backward)
+        }
         kernels = graph.nodes.indices.map { graph.nodes[$0].operation.kernel(sites[$0]!) }
-        backwardOrder = graph.mode == .training
+        backwardOrder =
+            graph.mode == .training
             ? Self.backwardOrder(graph, needsGradient: needsGradient, ranges: ranges, layout: layout) : []
         outputPlace = place(graph.output, places.slots[graph.output])
         lossPlace = graph.loss.map { place($0, places.slots[$0]) }
@@ -95,7 +111,9 @@ package final class Plan {
         }
         var reached = [Bool](repeating: false, count: graph.values.count)
         reached[loss] = true
-        for node in graph.nodes.reversed() where reached[node.output] { for input in node.inputs { reached[input] = true } }
+        for node in graph.nodes.reversed() where reached[node.output] {
+            for input in node.inputs { reached[input] = true }
+        }
         return zip(needed, reached).map { $0 && $1 }
     }
 
@@ -106,7 +124,9 @@ package final class Plan {
     ) -> [(node: Int, ready: Range<Int>)] {
         // The gradient of a parameter that no node reads stays zero: it is final from the start.
         var finishedAt = [Int](repeating: graph.nodes.count, count: graph.parameters.count)
-        for (index, node) in graph.nodes.enumerated().reversed() { for parameter in node.parameters { finishedAt[parameter] = index } }
+        for (index, node) in graph.nodes.enumerated().reversed() {
+            for parameter in node.parameters { finishedAt[parameter] = index }
+        }
         let pending = ranges.indices.sorted { ranges[$0].lowerBound < ranges[$1].lowerBound }
         var next = 0
         var finished = 0

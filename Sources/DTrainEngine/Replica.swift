@@ -25,7 +25,8 @@ public final class Replica {
     package let arenaByteCount: Int
     package let arenaLowerBoundByteCount: Int
 
-    private let memory: (parameters: AlignedMemory, gradients: AlignedMemory, arena: AlignedMemory, ranks: AlignedMemory)
+    private let memory:
+        (parameters: AlignedMemory, gradients: AlignedMemory, arena: AlignedMemory, ranks: AlignedMemory)
     private let training: Plan
     private let evaluation: Plan
     private let pool: ThreadPool
@@ -51,7 +52,8 @@ public final class Replica {
         outputCount = trainingGraph.values[trainingGraph.output].shape.count
         if let classes, classes != outputCount {
             throw GraphError(
-                place: "", reason: "the model returns \(outputCount) values for a sample, but the data has \(classes) classes")
+                place: "",
+                reason: "the model returns \(outputCount) values for a sample, but the data has \(classes) classes")
         }
         guard !trainingGraph.parameters.isEmpty else {
             throw GraphError(place: "", reason: "the model has no parameters, so there is nothing to train")
@@ -76,9 +78,10 @@ public final class Replica {
         self.pool = pool
         let arena: MemorySlice<Float> = memory.arena.slice()
         let (parameters, gradients) = (parameters.base, gradients.base)
-        pass = Pass(runs: (0..<pool.threadCount).map {
-            Run(thread: $0, pool: pool, arena: arena.base, parameters: parameters, gradients: gradients)
-        })
+        pass = Pass(
+            runs: (0..<pool.threadCount).map {
+                Run(thread: $0, pool: pool, arena: arena.base, parameters: parameters, gradients: gradients)
+            })
     }
 
     /// Gives every parameter its first value: a function of the seed and the parameter's name alone.
@@ -105,7 +108,8 @@ public final class Replica {
         public var seed: UInt64
 
         public init(
-            inputs: MemorySlice<Float>, labels: MemorySlice<Int32>, firstPosition: Int = 0, step: Int = 0, seed: UInt64 = 0
+            inputs: MemorySlice<Float>, labels: MemorySlice<Int32>, firstPosition: Int = 0, step: Int = 0,
+            seed: UInt64 = 0
         ) {
             self.inputs = inputs
             self.labels = labels
@@ -207,4 +211,8 @@ public final class Replica {
 
     /// Multiply-adds of one sample's forward pass.
     public var multiplyAdds: Int { evaluationGraph.multiplyAdds }
+
+    /// Multiply-adds of one sample's step: forward, weight gradients, and those input gradients that are needed (none with
+    /// respect to the samples).
+    public var stepMultiplyAdds: Int { training.multiplyAdds }
 }

@@ -44,8 +44,10 @@ final class Tracer {
     /// The path of a layer; a layer that no property leads to has none.
     func path(of module: any Module) -> String {
         if let path = paths[ObjectIdentifier(module)] { return path }
-        fail("\(type(of: module))", "this layer is not a property of the model, so its parameters have no name; "
-            + "create it in the model's initialiser and keep it in a stored property")
+        fail(
+            "\(type(of: module))",
+            "this layer is not a property of the model, so its parameters have no name; "
+                + "create it in the model's initialiser and keep it in a stored property")
         return "?"
     }
 
@@ -57,8 +59,10 @@ final class Tracer {
         let fullName = path.isEmpty ? name : path + "." + name
         if let index = parameterIndices[fullName] {
             if parameters[index].shape != shape || parameters[index].order != order {
-                fail(path, "called with an input of another size than before: \(name) is \(parameters[index].shape) "
-                    + "and would have to be \(shape)")
+                fail(
+                    path,
+                    "called with an input of another size than before: \(name) is \(parameters[index].shape) "
+                        + "and would have to be \(shape)")
             }
             return index
         }
@@ -79,9 +83,10 @@ final class Tracer {
         var output = Graph.GraphValue(shape: shape, source: .node(nodes.count))
         if operation.flattenedInput == .kept { output.flattenedImage = arranged[0].flattenedImage }
         values.append(output)
-        nodes.append(Graph.Node(
-            operation: operation, inputs: arranged.map(\.index), parameters: parameters, output: values.count - 1,
-            path: path))
+        nodes.append(
+            Graph.Node(
+                operation: operation, inputs: arranged.map(\.index), parameters: parameters, output: values.count - 1,
+                path: path))
         return Value(tracer: self, index: values.count - 1)
     }
 

@@ -91,8 +91,13 @@ struct ValuePlaces {
             guard member != graph.output, consumers[member].allSatisfy({ $0 <= index }) else { return false }
             guard graph.mode == .training else { return true }
             if case .node(let producer) = graph.values[member].source,
-                graph.nodes[producer].operation.backwardReads.contains(.output) { return false }
-            return consumers[member].allSatisfy { !graph.nodes[$0].operation.backwardReads.contains(.inputs) || $0 == index }
+                graph.nodes[producer].operation.backwardReads.contains(.output)
+            {
+                return false
+            }
+            return consumers[member].allSatisfy {
+                !graph.nodes[$0].operation.backwardReads.contains(.inputs) || $0 == index
+            }
         }
     }
 

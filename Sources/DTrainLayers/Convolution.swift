@@ -83,7 +83,8 @@ private func convolve(
         return x
     }
     let (height, width) = (geometry.kernel.height, geometry.kernel.width)
-    let shape: Shape = x.shape.rank == 3 ? [channels, inputs / groups, height, width] : [channels, inputs / groups, width]
+    let shape: Shape =
+        x.shape.rank == 3 ? [channels, inputs / groups, height, width] : [channels, inputs / groups, width]
     let order = StorageOrder.convolution(outputs: channels, inputs: inputs / groups, height: height, width: width)
     return x.applying(
         Convolution(outputs: channels, geometry: geometry, groups: groups, hasBias: bias), layer: layer,

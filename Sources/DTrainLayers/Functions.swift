@@ -10,7 +10,9 @@ public func tanh(_ x: Value) -> Value { x.applying(ActivationOperation(.tanh)) }
 public func sigmoid(_ x: Value) -> Value { x.applying(ActivationOperation(.sigmoid)) }
 
 /// x where x is positive, `slope` · x elsewhere (Maas et al. 2013); the slope is positive, PyTorch's default 0.01.
-public func leakyReLU(_ x: Value, slope: Float = 0.01) -> Value { x.applying(ActivationOperation(.leakyReLU(slope: slope))) }
+public func leakyReLU(_ x: Value, slope: Float = 0.01) -> Value {
+    x.applying(ActivationOperation(.leakyReLU(slope: slope)))
+}
 
 /// The maximum of each window of an image or, with height 1, a sequence. The stride defaults to the kernel's extents;
 /// padding never wins and is at most half of the kernel.

@@ -40,7 +40,8 @@ public final class GradientNorm: @unchecked Sendable {
         func run(thread: Int) {
             for block in pool.part(thread, of: blocks.count) {
                 let start = block * GradientNorm.blockSize
-                blocks[block] = dt_square_sum(min(GradientNorm.blockSize, gradients.count - start), gradients.base + start)
+                blocks[block] = dt_square_sum(
+                    min(GradientNorm.blockSize, gradients.count - start), gradients.base + start)
             }
         }
     }

@@ -92,7 +92,8 @@ public final class Optimizer: @unchecked Sendable {
         func run(thread: Int) {
             let part = pool.part(thread, of: optimizer.layout.trainableCount, granularity: ParameterLayout.alignment)
             optimizer.update(
-                part, parameters: parameters, gradients: gradients, rate: rate, gradientScale: gradientScale, step: step)
+                part, parameters: parameters, gradients: gradients, rate: rate, gradientScale: gradientScale, step: step
+            )
         }
     }
 

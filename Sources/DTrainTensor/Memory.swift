@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// Memory that one owner allocates and frees: zeroed, aligned to 64 bytes (a cache line and an AVX-512 register).

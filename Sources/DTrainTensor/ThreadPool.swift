@@ -1,7 +1,7 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 internal import CKernels
 
@@ -29,7 +29,8 @@ public final class ThreadPool: @unchecked Sendable {
         barrier = ThreadBarrier(threadCount: threadCount)
         let workers = Workers()
         self.workers = workers
-        threads = (1..<max(threadCount, 1)).map { index in startThread(named: "dtrain-compute") { workers.work(index) } }
+        threads = (1..<max(threadCount, 1)).map { index in startThread(named: "dtrain-compute") { workers.work(index) }
+        }
     }
 
     deinit {
@@ -115,14 +116,18 @@ public func startThread(named name: String, _ body: @escaping () -> Void) -> pth
     sigfillset(&every)
     pthread_sigmask(SIG_BLOCK, &every, &previous)
     var thread = pthread_t()
-    let argument = Unmanaged.passRetained(Box {
-        dt_thread_set_name(name)
-        body()
-    }).toOpaque()
-    let status = pthread_create(&thread, nil, { argument in
-        Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
-        return nil
-    }, argument)
+    let argument = Unmanaged.passRetained(
+        Box {
+            dt_thread_set_name(name)
+            body()
+        }
+    ).toOpaque()
+    let status = pthread_create(
+        &thread, nil,
+        { argument in
+            Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
+            return nil
+        }, argument)
     guard status == 0 else { fatalError("cannot start thread \(name): error \(status)") }
     pthread_sigmask(SIG_SETMASK, &previous, nil)
     return thread

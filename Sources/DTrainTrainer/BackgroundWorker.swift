@@ -1,9 +1,9 @@
 import DTrainCollectives
 import DTrainTensor
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 import Synchronization
 

@@ -5,9 +5,9 @@ import DTrainOptimizers
 import DTrainTensor
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// What `dtrain bench` measured: the full training step on input made up beforehand.
@@ -26,8 +26,8 @@ public struct BenchmarkResult: Sendable, Equatable, Codable {
     public var slowestStepSeconds: Double
     /// Samples over all ranks a second, at the median step.
     public var itemsPerSecond: Double
-    /// 10⁹ floating-point operations a second over all ranks: 6 for each multiply-add of a sample's forward pass (2
-    /// forward, 4 backward), times `itemsPerSecond`. What else a step does (bias, activation, loss, update) is not counted.
+    /// 10⁹ floating-point operations a second over all ranks: 2 for each multiply-add of forward, of the weight gradients and
+    /// of the input gradients that are needed, times `itemsPerSecond`. The rest of a step is not counted.
     public var gflops: Double
     /// Bytes that each rank brings into sums in one step; 0 for one rank alone.
     public var bytesReducedPerStep: Int
@@ -71,7 +71,8 @@ public struct Benchmark {
         let pool = ThreadPool(threadCount: threads)
         let replica = try Agreement.shared {
             try Replica(
-                model.module, input: input, classes: classes, objective: model.objective, capacity: shard.rows, pool: pool)
+                model.module, input: input, classes: classes, objective: model.objective, capacity: shard.rows,
+                pool: pool)
         }
         replica.initialize(seed: seed)
         let step = TrainingStep(
@@ -106,7 +107,7 @@ public struct Benchmark {
             return BenchmarkResult(
                 ranks: queue.size, threads: threads, batchSize: batchSize, steps: steps, stepSeconds: median,
                 fastestStepSeconds: seconds.min()!, slowestStepSeconds: seconds.max()!, itemsPerSecond: rate,
-                gflops: 6 * Double(replica.multiplyAdds) * rate * 1e-9, bytesReducedPerStep: bytesReduced,
+                gflops: 2 * Double(replica.stepMultiplyAdds) * rate * 1e-9, bytesReducedPerStep: bytesReduced,
                 communicationExposedSeconds: Self.median(exposed), peakResidentByteCount: peak,
                 allocationsPerStep: allocationCount == nil ? nil : allocations)
         }

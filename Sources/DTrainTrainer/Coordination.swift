@@ -64,10 +64,12 @@ extension CommunicationQueue {
         let byte: MemorySlice<UInt8> = memory.slice()
         if group.rank == 0 {
             for rank in 1..<group.size {
-                try run(.send(byte[0..<1], to: rank, tag: MessageTag.release.rawValue, waitsIndefinitely: true), in: group)
+                try run(
+                    .send(byte[0..<1], to: rank, tag: MessageTag.release.rawValue, waitsIndefinitely: true), in: group)
             }
         } else {
-            try run(.receive(byte[0..<1], from: 0, tag: MessageTag.release.rawValue, waitsIndefinitely: true), in: group)
+            try run(
+                .receive(byte[0..<1], from: 0, tag: MessageTag.release.rawValue, waitsIndefinitely: true), in: group)
         }
         withExtendedLifetime(memory) {}
     }

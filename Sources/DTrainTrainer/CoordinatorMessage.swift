@@ -46,7 +46,11 @@ final class CoordinatorMessage {
     /// Of a snapshot.
     var milestone: (step: Int, evaluate: Bool, save: Bool) {
         get { (Int(values[2]), values[3] != 0, values[4] != 0) }
-        set { (values[2], values[3], values[4]) = (Double(newValue.step), newValue.evaluate ? 1 : 0, newValue.save ? 1 : 0) }
+        set {
+            (values[2], values[3], values[4]) = (
+                Double(newValue.step), newValue.evaluate ? 1 : 0, newValue.save ? 1 : 0
+            )
+        }
     }
 
     /// Of an end.
@@ -65,7 +69,9 @@ final class CoordinatorMessage {
     /// Of a failure.
     var failure: Failure {
         get { Failure(kind: Failure.Kind(rawValue: Int(values[3]))!, step: Int(values[2]), loss: values[4]) }
-        set { (values[2], values[3], values[4]) = (Double(newValue.step), Double(newValue.kind.rawValue), newValue.loss) }
+        set {
+            (values[2], values[3], values[4]) = (Double(newValue.step), Double(newValue.kind.rawValue), newValue.loss)
+        }
     }
 
     // MARK: The records

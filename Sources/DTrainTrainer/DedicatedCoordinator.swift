@@ -5,9 +5,9 @@ import DTrainTensor
 import Synchronization
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #endif
 
 /// Rank 0 where it does not train: it passes on what the trainers report, and evaluates and writes their snapshots on a
@@ -82,7 +82,8 @@ final class DedicatedCoordinator {
                     context.replica, on: context.data.test, transforms: context.transforms,
                     seed: UInt64(context.configuration.seed), loaderThreads: context.configuration.loaderThreads)
                 guard evaluation.loss.isFinite else {
-                    throw Failure(kind: .evaluation, step: step, loss: evaluation.loss).error(checkpoint: archive.newest)
+                    throw Failure(kind: .evaluation, step: step, loss: evaluation.loss).error(
+                        checkpoint: archive.newest)
                 }
                 isBest = findings.tracker.record(evaluation, step: step)
                 let event = context.event(of: evaluation, step: step)

@@ -48,7 +48,8 @@ final class InlineCoordinator: Coordination {
         guard save || isBest else { return }
         if isRankZero {
             let waited = try writer.waitUntilIdle()
-            let snapshot = try self.snapshot ?? Snapshot(of: context.replica, optimizer: context.optimizer.configuration)
+            let snapshot =
+                try self.snapshot ?? Snapshot(of: context.replica, optimizer: context.optimizer.configuration)
             self.snapshot = snapshot
             let time = now()
             snapshot.take(from: context.replica, context.optimizer)

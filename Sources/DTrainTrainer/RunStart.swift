@@ -114,7 +114,8 @@ struct RunStart {
                 throw CheckpointError.noValidCheckpoint(directory: store.directory, skipped: skipped)
             }
             if checkpoint == nil {
-                start.remarks.append("there is no checkpoint in \(store.directory) yet: training starts from the beginning")
+                start.remarks.append(
+                    "there is no checkpoint in \(store.directory) yet: training starts from the beginning")
             }
             return checkpoint
         }

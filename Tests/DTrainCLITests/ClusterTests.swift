@@ -15,7 +15,8 @@ import Testing
         let outcome = try runProcess(
             launcher[0],
             launcher.dropFirst() + [
-                command.program, "train", "--model", "cnn-mnist", "--data", "mnist:\(command.path("digits"))", "--steps", "6",
+                command.program, "train", "--model", "cnn-mnist", "--data", "mnist:\(command.path("digits"))",
+                "--steps", "6",
                 "--batch-size", "16", "--threads", "1", "--out", command.path(out), "--quiet",
             ],
             workingDirectory: command.directory, deadlineSeconds: 120)
@@ -27,7 +28,9 @@ import Testing
         let alone = try train(["env"], out: "alone")
         let apart = try train([twoHostsScript, "--name", hostsName, "--ranks", "2", "--"], out: "apart")
         try #require(alone.count == 6 && apart.count == 6)
-        for (a, b) in zip(alone, apart) { #expect(abs(a - b) <= 2e-4 * abs(a), "\(apart) on two hosts, \(alone) alone") }
+        for (a, b) in zip(alone, apart) {
+            #expect(abs(a - b) <= 2e-4 * abs(a), "\(apart) on two hosts, \(alone) alone")
+        }
     }
 }
 

@@ -7,7 +7,9 @@ import Testing
         let pool: ThreadPool
         let visits: MemorySlice<Int32>
         init(_ pool: ThreadPool, _ visits: MemorySlice<Int32>) { (self.pool, self.visits) = (pool, visits) }
-        func run(thread: Int) { for index in pool.part(thread, of: visits.count, granularity: 4) { visits[index] += 1 } }
+        func run(thread: Int) {
+            for index in pool.part(thread, of: visits.count, granularity: 4) { visits[index] += 1 }
+        }
     }
 
     @Test(arguments: [1, 2, 3, 5]) func everyIndexIsVisitedOnce(threads: Int) {

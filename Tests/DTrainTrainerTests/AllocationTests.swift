@@ -46,7 +46,8 @@ struct AllocationTests {
         return counter.perStep
     }
 
-    @Test("No allocation in a step after the first", arguments: ["mlp", "lenet5", "cnn-mnist", "inception-mnist"], [1, 2])
+    @Test(
+        "No allocation in a step after the first", arguments: ["mlp", "lenet5", "cnn-mnist", "inception-mnist"], [1, 2])
     func noAllocation(model: String, ranks: Int) throws {
         let counts = try allocations(ranks: ranks, model: model)
         #expect(counts.count == 29)
@@ -73,7 +74,8 @@ struct AllocationTests {
     func benchmarkCounts() throws {
         let results = try onEveryRank(2) { queue in
             try Benchmark(batchSize: 8, steps: 5, warmupSteps: 1).run(
-                TrainingModel("cnn-mnist", module: CNNMNIST()), input: [28, 28, 1], classes: 10, queue: queue, threads: 1,
+                TrainingModel("cnn-mnist", module: CNNMNIST()), input: [28, 28, 1], classes: 10, queue: queue,
+                threads: 1,
                 allocationCount: { Int(allocation_count()) })
         }
         #expect(results.map(\.allocationsPerStep) == [0, 0])

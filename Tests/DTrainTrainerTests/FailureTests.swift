@@ -23,7 +23,9 @@ struct FailureTests {
         return failures[0]
     }
 
-    @Test("A loss that is not finite ends all ranks with code 6 before the update, and names the checkpoint that stays", arguments: [false, true])
+    @Test(
+        "A loss that is not finite ends all ranks with code 6 before the update, and names the checkpoint that stays",
+        arguments: [false, true])
     func lossNotFinite(dedicated: Bool) throws {
         let directory = ScratchDirectory()
         let run = try TestRun(directory, ranks: 3) {
@@ -115,7 +117,8 @@ struct FailureTests {
                 == .runDirectoryNotEmpty(path: run.directory))
     }
 
-    @Test("A rank that cannot read its data fails alone with its own error; the others end too", arguments: [false, true])
+    @Test(
+        "A rank that cannot read its data fails alone with its own error; the others end too", arguments: [false, true])
     func rankFailsAlone(dedicated: Bool) throws {
         let directory = ScratchDirectory()
         var run = try TestRun(directory, ranks: 3) {
@@ -128,12 +131,18 @@ struct FailureTests {
         let start = Date()
         let results = run()
         let error = #expect(throws: DataError.self) { try results[2].get() }
-        if case .unreadable(_, let reason)? = error { #expect(reason == "made to fail") } else { Issue.record("\(error)") }
+        if case .unreadable(_, let reason)? = error {
+            #expect(reason == "made to fail")
+        } else {
+            Issue.record("\(error)")
+        }
         for result in results[0..<2] { #expect(throws: CommunicationError.self) { try result.get() } }
         #expect(-start.timeIntervalSinceNow < 20)
     }
 
-    @Test("A checkpoint that cannot be written ends rank 0 with that error, also while it only coordinates", arguments: [false, true])
+    @Test(
+        "A checkpoint that cannot be written ends rank 0 with that error, also while it only coordinates",
+        arguments: [false, true])
     func unwritableCheckpoint(dedicated: Bool) throws {
         let directory = ScratchDirectory()
         var run = try TestRun(directory, ranks: 2) {

@@ -7,7 +7,8 @@ import Testing
 @Suite(.timeLimit(.minutes(5)))
 struct LossCurveTests {
     private func curve(
-        ranks: Int, model: String = "cnn-mnist", threads: Int = 1, _ configure: (inout RunConfiguration) -> Void = { _ in }
+        ranks: Int, model: String = "cnn-mnist", threads: Int = 1,
+        _ configure: (inout RunConfiguration) -> Void = { _ in }
     ) throws -> [Double] {
         let directory = ScratchDirectory()
         var run = try TestRun(directory, ranks: ranks) {

@@ -29,7 +29,9 @@ struct RunLifeTests {
             var expected = (loss: 0.0, correct: 0, top5: 0)
             while let batch = try loader.next() {
                 let sum = single.evaluate(Replica.Samples(inputs: batch.images, labels: batch.labels))
-                expected = (expected.loss + sum.loss.sum, expected.correct + sum.correct, expected.top5 + sum.correctTop5)
+                expected = (
+                    expected.loss + sum.loss.sum, expected.correct + sum.correct, expected.top5 + sum.correctTop5
+                )
             }
             let evaluations = try onEveryRank(ranks) { queue in
                 let own = try Replica(
@@ -46,7 +48,9 @@ struct RunLifeTests {
         }
     }
 
-    @Test("Cadences count steps, the end adds an evaluation and a checkpoint, the best and the newest stay", arguments: [false, true])
+    @Test(
+        "Cadences count steps, the end adds an evaluation and a checkpoint, the best and the newest stay",
+        arguments: [false, true])
     func cadences(dedicated: Bool) throws {
         let directory = ScratchDirectory()
         let run = try TestRun(directory, ranks: 2) {
@@ -190,7 +194,8 @@ struct RunLifeTests {
         #expect(FileManager.default.fileExists(atPath: store.directory + "/abandoned-step-00000012"))
     }
 
-    @Test("Where no checkpoint is valid, resuming is an error of code 4 that lists them; where there is none, it starts")
+    @Test(
+        "Where no checkpoint is valid, resuming is an error of code 4 that lists them; where there is none, it starts")
     func nothingValid() throws {
         let directory = ScratchDirectory()
         func start() throws -> TestRun { try TestRun(directory, ranks: 2) { $0.resume = .auto } }
@@ -198,14 +203,18 @@ struct RunLifeTests {
         #expect(try first.complete() == .completed(step: 6))
         #expect(first.log.notices.contains { $0.message.contains("there is no checkpoint") })
         let store = CheckpointStore(first.directory + "/checkpoints")
-        for step in try store.steps() { try FileManager.default.removeItem(atPath: store.path(step: step) + "/state.json") }
+        for step in try store.steps() {
+            try FileManager.default.removeItem(atPath: store.path(step: step) + "/state.json")
+        }
         for result in try start()() {
             let failure = #expect(throws: SharedFailure.self) { try result.get() }
             #expect(failure?.exitCode == 4 && failure?.description.contains("no valid checkpoint") == true)
         }
     }
 
-    @Test("A checkpoint of another model or batch is not continued", arguments: ["model", "batch size", "seed", "schedule"])
+    @Test(
+        "A checkpoint of another model or batch is not continued",
+        arguments: ["model", "batch size", "seed", "schedule"])
     func otherCheckpoint(what: String) throws {
         let directory = ScratchDirectory()
         try TestRun(directory).complete()

@@ -68,7 +68,8 @@ struct SameBitsTests {
         #expect(resumed.log.notices.isEmpty)
     }
 
-    @Test("With dropout, accumulation, clipping and Nesterov momentum, resumed in mid-epoch: the same model.safetensors")
+    @Test(
+        "With dropout, accumulation, clipping and Nesterov momentum, resumed in mid-epoch: the same model.safetensors")
     func resumedWithEverything() throws {
         final class WithDropout: Module {
             let fc1 = Linear(32)
@@ -125,7 +126,9 @@ struct SameBitsTests {
         #expect(state.step == 36 && state.epoch == 3 && state.samplesInEpoch == 0)
     }
 
-    @Test("Stopped by a signal under a schedule that knows the end, then resumed: the same model.safetensors", arguments: [false, true])
+    @Test(
+        "Stopped by a signal under a schedule that knows the end, then resumed: the same model.safetensors",
+        arguments: [false, true])
     func stoppedAndResumed(dedicated: Bool) throws {
         let configure: (inout RunConfiguration) -> Void = {
             $0.schedule = .cosine

@@ -35,7 +35,9 @@ struct Subset: Dataset {
 }
 
 /// 300 training and 90 test digits.
-func digits(train: Int = 300, test: Int = 90, extraDigest: String = "", firstUnreadable: Int = .max) throws -> DatasetPair {
+func digits(train: Int = 300, test: Int = 90, extraDigest: String = "", firstUnreadable: Int = .max) throws
+    -> DatasetPair
+{
     let sample = try DataSpecification.mnistSample.open()
     return DatasetPair(
         specification: .mnistSample,
@@ -97,7 +99,8 @@ struct TestRun {
     var differently: [Int: (inout RunConfiguration, inout DatasetPair) -> Void] = [:]
     var module: (() -> any Module)?
 
-    init(_ directory: ScratchDirectory, ranks: Int = 1, _ configure: (inout RunConfiguration) -> Void = { _ in }) throws {
+    init(_ directory: ScratchDirectory, ranks: Int = 1, _ configure: (inout RunConfiguration) -> Void = { _ in }) throws
+    {
         self.ranks = ranks
         self.directory = directory.path + "/run"
         var configuration = RunConfiguration()

@@ -40,7 +40,8 @@ package struct Convolution: Operation, ActivationFusing {
         let input = inputs[0]
         try input.requireImage("a convolution")
         guard groups >= 1, input.imageChannels % groups == 0, outputs % groups == 0, outputs >= 1 else {
-            throw ShapeMismatch("\(groups) groups do not divide \(input.imageChannels) input and \(outputs) output channels")
+            throw ShapeMismatch(
+                "\(groups) groups do not divide \(input.imageChannels) input and \(outputs) output channels")
         }
         let extents = try geometry.outputExtents((input.imageHeight, input.imageWidth))
         return input.image(height: extents.height, width: extents.width, channels: outputs)

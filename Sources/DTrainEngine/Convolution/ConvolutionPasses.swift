@@ -147,7 +147,8 @@ struct ConvolutionPasses: Sendable {
         guard geometry.groups == 1, method != .unfolded, geometry.hasUnitStride, !geometry.isDilated,
             window.padding_height < window.kernel_height, window.padding_width < window.kernel_width
         else { return false }
-        return method == .direct || !geometry.isPointwise && window.width <= 2 * window.output_width
-            && DirectCorrelation.fits(rowLength: window.kernel_height * window.kernel_width * geometry.outputs)
+        return method == .direct
+            || !geometry.isPointwise && window.width <= 2 * window.output_width
+                && DirectCorrelation.fits(rowLength: window.kernel_height * window.kernel_width * geometry.outputs)
     }
 }

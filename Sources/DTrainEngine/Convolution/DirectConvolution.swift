@@ -128,7 +128,8 @@ struct DirectWeightGradient: WeightGradientPass {
             for kernelLine in 0..<window.kernel_height {
                 // Output lines for which this kernel line lies inside the image.
                 let offset = kernelLine * window.dilation_height - window.padding_height
-                let from = max(lines.lowerBound, offset >= 0 ? 0 : (-offset + window.stride_height - 1) / window.stride_height)
+                let from = max(
+                    lines.lowerBound, offset >= 0 ? 0 : (-offset + window.stride_height - 1) / window.stride_height)
                 let last = window.height - 1 - offset
                 let to = min(lines.upperBound, last < 0 ? 0 : last / window.stride_height + 1)
                 guard from < to else { continue }

@@ -128,7 +128,9 @@ struct DirectCorrelation: Sendable {
                 let firstLine = top + valid.lowerBound * window.dilation_height
                 var sum = dt_tile_sum()
                 sum.count = (runLength, runsPerLine, valid.count)
-                sum.a_step = (1, dilated ? window.dilation_width * inputs : 0, window.dilation_height * source.lineStride)
+                sum.a_step = (
+                    1, dilated ? window.dilation_width * inputs : 0, window.dilation_height * source.lineStride
+                )
                 sum.b_step = (rowStride, runLength * rowStride, runLength * runsPerLine * rowStride)
                 dt_tile_multiply(
                     source.origin + firstLine * source.lineStride, window.stride_width * inputs,

@@ -135,7 +135,8 @@ struct UnfoldedInputGradient: InputGradientPass {
                     .no, .no, m: block.count * rows.width, n: k, k: geometry.outputsPerGroup,
                     a: dz + block.lowerBound * rows.width * stride + first, lda: stride, b: weights + first * k, ldb: k,
                     beta: geometry.isPointwise && accumulate ? 1 : 0,
-                    c: geometry.isPointwise ? dx + block.lowerBound * rows.width * geometry.inputs : scratch.own, ldc: k)
+                    c: geometry.isPointwise ? dx + block.lowerBound * rows.width * geometry.inputs : scratch.own, ldc: k
+                )
                 if !geometry.isPointwise {
                     dt_fold_add(
                         scratch.own, geometry.inputsPerGroup, geometry.window, block.lowerBound, block.count,

@@ -18,14 +18,18 @@ public struct WindowGeometry: Hashable, Sendable {
     /// ⌊(extent + 2 · padding − dilation · (kernel − 1) − 1) / stride⌋ + 1, for height and width.
     /// Throws where a number makes no sense or the window is larger than the padded image.
     func outputExtents(_ image: (height: Int, width: Int)) throws -> (height: Int, width: Int) {
-        func extent(_ name: String, _ size: Int, _ kernel: Int, _ stride: Int, _ padding: Int, _ dilation: Int) throws -> Int {
+        func extent(_ name: String, _ size: Int, _ kernel: Int, _ stride: Int, _ padding: Int, _ dilation: Int) throws
+            -> Int
+        {
             guard kernel >= 1, stride >= 1, padding >= 0, dilation >= 1 else {
-                throw ShapeMismatch("kernel \(kernel), stride \(stride) and dilation \(dilation) must be at least 1 "
-                    + "and padding \(padding) at least 0")
+                throw ShapeMismatch(
+                    "kernel \(kernel), stride \(stride) and dilation \(dilation) must be at least 1 "
+                        + "and padding \(padding) at least 0")
             }
             let reach = dilation * (kernel - 1) + 1
             guard size + 2 * padding >= reach else {
-                throw ShapeMismatch("a window of \(reach) does not fit an input of \(name) \(size) with padding \(padding)")
+                throw ShapeMismatch(
+                    "a window of \(reach) does not fit an input of \(name) \(size) with padding \(padding)")
             }
             return (size + 2 * padding - reach) / stride + 1
         }
@@ -71,8 +75,9 @@ extension Shape {
     /// Throws unless this is an image or a sequence.
     func requireImage(_ what: String) throws {
         guard rank == 2 || rank == 3 else {
-            throw ShapeMismatch("\(what) needs an image (height × width × channels) or a sequence (length × channels), "
-                + "but its input is \(self)")
+            throw ShapeMismatch(
+                "\(what) needs an image (height × width × channels) or a sequence (length × channels), "
+                    + "but its input is \(self)")
         }
     }
 }

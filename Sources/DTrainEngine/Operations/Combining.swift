@@ -44,7 +44,8 @@ package struct Concatenation: Operation {
     package func outputShape(_ inputs: [Shape]) throws -> Shape {
         let leading = inputs[0].dimensions.dropLast()
         for input in inputs where input.rank != inputs[0].rank || input.dimensions.dropLast() != leading {
-            throw ShapeMismatch("cannot concatenate the channels of \(inputs[0]) and \(input): their other extents differ")
+            throw ShapeMismatch(
+                "cannot concatenate the channels of \(inputs[0]) and \(input): their other extents differ")
         }
         return Shape(leading + [inputs.reduce(0) { $0 + $1.dimensions.last! }])
     }

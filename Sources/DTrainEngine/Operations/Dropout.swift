@@ -36,10 +36,13 @@ private final class DropoutKernel: Kernel {
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
-        apply(run, from: run.pointer(site.outputGradient!), to: run.pointer(gradient.place), accumulate: gradient.accumulate)
+        apply(
+            run, from: run.pointer(site.outputGradient!), to: run.pointer(gradient.place),
+            accumulate: gradient.accumulate)
     }
 
-    private func apply(_ run: Run, from: UnsafeMutablePointer<Float>, to: UnsafeMutablePointer<Float>, accumulate: Bool) {
+    private func apply(_ run: Run, from: UnsafeMutablePointer<Float>, to: UnsafeMutablePointer<Float>, accumulate: Bool)
+    {
         let count = site.output.shape.count
         let layer = UInt32(site.index) &+ CounterRandom.Purpose.dropout.rawValue << 24
         let samples = run.part(of: run.rows)

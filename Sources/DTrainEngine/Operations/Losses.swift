@@ -43,7 +43,8 @@ private final class CrossEntropyKernel: Kernel {
         let rows = run.part(of: run.rows, granularity: 16)
         let first = rows.lowerBound
         dt_cross_entropy_forward(
-            logits + first * classes, run.labels + first, rows.count, classes, labelSmoothing, loss + first, sums + first)
+            logits + first * classes, run.labels + first, rows.count, classes, labelSmoothing, loss + first,
+            sums + first)
     }
 
     func backward(_ run: Run) {

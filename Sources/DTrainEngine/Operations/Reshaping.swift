@@ -12,7 +12,8 @@ package struct Reshape: Operation {
 
     package func outputShape(_ inputs: [Shape]) throws -> Shape {
         guard inputs[0].count == shape.count else {
-            throw ShapeMismatch("cannot reshape \(inputs[0]) (\(inputs[0].count) elements) to \(shape) (\(shape.count))")
+            throw ShapeMismatch(
+                "cannot reshape \(inputs[0]) (\(inputs[0].count) elements) to \(shape) (\(shape.count))")
         }
         return shape
     }
@@ -30,10 +31,13 @@ private final class ReshapeKernel: Kernel {
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
-        move(run, from: run.pointer(site.outputGradient!), to: run.pointer(gradient.place), accumulate: gradient.accumulate)
+        move(
+            run, from: run.pointer(site.outputGradient!), to: run.pointer(gradient.place),
+            accumulate: gradient.accumulate)
     }
 
-    private func move(_ run: Run, from: UnsafeMutablePointer<Float>, to: UnsafeMutablePointer<Float>, accumulate: Bool) {
+    private func move(_ run: Run, from: UnsafeMutablePointer<Float>, to: UnsafeMutablePointer<Float>, accumulate: Bool)
+    {
         if from == to { return }
         let part = run.part(of: run.rows * site.output.shape.count, granularity: 1024)
         dt_copy_rows(
