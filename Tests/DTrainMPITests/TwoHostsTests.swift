@@ -25,14 +25,20 @@ import Testing
         #expect(outcome.stderr.contains("on node n2 exited on signal 9"))
     }
 
-    /// mpirun notices after nine seconds (the keep-alive of two-hosts.sh), before the ranks' own limit.
-    @Test(arguments: [1000, 4_000_000]) func aCutCableEndsTheJobOnBothSides(count: Int) throws {
+    /// mpirun mostly notices by its keep-alive after nine seconds, before the ranks' own limit, and ends the job. Now and then
+    /// it does not; then the ranks tell of the loss themselves, and mpirun may stay until somebody ends it
+    /// (cluster/README.md). Either way the reason is on the screen in time.
+    @Test(arguments: [1000, 4_000_000]) func aCutCableIsToldOfAndEndsTheRanksOnBothSides(count: Int) throws {
         let job = try jobWithCutCable("--limit", "20", "--count", "\(count)")
         defer { _ = try? twoHosts("down") }
-        let outcome = job.wait(deadlineSeconds: 120)
-        #expect(!outcome.timedOut && outcome.status != 0, "\(outcome)")
-        #expect(outcome.stderr.contains("lost communication with a remote daemon"))
-        #expect(outcome.stderr.contains("on node n2"))
+        if job.waitForOutput(containing: "lost communication with a remote daemon", deadlineSeconds: 18) {
+            let outcome = job.wait(deadlineSeconds: 60)
+            #expect(!outcome.timedOut && outcome.status != 0, "\(outcome)")
+            #expect(outcome.stderr.contains("on node n2"))
+        } else {
+            #expect(job.waitForOutput(containing: "start again with --resume auto", deadlineSeconds: 20), "\(job.stderr)")
+            _ = job.wait(deadlineSeconds: 0)
+        }
         // The host that was cut off ends its rank as well.
         var left = "unknown"
         for _ in 0..<200 where !left.isEmpty {
