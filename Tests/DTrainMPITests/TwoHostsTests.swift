@@ -36,7 +36,8 @@ import Testing
             #expect(!outcome.timedOut && outcome.status != 0, "\(outcome)")
             #expect(outcome.stderr.contains("on node n2"))
         } else {
-            #expect(job.waitForOutput(containing: "start again with --resume auto", deadlineSeconds: 20), "\(job.stderr)")
+            #expect(
+                job.waitForOutput(containing: "start again with --resume auto", deadlineSeconds: 20), "\(job.stderr)")
             _ = job.wait(deadlineSeconds: 0)
         }
         // The host that was cut off ends its rank as well.
