@@ -5,8 +5,7 @@
 public struct CounterRandom: Sendable {
     /// What a stream of numbers is for; it keeps the streams of one seed apart.
     public enum Purpose: UInt32, Sendable {
-        case initialisation = 1, sampleOrder = 2, augmentation = 3, dropout = 4, permutation = 5, synthetic = 6, split =
-            7
+        case initialisation = 1, sampleOrder = 2, augmentation = 3, dropout = 4, permutation = 5, synthetic = 6
     }
 
     let key: (UInt32, UInt32)
