@@ -6,7 +6,7 @@ final class SampleDecoder {
     private let sampler: Sampler
     private let transforms: [any Transform]
     private let normaliser: Normaliser
-    private var scratch: SampleScratch
+    private var scratch = SampleScratch()
     private var order: (epoch: Int, samples: SampleOrder)?
 
     init(dataset: any Dataset, sampler: Sampler, transforms: [any Transform], normaliser: Normaliser) {
@@ -14,7 +14,6 @@ final class SampleDecoder {
         self.sampler = sampler
         self.transforms = transforms
         self.normaliser = normaliser
-        scratch = SampleScratch(byteCount: dataset.sampleShape.count)
     }
 
     /// Loads what `batch.item` says; false if `shouldContinue`, asked before each sample, ended it early.
@@ -28,7 +27,7 @@ final class SampleDecoder {
             let sample = try scratch.load(
                 samples[first + row], of: dataset, transforms: transforms, seed: sampler.seed, epoch: item.epoch)
             batch.allLabels[row] = Int32(scratch.label)
-            normaliser.apply(sample, into: batch.allImages[row * size..<(row + 1) * size])
+            normaliser.apply(sample.bytes, into: batch.allImages[row * size..<(row + 1) * size])
         }
         return true
     }

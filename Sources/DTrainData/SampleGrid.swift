@@ -72,7 +72,7 @@ public struct SampleGrid {
                 text, x: Layout.margin, y: countsY + line * Layout.lineHeight, scale: Layout.textScale, value: 112)
         }
 
-        var scratch = SampleScratch(byteCount: shape.count)
+        var scratch = SampleScratch()
         for index in 0..<shown {
             let sample = try scratch.load(index, of: dataset, transforms: transforms)
             let x = Layout.margin + index % columns * (cellWidth + Layout.gap)
@@ -81,7 +81,7 @@ public struct SampleGrid {
             // A thin frame, or white samples would float.
             image.fill(
                 x: imageX - 1, y: y - 1, width: shape[1] * scale + 2, height: shape[0] * scale + 2, value: 192)
-            image.draw(sample, shape: shape, x: imageX, y: y, scale: scale)
+            image.draw(sample.bytes, shape: shape, x: imageX, y: y, scale: scale)
             let name = names[labels[index]]
             let nameX = x + (cellWidth - BitmapFont.width(of: name) * Layout.textScale) / 2
             image.draw(name, x: nameX, y: y + shape[0] * scale + 8, scale: Layout.textScale, value: 32)

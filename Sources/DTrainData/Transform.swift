@@ -7,8 +7,15 @@ public protocol Transform: Sendable {
     /// True for what belongs to the data (a fixed permutation), false for what only makes training harder (a crop).
     var appliesInEvaluation: Bool { get }
 
-    /// Writes the changed `sample` into `result`: both height × width × channel bytes that do not overlap.
-    func apply(_ sample: MemorySlice<UInt8>, into result: MemorySlice<UInt8>, random: SampleRandom)
+    /// The shape (height, width, channels) of what `apply` makes of an image of `shape`; it never depends on chance.
+    func outputShape(of shape: Shape) -> Shape
+
+    /// Writes the changed `image` into `result`, another buffer, which it resizes.
+    func apply(_ image: PixelBuffer, into result: PixelBuffer, random: SampleRandom)
+}
+
+extension Transform {
+    public func outputShape(of shape: Shape) -> Shape { shape }
 }
 
 /// The random numbers of one transform for one sample in one epoch: 65,536 draws, each addressed directly.
@@ -43,12 +50,14 @@ public struct PixelPermutation: Transform {
             of: sampleShape[0] * sampleShape[1], by: CounterRandom(seed: seed, purpose: .permutation))
     }
 
-    public func apply(_ sample: MemorySlice<UInt8>, into result: MemorySlice<UInt8>, random: SampleRandom) {
-        precondition(sample.count == source.count * channels && result.count == sample.count)
+    public func apply(_ image: PixelBuffer, into result: PixelBuffer, random: SampleRandom) {
+        precondition(image.shape.count == source.count * channels)
+        result.resize(to: image.shape)
+        let (from, to) = (image.bytes.base, result.bytes.base)
         source.withUnsafeBufferPointer { source in
             for pixel in 0..<source.count {
-                let from = Int(source[pixel]) * channels
-                for channel in 0..<channels { result.base[pixel * channels + channel] = sample.base[from + channel] }
+                let first = Int(source[pixel]) * channels
+                for channel in 0..<channels { to[pixel * channels + channel] = from[first + channel] }
             }
         }
     }

@@ -96,6 +96,8 @@ package struct Site: Sendable {
     package struct Parameter: Sendable {
         package let range: Range<Int>
         package let accumulate: Bool
+        /// False for a frozen parameter: it has no gradient, and no place for one.
+        package let isTrainable: Bool
     }
 
     package let inputs: [Place]

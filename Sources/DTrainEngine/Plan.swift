@@ -75,7 +75,7 @@ package final class Plan {
             }
             let parameters = node.parameters.map { parameter in
                 defer { parameterWritten[parameter] = true }
-                return Site.Parameter(range: ranges[parameter], accumulate: parameterWritten[parameter])
+                return Site.Parameter(range: ranges[parameter], accumulate: parameterWritten[parameter], isTrainable: true)
             }
             sites[index] = Site(
                 inputs: node.inputs.map { place($0, places.slots[$0]) },

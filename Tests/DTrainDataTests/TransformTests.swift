@@ -6,21 +6,20 @@ import Testing
 private struct AddNoise: Transform {
     let appliesInEvaluation = false
 
-    func apply(_ sample: MemorySlice<UInt8>, into result: MemorySlice<UInt8>, random: SampleRandom) {
-        for index in 0..<sample.count { result[index] = sample[index] &+ UInt8(random.below(256, UInt16(index))) }
+    func apply(_ image: PixelBuffer, into result: PixelBuffer, random: SampleRandom) {
+        result.resize(to: image.shape)
+        for index in 0..<image.shape.count {
+            result.bytes[index] = image.bytes[index] &+ UInt8(random.below(256, UInt16(index)))
+        }
     }
 }
 
 @Suite struct TransformTests {
     private func apply(_ transform: any Transform, _ bytes: [UInt8]) -> [UInt8] {
-        let input = AlignedMemory(byteCount: bytes.count), output = AlignedMemory(byteCount: bytes.count)
-        let result = output.slice(of: UInt8.self)[0..<bytes.count]
-        for (index, byte) in bytes.enumerated() { input.slice(of: UInt8.self)[index] = byte }
-        return withExtendedLifetime((input, output)) {
-            transform.apply(
-                input.slice()[0..<bytes.count], into: result, random: SampleRandom(seed: 0, epoch: 0, sample: 0))
-            return result.array()
-        }
+        let image = PixelBuffer([1, 1, bytes.count]), result = PixelBuffer()
+        for (index, byte) in bytes.enumerated() { image.bytes[index] = byte }
+        transform.apply(image, into: result, random: SampleRandom(seed: 0, epoch: 0, sample: 0))
+        return result.bytes.array()
     }
 
     @Test func permutedPixelsAreAllThereAndElsewhere() {
