@@ -32,7 +32,7 @@ let package = Package(
         .target(name: "DTrainLayers", dependencies: ["DTrainEngine", "DTrainTensor"]),
         .target(name: "DTrainModels", dependencies: ["DTrainLayers", "DTrainEngine", "DTrainTensor"]),
         .target(name: "DTrainOptimizers", dependencies: ["DTrainTensor", "CKernels"]),
-        .target(name: "DTrainData", dependencies: ["DTrainTensor", "CSamples", "CZlib", "CPNG"]),
+        .target(name: "DTrainData", dependencies: ["DTrainTensor", "CKernels", "CSamples", "CZlib", "CPNG"]),
         .target(name: "DTrainCollectives", dependencies: ["DTrainTensor"]),
         .target(name: "DTrainMPI", dependencies: ["DTrainCollectives", "DTrainTensor", "CMPIShim"]),
         .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "CCrypto"]),
