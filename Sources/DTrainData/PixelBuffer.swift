@@ -37,6 +37,12 @@ public final class PixelBuffer {
         if byteCount + Self.slack > memory.byteCount { memory = AlignedMemory(byteCount: byteCount + Self.slack) }
     }
 
+    /// Becomes the same image as `other`.
+    func copy(_ other: PixelBuffer) {
+        resize(height: other.height, width: other.width, channels: other.channels)
+        bytes.copy(from: other.bytes)
+    }
+
     /// Memory on 64 bytes for whoever writes this image, kept like the image's own; undefined, valid until the next call.
     func workspace(byteCount: Int) -> MemorySlice<UInt8> {
         if let scratch, scratch.byteCount >= byteCount { return scratch.slice()[0..<byteCount] }
