@@ -77,7 +77,8 @@ let package = Package(
             name: "DTrainOptimizersTests", dependencies: ["DTrainOptimizers", "DTrainTensor", "TestSupport"],
             exclude: ["Fixtures"]),
         .testTarget(
-            name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "CZlib", "CPNG", "TestSupport"]),
+            name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "CZlib", "CPNG", "TestSupport"],
+            exclude: ["Fixtures"]),
         .testTarget(
             name: "DTrainCollectivesTests",
             dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport", "CAllocationCounter"]),

@@ -8,6 +8,7 @@ public struct SampleGrid {
     public let rows: Int
     private let dataset: any Dataset
     private let transforms: [any Transform]
+    private let seed: UInt64
 
     /// The sizes of the picture, in pixels.
     private enum Layout {
@@ -23,13 +24,16 @@ public struct SampleGrid {
     }
 
     /// - Parameters:
-    ///   - transforms: shown as they apply in evaluation, so that a permutation of the pixels is visible.
+    ///   - transforms: what is done to the samples, with the random numbers of `seed` and epoch 0.
     ///   - columns: the number of samples in a row. It is lowered where large samples would make the picture too wide.
     ///   - rows: the most rows; fewer if the data set has fewer samples.
-    public init(_ dataset: any Dataset, transforms: [any Transform] = [], columns: Int = 12, rows: Int = 8) {
+    public init(
+        _ dataset: any Dataset, transforms: [any Transform] = [], seed: UInt64 = 0, columns: Int = 12, rows: Int = 8
+    ) {
         precondition(columns >= 1 && rows >= 1)
         self.dataset = dataset
-        self.transforms = transforms.filter(\.appliesInEvaluation)
+        self.transforms = transforms
+        self.seed = seed
         let widest = max(1, 2400 / (dataset.sampleShape[1] * Self.magnification(dataset) + Layout.gap))
         self.columns = min(columns, widest, max(dataset.count, 1))
         self.rows = min(rows, (dataset.count + self.columns - 1) / self.columns)
@@ -74,7 +78,7 @@ public struct SampleGrid {
 
         var scratch = SampleScratch()
         for index in 0..<shown {
-            let sample = try scratch.load(index, of: dataset, transforms: transforms)
+            let sample = try scratch.load(index, of: dataset, transforms: transforms, seed: seed)
             let x = Layout.margin + index % columns * (cellWidth + Layout.gap)
             let y = gridY + index / columns * (cellHeight + Layout.gap)
             let imageX = x + (cellWidth - shape[1] * scale) / 2

@@ -79,7 +79,7 @@ final class DedicatedCoordinator {
             var isBest = false
             if evaluate {
                 let evaluation = try Evaluation.alone(
-                    context.replica, on: context.data.test, transforms: context.transforms,
+                    context.replica, on: context.data.test, transforms: context.transforms.evaluation,
                     seed: UInt64(context.configuration.seed), loaderThreads: context.configuration.loaderThreads)
                 guard evaluation.loss.isFinite else {
                     throw Failure(kind: .evaluation, step: step, loss: evaluation.loss).error(

@@ -36,7 +36,7 @@ final class InlineCoordinator: Coordination {
         var isBest = false
         if evaluate {
             let evaluation = try Evaluation.run(
-                context.replica, on: context.data.test, transforms: context.transforms,
+                context.replica, on: context.data.test, transforms: context.transforms.evaluation,
                 seed: UInt64(context.configuration.seed), queue: context.queue,
                 loaderThreads: context.configuration.loaderThreads)
             guard evaluation.loss.isFinite else { throw UnusableState(kind: .evaluation, loss: evaluation.loss) }

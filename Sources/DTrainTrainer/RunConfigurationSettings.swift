@@ -119,8 +119,8 @@ extension RunConfiguration {
         case .`init`: initialWeights = try value.name("the path of a safetensors file")
         case .data: data = try value.name("a data specification such as mnist-sample or mnist:DIR")
         case .augment:
-            augment = try value.text == "none" ? [] : value.list.map { try $0.choice(Augmentation.self) }
-            guard Set(augment).count == augment.count else { throw value.invalid("each name once") }
+            augment = try value.text == "none" ? [] : value.list.map { try $0.augmentation() }
+            guard Set(augment.map(\.name)).count == augment.count else { throw value.invalid("each name once") }
         case .noShuffle: shuffle = try !value.flag()
         case .loaderThreads: loaderThreads = try value.whole(atLeast: 1)
         case .epochs: epochs = try value.whole(atLeast: 1)
@@ -179,7 +179,7 @@ extension RunConfiguration {
         case .dropout: dropout.map { "\($0)" }
         case .`init`: initialWeights
         case .data: data
-        case .augment: augment.isEmpty ? nil : augment.map(\.rawValue).joined(separator: ",")
+        case .augment: augment.isEmpty ? nil : Augmentation.text(of: augment)
         case .noShuffle: "\(!shuffle)"
         case .loaderThreads: "\(loaderThreads)"
         case .epochs: epochs.map(String.init)
@@ -274,6 +274,16 @@ private struct SettingText {
         case "false", "no", "off": return false
         default: throw invalid("true or false")
         }
+    }
+
+    func augmentation() throws -> Augmentation {
+        do {
+            if let augmentation = try Augmentation.parse(text).first { return augmentation }
+        } catch DataUsageError.malformedAugmentation(_, let form, let reason) {
+            throw invalid("\(form); \(reason)")
+        } catch is DataUsageError {}
+        let names = Augmentation.names
+        throw invalid("some of " + names.joined(separator: ", "), names: names)
     }
 
     func choice<Choice: RawRepresentable & CaseIterable>(_ type: Choice.Type) throws -> Choice

@@ -24,9 +24,11 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
     var output: String?
     @Option(help: ArgumentHelp("train or test. Default train.", valueName: "name"))
     var split = "train"
-    @Option(help: ArgumentHelp("Show the samples after these changes: permute-pixels, or none.", valueName: "names"))
+    @Option(help: ArgumentHelp("Show the samples as these leave them in evaluation.", valueName: "list"))
     var augment = "none"
-    @Option(parsing: .unconditional, help: ArgumentHelp("Seed of the permutation.", valueName: "n"))
+    @Flag(help: "Show them as training sees them in its first epoch.")
+    var augmented = false
+    @Option(parsing: .unconditional, help: ArgumentHelp("Seed of the transforms.", valueName: "n"))
     var seed: UInt64 = 0
 
     func run() throws {
@@ -50,8 +52,12 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
                 "\(split.rawValue): \(Formatting.whole(pair[split].count)) samples (\(shown.joined(separator: ", ")))")
         }
         if let output {
-            let transforms = augmentations.map { $0.transform(seed: seed, sampleShape: pair.sampleShape) }
-            let image = try SampleGrid(pair[part], transforms: transforms).image()
+            let pipeline = try TransformPipeline(
+                augmentations, family: .usual(forImagesOf: pair.sampleShape), sampleShape: pair.sampleShape,
+                normalisation: pair.train.normalisation, seed: seed)
+            let image = try SampleGrid(
+                pair[part], transforms: augmented ? pipeline.training : pipeline.evaluation, seed: seed
+            ).image()
             try image.write(to: output)
             lines.append("drawn: \(output) (\(image.width)×\(image.height))")
         }

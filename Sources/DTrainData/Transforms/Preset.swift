@@ -9,6 +9,12 @@ public enum PresetFamily: String, Hashable, Sendable, CaseIterable {
     /// Digits and the like: nothing is varied.
     case mnist
 
+    /// The family of the models that are made for images of `shape` (height, width, channels).
+    public static func usual(forImagesOf shape: Shape) -> PresetFamily {
+        let side = max(shape[0], shape[1])
+        return side <= 28 ? .mnist : side <= 64 ? .cifar : .imagenet
+    }
+
     /// The transforms of training, to `side` × `side` pixels.
     ///
     /// `imagenet`: `RandomResizedCrop` and `HorizontalFlip`, as torchvision's reference training. `cifar`: `RandomCrop` with
