@@ -36,7 +36,7 @@ let package = Package(
         .target(name: "DTrainOptimizers", dependencies: ["DTrainTensor", "CKernels"]),
         .target(
             name: "DTrainData",
-            dependencies: ["DTrainTensor", "CSamples", "CZlib", "CPNG", "CImageShim", "CTurboJPEG"]),
+            dependencies: ["DTrainTensor", "CKernels", "CSamples", "CZlib", "CPNG", "CImageShim", "CTurboJPEG"]),
         .target(name: "DTrainCollectives", dependencies: ["DTrainTensor"]),
         .target(name: "DTrainMPI", dependencies: ["DTrainCollectives", "DTrainTensor", "CMPIShim"]),
         .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "CCrypto"]),

@@ -4,6 +4,7 @@
 #include "elementwise.h"
 #include "loss.h"
 #include "optimizers.h"
+#include "resize.h"
 #include "threads.h"
 #include "tile.h"
 #include "window.h"

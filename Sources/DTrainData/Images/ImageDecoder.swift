@@ -83,17 +83,17 @@ public final class ImageDecoder {
         _ bytes: UnsafeRawBufferPointer, _ header: ImageHeader, _ channels: Int, into image: PixelBuffer
     ) -> String? {
         let pixelCount = header.height * header.width
-        image.resize(to: [header.height, header.width, channels])
+        image.resize(height: header.height, width: header.width, channels: channels)
         let target: PixelBuffer
         let format: TJPF
         switch (header.colours, channels) {
         case (.cmyk, _):
-            wide.resize(to: [header.height, header.width, 4])
+            wide.resize(height: header.height, width: header.width, channels: 4)
             (target, format) = (wide, TJPF_CMYK)
         case (.grey, 1):
             (target, format) = (image, TJPF_GRAY)
         case (_, 1):
-            wide.resize(to: [header.height, header.width, 3])
+            wide.resize(height: header.height, width: header.width, channels: 3)
             (target, format) = (wide, TJPF_RGB)
         default:
             (target, format) = (image, TJPF_RGB)
@@ -119,8 +119,8 @@ public final class ImageDecoder {
         _ bytes: UnsafeRawBufferPointer, _ header: ImageHeader, _ channels: Int, into image: PixelBuffer
     ) -> String? {
         let decoded = header.colours == .grey ? channels : 3
-        image.resize(to: [header.height, header.width, channels])
-        if decoded != channels { wide.resize(to: [header.height, header.width, decoded]) }
+        image.resize(height: header.height, width: header.width, channels: channels)
+        if decoded != channels { wide.resize(height: header.height, width: header.width, channels: decoded) }
         let target = decoded == channels ? image : wide
         let status = dt_png_decode(
             bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count, header.width, header.height,
