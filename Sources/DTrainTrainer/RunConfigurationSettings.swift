@@ -277,12 +277,12 @@ private struct SettingText {
     }
 
     func augmentation() throws -> Augmentation {
+        let names = Augmentation.names
         do {
             if let augmentation = try Augmentation.parse(text).first { return augmentation }
-        } catch DataUsageError.malformedAugmentation(_, let form, let reason) {
-            throw invalid("\(form); \(reason)")
-        } catch is DataUsageError {}
-        let names = Augmentation.names
+        } catch {
+            if case .malformedAugmentation(_, let form, let reason) = error { throw invalid("\(form); \(reason)") }
+        }
         throw invalid("some of " + names.joined(separator: ", "), names: names)
     }
 
