@@ -18,6 +18,8 @@ public final class PixelBuffer {
 
     /// Height, width, channels.
     public var shape: Shape { [height, width, channels] }
+    /// Whether `shape` is the image's, without making an array of it.
+    func hasShape(_ shape: Shape) -> Bool { height == shape[0] && width == shape[1] && channels == shape[2] }
     public var byteCount: Int { height * width * channels }
     /// The image's bytes; valid until `resize` or the end of the buffer. Kernels may touch up to 64 bytes behind them.
     public var bytes: MemorySlice<UInt8> { memory.slice()[0..<byteCount] }

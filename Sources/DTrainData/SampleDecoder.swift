@@ -107,7 +107,7 @@ final class SampleDecoder {
         let sample = try scratch.load(
             index, of: source.dataset, transforms: source.transforms, seed: source.sampler.seed, epoch: epoch,
             brokenSamples: source.brokenSamples, replacing: !source.forEvaluation)
-        if let sample, sample.shape != source.sampleShape {
+        if let sample, !sample.hasShape(source.sampleShape) {
             throw DataError.wrongSampleSize(
                 sample: source.dataset.sampleName(index), expected: source.sampleShape, actual: sample.shape)
         }

@@ -42,10 +42,10 @@ extension PixelBuffer {
 
     /// Replaces the bytes of each channel by a table that `fill` makes of their counts; it starts as the identity.
     private func mapChannels(
-        _ fill: (_ counts: UnsafeMutableBufferPointer<Int>, _ table: UnsafeMutableBufferPointer<UInt8>) -> Void
+        _ fill: (_ counts: UnsafeMutableBufferPointer<Int32>, _ table: UnsafeMutableBufferPointer<UInt8>) -> Void
     ) {
         let (base, count, channels) = (bytes.base, byteCount, channels)
-        withUnsafeTemporaryAllocation(of: Int.self, capacity: 256) { counts in
+        withUnsafeTemporaryAllocation(of: Int32.self, capacity: 256) { counts in
             withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { table in
                 for channel in 0..<channels {
                     for byte in 0..<256 { (counts[byte], table[byte]) = (0, UInt8(byte)) }

@@ -15,26 +15,34 @@ public struct TrivialAugment: Transform {
         case identity, shearX, shearY, translateX, translateY, rotate, brightness, color, contrast, sharpness
         case posterize, solarize, autocontrast, equalize
 
+        static let count = allCases.count
+
         /// True where a strength may be turned round.
         package var isSigned: Bool { Self.shearX.rawValue...Self.sharpness.rawValue ~= rawValue }
 
         /// The strength of step `level`, 0 … 30: a slope, pixels, degrees, what a factor differs from 1, bits, or a
         /// threshold; 0 where there is none.
         package func strength(_ level: Int) -> Float {
-            let share = Float(level) / 30
-            return switch self {
+            switch self {
             case .identity, .autocontrast, .equalize: 0
-            case .shearX, .shearY, .brightness, .color, .contrast, .sharpness: 0.99 * share
-            case .translateX, .translateY: Float(32 * level) / 30
-            case .rotate: 135 * share
+            case .shearX, .shearY, .brightness, .color, .contrast, .sharpness: Self.step(level, to: 0.99)
+            case .translateX, .translateY: Self.step(level, to: 32)
+            case .rotate: Self.step(level, to: 135)
             case .posterize: Float(8 - (2 * level + 5) / 10)
             case .solarize: 255 - 8.5 * Float(level)
             }
         }
+
+        /// Step `level` of thirty from 0 to `end`, rounded as PyTorch's `linspace`, which counts the upper half from the
+        /// end: half of 32 is 15.999999, and fifteen whole pixels.
+        private static func step(_ level: Int, to end: Float) -> Float {
+            let step = Double(end / 30)
+            return level < 15 ? Float(step * Double(level)) : Float(Double(end) - step * Double(30 - level))
+        }
     }
 
     public func apply(_ image: PixelBuffer, into result: PixelBuffer, random: SampleRandom) {
-        let operation = Operation(rawValue: random.below(Operation.allCases.count, 0))!
+        let operation = Operation(rawValue: random.below(Operation.count, 0))!
         let strength = operation.strength(random.below(31, 1))
         let isTurned = operation.isSigned && random.below(2, 2) == 1
         Self.apply(operation, strength: isTurned ? -strength : strength, to: image, into: result)
