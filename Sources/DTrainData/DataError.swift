@@ -79,7 +79,7 @@ public enum DataError: Error, Hashable, Sendable, CustomStringConvertible {
         case .wrongClassNames(let path, let expected, let actual):
             "\(path) holds \(actual) class names; this data set has \(expected)"
         case .brokenImage(let path, let reason):
-            "\(path) cannot be decoded: \(reason); repair or remove it, or leave such files out with --skip-broken"
+            "\(path) cannot be decoded: \(reason); repair or remove it (training leaves such files out with --skip-broken)"
         case .noClasses(let path):
             "\(path) holds no folders; give one folder a class, with its images in it"
         case .emptyClass(let path):

@@ -60,6 +60,8 @@ public struct Evaluation: Sendable, Equatable {
         defer { loader.stop() }
         var totals = Totals()
         while let batch = try loader.next() {
+            // All its samples may be broken.
+            if batch.rows == 0 { continue }
             let sum = replica.evaluate(Replica.Samples(inputs: batch.images, labels: batch.labels))
             totals.loss += sum.loss.sum
             totals.denominator += sum.loss.denominator

@@ -100,11 +100,11 @@ public final class ImageDecoder {
         }
         let status = tjDecompress2(
             jpeg, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt(bytes.count), target.bytes.base,
-            Int32(header.width), 0, Int32(header.height), format.rawValue.int32, TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS)
+            Int32(header.width), 0, Int32(header.height), format.rawValue, TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS)
         if status != 0 {
             let reason = String(cString: tjGetErrorStr2(jpeg))
             // libjpeg repairs what it warns of; but the rest of a file that is cut off is grey.
-            guard tjGetErrorCode(jpeg) == TJERR_WARNING.rawValue.int32, !reason.hasPrefix("Premature end") else {
+            guard tjGetErrorCode(jpeg) == Int32(TJERR_WARNING.rawValue), !reason.hasPrefix("Premature end") else {
                 return reason
             }
         }
@@ -143,7 +143,9 @@ public final class ImageDecoder {
         guard fstat(descriptor, &status) == 0 else { throw unreadable(errorText()) }
         guard status.st_mode & S_IFMT == S_IFREG else { throw unreadable("it is not a regular file") }
         let byteCount = Int(status.st_size)
-        guard byteCount <= Self.largestFile else { throw unreadable("it has \(byteCount) bytes, too many for an image") }
+        guard byteCount <= Self.largestFile else {
+            throw unreadable("it has \(byteCount) bytes, too many for an image")
+        }
         if byteCount > file.byteCount { file = AlignedMemory(byteCount: byteCount + byteCount / 4) }
         var filled = 0
         while filled < byteCount {
@@ -161,9 +163,4 @@ public final class ImageDecoder {
     private static func text(_ path: [CChar]) -> String {
         String(decoding: path.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
-}
-
-extension UInt32 {
-    /// C's enumerations arrive unsigned, its functions take int.
-    fileprivate var int32: Int32 { Int32(bitPattern: self) }
 }

@@ -42,7 +42,9 @@ struct ImageHeader {
             Int(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
         }
         guard bytes.count >= 33 else { throw Problem(reason: "the file ends in its header") }
-        guard word(8) == 13, word(12) == 0x4948_4452 else { throw Problem(reason: "it does not begin with an IHDR chunk") }
+        guard word(8) == 13, word(12) == 0x4948_4452 else {
+            throw Problem(reason: "it does not begin with an IHDR chunk")
+        }
         format = .png
         width = word(16)
         height = word(20)
