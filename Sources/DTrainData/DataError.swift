@@ -123,8 +123,6 @@ public enum DataUsageError: Error, Hashable, Sendable, CustomStringConvertible {
     case malformedSpecification(specification: String, form: String, reason: String)
     case unknownAugmentation(name: String)
     case repeatedAugmentation(name: String)
-    /// The transforms of training and of evaluation make different shapes (height, width, channels).
-    case differentSampleShapes(training: Shape, evaluation: Shape)
     /// The global batch has more samples than the training split, or none.
     case batchSize(batchSize: Int, sampleCount: Int)
     /// The global batch cannot give every shard a sample.
@@ -143,9 +141,6 @@ public enum DataUsageError: Error, Hashable, Sendable, CustomStringConvertible {
                 + "; valid: \(Augmentation.names.joined(separator: ", ")), none"
         case .repeatedAugmentation(let name):
             "augmentation '\(name)' is listed twice; list it once"
-        case .differentSampleShapes(let training, let evaluation):
-            "training samples are \(training) (height×width×channels) after their transforms, and test samples "
-                + "\(evaluation); make all equal with --image-size or a resizing transform"
         case .batchSize(let batchSize, let sampleCount):
             batchSize < 1
                 ? "the batch size is \(batchSize); it must be at least 1"

@@ -1,6 +1,7 @@
 import DTrainTensor
 
-/// A picture of the first samples of a data set, each above the name of its class.
+/// A picture of some samples of a data set, each above the name of its class: the first ones, or, where the data are sorted
+/// by class, evenly spread ones.
 ///
 /// The lines at the top give name, split, number of samples and their shape, and how many samples each class has. Small
 /// samples are magnified; where sizes differ, large ones are reduced.
@@ -48,7 +49,8 @@ public struct SampleGrid {
         let frame = Self.frame(shape)
         let shown = min(columns * rows, dataset.count)
         let names = dataset.classNames.map(Self.shortened)
-        let labels = try (0..<shown).map { try dataset.label(of: $0) }
+        let indices = try shownIndices(shown)
+        let labels = try indices.map { try dataset.label(of: $0) }
         let labelWidth = labels.map { BitmapFont.width(of: names[$0]) * Layout.textScale }.max() ?? 0
         let cellWidth = max(frame.width, labelWidth)
         let cellHeight = frame.height + 8 + Layout.lineHeight
@@ -81,7 +83,7 @@ public struct SampleGrid {
         var scratch = SampleScratch()
         let reduced = PixelBuffer()
         for index in 0..<shown {
-            var sample = try scratch.load(index, of: dataset, transforms: transforms)
+            var sample = try scratch.load(indices[index], of: dataset, transforms: transforms)
             if shape == nil, let size = Self.reducedSize(sample.height, sample.width) {
                 resizeBilinear(sample, height: size.height, width: size.width, into: reduced)
                 sample = reduced
@@ -93,12 +95,21 @@ public struct SampleGrid {
             let imageX = x + (cellWidth - width) / 2, imageY = y + (frame.height - height) / 2
             // A thin frame, or white samples would float.
             image.fill(x: imageX - 1, y: imageY - 1, width: width + 2, height: height + 2, value: 192)
-            image.draw(sample.bytes, shape: sample.shape, x: imageX, y: imageY, scale: scale)
+            withExtendedLifetime(sample) {
+                image.draw(sample.bytes, shape: sample.shape, x: imageX, y: imageY, scale: scale)
+            }
             let name = names[labels[index]]
             let nameX = x + (cellWidth - BitmapFont.width(of: name) * Layout.textScale) / 2
             image.draw(name, x: nameX, y: y + frame.height + 8, scale: Layout.textScale, value: 32)
         }
         return image
+    }
+
+    /// The first `count` samples, or, where those are all of one class because the data are sorted, evenly spread ones.
+    private func shownIndices(_ count: Int) throws -> [Int] {
+        let first = try dataset.label(of: 0)
+        let areAlike = try (0..<count).allSatisfy { try dataset.label(of: $0) == first }
+        return (0..<count).map { areAlike ? $0 * dataset.count / count : $0 }
     }
 
     /// The room for one sample: as large as a sample of `shape` is drawn, or a square for differing ones.

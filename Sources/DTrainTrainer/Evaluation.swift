@@ -56,7 +56,7 @@ public struct Evaluation: Sendable, Equatable {
     ) throws -> Totals {
         let loader = DataLoader.evaluation(
             dataset: dataset, rank: rank, rankCount: rankCount, rows: replica.capacity, transforms: transforms,
-            seed: seed, threadCount: loaderThreads)
+            sampleShape: replica.inputShape, seed: seed, threadCount: loaderThreads)
         defer { loader.stop() }
         var totals = Totals()
         while let batch = try loader.next() {

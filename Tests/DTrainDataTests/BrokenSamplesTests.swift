@@ -63,7 +63,8 @@ import Testing
     }
 
     @Test func anEvaluationCountsBrokenSamplesOut() throws {
-        let pair = try DataSpecification.images(directory: folderWithBrokenFiles().path).open()
+        let folder = try folderWithBrokenFiles()
+        let pair = try DataSpecification.images(directory: folder.path).open()
         for ranks in [1, 2, 3] {
             let broken = BrokenSamples()
             var labels: [Int32] = []
@@ -74,13 +75,16 @@ import Testing
             }
             #expect(labels == [0, 2] && broken.all.map(\.index) == [1])
         }
+        withExtendedLifetime(folder) {}
     }
 
     @Test func eachBrokenSampleIsToldOnce() throws {
-        let pair = try DataSpecification.images(directory: folderWithBrokenFiles().path).open()
+        let folder = try folderWithBrokenFiles()
+        let pair = try DataSpecification.images(directory: folder.path).open()
         let told = Told()
         _ = try train(ranks: 2, pair, BrokenSamples { told.add($0.error) })
         #expect(Set(told.all.map(\.description)).count == 4 && told.all.count == 4)
+        withExtendedLifetime(folder) {}
     }
 
     @Test func withoutLeaveABrokenFileIsAnErrorThatNamesIt() throws {

@@ -145,7 +145,7 @@ import Testing
         try writeImages(to: folder, classes: ["a"], counts: [3])
         try folder.writePNG("train/a/1.png", [1, 2, 3], height: 6, width: 7)
         let pair = try open(folder)
-        #expect(try pair.sampleShape(training: [], evaluation: []) == [4, 5, 3])
+        #expect(pair.train.sampleShape(after: []) == [4, 5, 3])
         let loader = DataLoader.evaluation(dataset: pair.train, rank: 0, rankCount: 1, rows: 1)
         #expect(try loader.next()?.images.count == 60)
         let error = DataError.wrongSampleSize(
@@ -163,15 +163,19 @@ import Testing
         try writeImages(to: folder, classes: ["a"], counts: [3])
         try folder.writePNG("train/a/1.png", [1, 2, 3], height: 6, width: 7)
         let pair = try open(folder), resizing = [Resizing(height: 2, width: 3)]
-        #expect(try pair.sampleShape(training: resizing, evaluation: resizing) == [2, 3, 3])
+        #expect(pair.train.sampleShape(after: resizing) == [2, 3, 3])
         let loader = DataLoader.evaluation(
             dataset: pair.train, rank: 0, rankCount: 1, rows: 3, transforms: resizing)
         let batch = try #require(try loader.next())
         #expect(batch.sampleShape == [2, 3, 3] && batch.rows == 3 && batch.images.count == 3 * 18)
         #expect(batch.images[18] == pair.train.normalisation.value(of: 1, channel: 0))
-        #expect(throws: DataUsageError.differentSampleShapes(training: [4, 5, 3], evaluation: [2, 3, 3])) {
-            try pair.sampleShape(training: [], evaluation: resizing)
-        }
+        // The model has another size than the transforms make: the first sample says so.
+        let wrong = DataLoader.evaluation(
+            dataset: pair.test, rank: 0, rankCount: 1, rows: 1, transforms: resizing, sampleShape: [4, 5, 3])
+        #expect(
+            throws: DataError.wrongSampleSize(
+                sample: folder.path + "/test/a/0.png", expected: [4, 5, 3], actual: [2, 3, 3])
+        ) { try wrong.next() }
     }
 }
 

@@ -28,7 +28,7 @@ func folderOfFixtures() throws -> TemporaryFolder {
         for index in 0..<first.count {
             let (a, b) = (PixelBuffer(), PixelBuffer())
             #expect(try first.read(index, into: a) == second.read(index, into: b))
-            #expect(a.shape == b.shape && a.bytes.array() == b.bytes.array())
+            #expect(a.shape == b.shape && a.array() == b.array())
             #expect(try first.label(of: index) == second.label(of: index))
         }
     }
@@ -76,7 +76,7 @@ func folderOfFixtures() throws -> TemporaryFolder {
         _ = try pair.train.read(3, into: source)
         resizeBilinear(source, height: 20, width: 28, into: expected)
         _ = try smaller.train.read(3, into: actual)
-        #expect(actual.bytes.array() == expected.bytes.array())
+        #expect(actual.array() == expected.array())
     }
 
     @Test func brokenFilesAreLeftOutAsInTraining() throws {
@@ -99,8 +99,8 @@ func folderOfFixtures() throws -> TemporaryFolder {
     // MARK: Errors
 
     private func reason(_ change: (inout [UInt8]) -> Void) throws -> String {
-        let folder = try TemporaryFolder()
-        let path = try pack(DataSpecification.images(directory: folderOfFixtures().path).open(), in: folder)
+        let folder = try folderOfFixtures()
+        let path = try pack(DataSpecification.images(directory: folder.path).open(), in: folder)
         var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
         change(&bytes)
         try folder.write(bytes, "data.packed")

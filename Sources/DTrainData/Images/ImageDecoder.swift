@@ -13,8 +13,8 @@ import DTrainTensor
 /// The first bytes decide which of the two a file is, not its name. Pixels are those of Pillow's `convert("RGB")` and
 /// `convert("L")`: palettes and low depths are expanded, alpha is dropped, CMYK (and YCCK) JPEG files are taken as Adobe
 /// writes them, inverted; of 16 bits a channel the high byte is kept, for grey too (where Pillow cuts at 255). An EXIF
-/// orientation is not looked at, as in torchvision's loader. A JPEG file that ends too early is broken; one whose data are
-/// damaged otherwise decodes as far as libjpeg can make sense of it.
+/// orientation is not looked at, as in torchvision's loader. What libjpeg could only guess at (a file that ends too early,
+/// damaged codes) makes a JPEG file broken; what does not touch pixels, such as bytes between its parts, does not.
 ///
 /// A decoder keeps its memory for the next image; one thread uses it at a time. Before memory for pixels is taken, the
 /// size that a file announces must be plausible (`ImageHeader`).
@@ -103,10 +103,7 @@ public final class ImageDecoder {
             Int32(header.width), 0, Int32(header.height), format.rawValue, TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS)
         if status != 0 {
             let reason = String(cString: tjGetErrorStr2(jpeg))
-            // libjpeg repairs what it warns of; but the rest of a file that is cut off is grey.
-            guard tjGetErrorCode(jpeg) == Int32(TJERR_WARNING.rawValue), !reason.hasPrefix("Premature end") else {
-                return reason
-            }
+            if !ImageHeader.isHarmless(reason) { return reason }
         }
         if header.colours == .cmyk {
             dt_inverted_cmyk_to_rgb(wide.bytes.base, channels == 3 ? image.bytes.base : wide.bytes.base, pixelCount)
