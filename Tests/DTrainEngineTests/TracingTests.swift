@@ -114,6 +114,12 @@ import Testing
         #expect(try error(Function { flatten(maxPool($0, kernel: 2, padding: 2)) }).place == "maxPool")
         #expect(try error(Function { flatten(averagePool($0, kernel: 20)) }).place == "averagePool")
         #expect(try error(Function { flatten(leakyReLU($0, slope: 0)) }).reason.contains("slope"))
+        #expect(try error(Function { flatten(adaptiveAveragePool($0, to: 0)) }).place == "adaptiveAveragePool")
+        #expect(try error(Function { adaptiveMaxPool(flatten($0), to: 2) }).reason.contains("108"))
+        #expect(try error(Function { flatten(localResponseNorm($0, size: 0)) }).place == "localResponseNorm")
+        #expect(try error(Function { flatten(zeroPaddingShortcut($0, channels: 2, stride: 2)) }).reason.contains("3"))
+        #expect(try error(Function { flatten(zeroPaddingShortcut($0, channels: 4, stride: 0)) }).reason.contains("0"))
+        #expect(try error(Function { flatten($0 * maxPool($0, kernel: 2)) }).reason.contains("6×6×3"))
         #expect(try error(Function { reshape($0, to: [7]) }).reason.contains("108"))
         // Cross-entropy needs one row of logits a sample.
         #expect(try error(Function { $0 }).reason.contains("6×6×3"))

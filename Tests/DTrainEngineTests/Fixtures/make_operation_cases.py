@@ -60,6 +60,25 @@ def main():
         case(name, "max_pool2d", settings, lambda x: F.max_pool2d(x, kernel, stride, padding), {"x": torch.randn(2, 3, 7, 6) - 2})
         case(name, "avg_pool2d", settings, lambda x: F.avg_pool2d(x, kernel, stride, padding), {"x": torch.randn(2, 3, 7, 6)})
 
+    for name, kernel, stride, padding, counts in [
+        ("beyond the image", [3, 3], [2, 2], [0, 0], True), ("beyond the padding", [3, 2], [2, 3], [1, 1], True),
+        ("padding does not count", [3, 3], [2, 2], [1, 1], False), ("one window left out", [2, 2], [3, 4], [1, 1], True)]:
+        settings = {"kernel": kernel, "stride": stride, "padding": padding, "ceil": [1], "counts": [int(counts)]}
+        case(f"ceil mode, {name}", "max_pool2d", settings, lambda x: F.max_pool2d(x, kernel, stride, padding, ceil_mode=True), {"x": torch.randn(2, 2, 6, 7) - 2})
+        case(f"ceil mode, {name}", "avg_pool2d", settings, lambda x: F.avg_pool2d(x, kernel, stride, padding, True, counts), {"x": torch.randn(2, 2, 6, 7)})
+    settings = {"kernel": [3, 2], "stride": [1, 2], "padding": [1, 1], "ceil": [0], "counts": [0]}
+    case("padding does not count", "avg_pool2d", settings, lambda x: F.avg_pool2d(x, [3, 2], [1, 2], [1, 1], False, False), {"x": torch.randn(1, 2, 4, 5)})
+    for size in ([3, 2], [1, 1], [7, 6]):
+        case(f"to {size}", "adaptive_avg_pool2d", {"size": size}, lambda x: F.adaptive_avg_pool2d(x, size), {"x": torch.randn(2, 2, 5, 4)})
+        case(f"to {size}", "adaptive_max_pool2d", {"size": size}, lambda x: F.adaptive_max_pool2d(x, size), {"x": torch.randn(2, 2, 5, 4)})
+    for size, alpha, beta, k in [(5, 1.5, 0.75, 2.0), (4, 2.0, 0.6, 0.5), (9, 1e-4, 0.75, 1.0)]:
+        settings = {"size": [size], "alpha": [alpha], "beta": [beta], "k": [k]}
+        case(f"size {size}", "local_response_norm", settings, lambda x: F.local_response_norm(x, size, alpha, beta, k), {"x": torch.randn(1, 7, 2, 3) * 2})
+    for name, (height, width), stride in [("even", (4, 6), 2), ("odd", (5, 7), 2), ("stride 3", (7, 3), 3)]:
+        shortcut = lambda x: F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, 0, 2))
+        case(name, "zero_padding_shortcut", {"channels": [5], "stride": [stride]}, shortcut, {"x": torch.randn(2, 3, height, width)})
+    case("two values", "mul", {}, lambda x, other: x * other, {"x": torch.randn(2, 3), "other": torch.randn(2, 3)})
+
     with_zero = torch.cat([torch.randn(11), torch.zeros(1)])
     for name, function in [("relu", F.relu), ("tanh", torch.tanh), ("sigmoid", torch.sigmoid)]:
         case("with a zero", name, {}, lambda x, f=function: f(x), {"x": with_zero.clone().view(3, 4)})

@@ -73,8 +73,16 @@ struct GraphOracle {
         case let pooling as Pooling:
             let y = pooling.kind == .maximum ? oracle(pooling).maximum(asImage(x)) : oracle(pooling).average(asImage(x))
             return y.reshaped([x.shape[0]] + shape)
+        case let pooling as AdaptivePooling:
+            let oracle = oracle(pooling, x)
+            let y = pooling.kind == .maximum ? oracle.maximum(asImage(x)) : oracle.average(asImage(x))
+            return y.reshaped([x.shape[0]] + shape)
+        case let norm as LocalResponseNorm: return oracle(norm).forward(x)
+        case let shortcut as ZeroPaddingShortcut: return oracle(shortcut).forward(x)
         case let activation as ActivationOperation: return oracle(activation.activation).forward(x)
         case is Addition: return x + inputs[1]
+        case is Multiplication: return x * inputs[1]
+        case let line as ScaleShift: return x.map { Double(line.scale) * $0 + Double(line.shift) }
         case is Concatenation: return ShapeOracle.concatenate(inputs)
         case is Reshape: return x.reshaped([x.shape[0]] + shape)
         case let transpose as Transpose: return transposed(x, transpose).reshaped([x.shape[0]] + shape)
@@ -123,9 +131,20 @@ struct GraphOracle {
                 ? oracle.maximumGradient(asImage(x), outputGradient: asImage(dy))
                 : oracle.averageGradient(asImage(x), outputGradient: asImage(dy))
             return ([dx.reshaped(x.shape)], [])
+        case let pooling as AdaptivePooling:
+            let oracle = oracle(pooling, x)
+            let dx =
+                pooling.kind == .maximum
+                ? oracle.maximumGradient(asImage(x), outputGradient: asImage(dy))
+                : oracle.averageGradient(asImage(x), outputGradient: asImage(dy))
+            return ([dx.reshaped(x.shape)], [])
+        case let norm as LocalResponseNorm: return ([oracle(norm).gradient(x, outputGradient: dy)], [])
+        case let shortcut as ZeroPaddingShortcut: return ([oracle(shortcut).gradient(x, outputGradient: dy)], [])
         case let activation as ActivationOperation:
             return ([oracle(activation.activation).gradient(x, outputGradient: dy)], [])
         case is Addition: return ([dy, dy], [])
+        case is Multiplication: return ([dy * inputs[1], dy * x], [])
+        case let line as ScaleShift: return ([dy.map { Double(line.scale) * $0 }], [])
         case is Concatenation:
             return (ShapeOracle.concatenationGradients(inputs.map { $0.shape.last! }, outputGradient: dy), [])
         case is Reshape: return ([dy.reshaped(x.shape)], [])
@@ -231,7 +250,21 @@ struct GraphOracle {
         return PoolingOracle(
             kernel: (geometry.kernel.height, geometry.kernel.width),
             stride: (geometry.stride.height, geometry.stride.width),
-            padding: (geometry.padding.height, geometry.padding.width))
+            padding: (geometry.padding.height, geometry.padding.width), ceilMode: pooling.ceilMode,
+            countsPadding: pooling.countsPadding)
+    }
+
+    private func oracle(_ pooling: AdaptivePooling, _ x: ReferenceTensor) -> AdaptivePoolingOracle {
+        AdaptivePoolingOracle(size: (x.shape.count == 4 ? pooling.size.height : 1, pooling.size.width))
+    }
+
+    private func oracle(_ norm: LocalResponseNorm) -> LocalResponseNormOracle {
+        LocalResponseNormOracle(
+            size: norm.size, alpha: Double(norm.alpha), beta: Double(norm.beta), k: Double(norm.k))
+    }
+
+    private func oracle(_ shortcut: ZeroPaddingShortcut) -> ZeroPaddingShortcutOracle {
+        ZeroPaddingShortcutOracle(channels: shortcut.channels, stride: shortcut.stride.width)
     }
 
     /// A sequence [N, T, C] as an image of height 1.
