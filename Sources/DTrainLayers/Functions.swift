@@ -25,3 +25,7 @@ public func concatenate(_ values: [Value]) -> Value {
     precondition(!values.isEmpty, "concatenate needs at least one value")
     return values[0].applying(Concatenation(), with: Array(values.dropFirst()))
 }
+
+/// e^x[i] / Σ e^x[j] over the last extent: features, or the channels of each pixel or step. The cross-entropy loss takes
+/// logits and needs no softmax before it.
+public func softmax(_ x: Value) -> Value { x.applying(Softmax()) }
