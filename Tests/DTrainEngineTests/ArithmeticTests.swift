@@ -75,4 +75,20 @@ import Testing
         }
         #expect(try Graph.trace(Same(), input: [4, 4, 3], mode: .training, objective: nil).nodes.isEmpty)
     }
+
+    @Test(arguments: [[5], [1], [4, 17], [3, 2, 6], [9, 8, 40]], 1...3)
+    func softmaxMatchesOracle(_ shape: [Int], threads: Int) throws {
+        for range in [Float(-3)...3, 40...100] {
+            try OperationCheck(
+                inputs: [shape], layer: nil, rows: 3, threads: threads, range: range, isSmooth: range.upperBound < 10,
+                apply: { softmax($0[0]) }, forward: { SoftmaxOracle.forward($0[0]) },
+                gradients: { ([SoftmaxOracle.gradient($0[0], outputGradient: $1)], [:]) }
+            ).run("softmax of \(shape) in \(range)")
+        }
+        try OperationCheck(
+            inputs: [shape], layer: nil, rows: 2, threads: threads, apply: { softmax($0[0]) + softmax($0[0]) },
+            forward: { SoftmaxOracle.forward($0[0]).map { 2 * $0 } },
+            gradients: { ([SoftmaxOracle.gradient($0[0], outputGradient: $1).map { 2 * $0 }], [:]) }
+        ).run("softmax of \(shape), twice")
+    }
 }

@@ -106,6 +106,59 @@ import Testing
         }
     }
 
+    @Test func transposedConvolutionMatchesPyTorch() throws {
+        for reference in try TorchCase.load("conv_transpose2d") {
+            let oracle = TransposedConvolutionOracle(
+                stride: try reference.pair("stride"), padding: try reference.pair("padding"),
+                outputPadding: try reference.pair("outputPadding"), dilation: try reference.pair("dilation"),
+                groups: try reference.integers("groups")[0])
+            let (x, weight, bias) = (try reference("x"), try reference("weight"), try reference("bias"))
+            let name = reference.testDescription
+            expectClose(oracle.forward(x, weight: weight, bias: bias), try reference("y"), tolerance: tolerance, name)
+            let gradients = oracle.gradients(x, weight: weight, outputGradient: try reference("outputGradient"))
+            expectClose(gradients.x, try reference("dx"), tolerance: tolerance, name + " dx")
+            expectClose(gradients.weight, try reference("dweight"), tolerance: tolerance, name + " dweight")
+            expectClose(gradients.bias, try reference("dbias"), tolerance: tolerance, name + " dbias")
+        }
+    }
+
+    @Test func normalizationMatchesPyTorch() throws {
+        for reference in try TorchCase.load("group_norm") + TorchCase.load("layer_norm") {
+            var extent = NormalizationOracle.Extent.channels
+            if reference.operation == "group_norm" { extent = .groups(try reference.integers("groups")[0]) }
+            if reference.flag("whole", default: false) { extent = .sample }
+            let oracle = NormalizationOracle(extent: extent, epsilon: try reference.setting("epsilon")[0])
+            /// The parameters of a whole image, channels first in PyTorch, in dtrain's order.
+            func parameter(_ name: String) throws -> ReferenceTensor {
+                let torch = try reference(name)
+                guard torch.shape.count == 3 else { return torch }
+                let shape = [torch.shape[1], torch.shape[2], torch.shape[0]]
+                return ShapeOracle.flattenGradient(
+                    [1] + shape, outputGradient: torch.reshaped([1, torch.values.count])
+                ).reshaped(shape)
+            }
+            let (x, weight) = (try reference("x"), try parameter("weight"))
+            let name = reference.testDescription
+            expectClose(
+                oracle.forward(x, weight: weight, bias: try parameter("bias")), try reference("y"),
+                tolerance: tolerance, name)
+            let gradients = oracle.gradients(x, weight: weight, outputGradient: try reference("outputGradient"))
+            expectClose(gradients.x, try reference("dx"), tolerance: tolerance, name + " dx")
+            expectClose(gradients.weight, try parameter("dweight"), tolerance: tolerance, name + " dweight")
+            expectClose(gradients.bias, try parameter("dbias"), tolerance: tolerance, name + " dbias")
+        }
+    }
+
+    @Test func softmaxMatchesPyTorch() throws {
+        for reference in try TorchCase.load("softmax") {
+            let x = try reference("x")
+            let name = reference.testDescription
+            expectClose(SoftmaxOracle.forward(x), try reference("y"), tolerance: tolerance, name)
+            let dx = SoftmaxOracle.gradient(x, outputGradient: try reference("outputGradient"))
+            expectClose(dx, try reference("dx"), tolerance: tolerance, name + " dx")
+        }
+    }
+
     @Test func zeroPaddingShortcutMatchesPyTorch() throws {
         for reference in try TorchCase.load("zero_padding_shortcut") {
             let oracle = ZeroPaddingShortcutOracle(

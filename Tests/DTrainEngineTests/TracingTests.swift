@@ -108,6 +108,18 @@ import Testing
         #expect(try error(Wrapped(Dropout(1))).reason.contains("1.0"))
     }
 
+    @Test func otherLayersThatDoNotFitAreNamed() throws {
+        let groups = try error(Wrapped(GroupNorm(2)))
+        #expect(groups.place == "layer" && groups.reason.contains("2 groups") && groups.reason.contains("3"))
+        #expect(try error(Wrapped(InstanceNorm2d()), [12]).reason.contains("12"))
+        #expect(try error(Wrapped(ConvTranspose2d(4, kernel: 3, groups: 2))).reason.contains("2 groups"))
+        #expect(try error(Wrapped(ConvTranspose2d(4, kernel: 3)), [5, 3]).reason.contains("5×3"))
+        let more = try error(Wrapped(ConvTranspose2d(4, kernel: 3, stride: 2, outputPadding: 2)))
+        #expect(more.place == "layer" && more.reason.contains("output padding 2"))
+        #expect(try error(Wrapped(ConvTranspose2d(4, kernel: 1, padding: 3))).reason.contains("no output"))
+        #expect(try error(Wrapped(ConvTranspose2d(4, kernel: 3, stride: 0))).reason.contains("stride 0"))
+    }
+
     @Test func functionsThatDoNotFitAreNamed() throws {
         #expect(try error(Function { flatten($0 + maxPool($0, kernel: 2)) }).reason.contains("6×6×3"))
         #expect(try error(Function { flatten(concatenate([$0, maxPool($0, kernel: 2)])) }).reason.contains("3×3×3"))

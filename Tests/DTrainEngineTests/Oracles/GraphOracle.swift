@@ -78,6 +78,13 @@ struct GraphOracle {
             let y = pooling.kind == .maximum ? oracle.maximum(asImage(x)) : oracle.average(asImage(x))
             return y.reshaped([x.shape[0]] + shape)
         case let norm as LocalResponseNorm: return oracle(norm).forward(x)
+        case let norm as Normalization:
+            return oracle(norm).forward(
+                x, weight: norm.isAffine ? inArenaOrder(node, 0) : nil,
+                bias: norm.isAffine ? inArenaOrder(node, 1) : nil)
+        case let convolution as TransposedConvolution:
+            return oracle(convolution).forward(x, weight: parameter(node, 0), bias: bias(node))
+        case is Softmax: return SoftmaxOracle.forward(x)
         case let shortcut as ZeroPaddingShortcut: return oracle(shortcut).forward(x)
         case let activation as ActivationOperation: return oracle(activation.activation).forward(x)
         case is Addition: return x + inputs[1]
@@ -138,6 +145,17 @@ struct GraphOracle {
                 ? oracle.maximumGradient(asImage(x), outputGradient: asImage(dy))
                 : oracle.averageGradient(asImage(x), outputGradient: asImage(dy))
             return ([dx.reshaped(x.shape)], [])
+        case let norm as Normalization:
+            let weight = norm.isAffine ? inArenaOrder(node, 0) : nil
+            let result = oracle(norm).gradients(x, weight: weight, outputGradient: dy)
+            let dParameters = zip([result.weight, result.bias], node.parameters).map { gradient, index in
+                inTorchOrder(gradient, graph.parameters[index]).reshaped(graph.parameters[index].shape.dimensions)
+            }
+            return ([result.x], dParameters)
+        case let convolution as TransposedConvolution:
+            let result = oracle(convolution).gradients(x, weight: parameter(node, 0), outputGradient: dy)
+            return ([result.x], [result.weight, result.bias])
+        case is Softmax: return ([SoftmaxOracle.gradient(x, outputGradient: dy)], [])
         case let norm as LocalResponseNorm: return ([oracle(norm).gradient(x, outputGradient: dy)], [])
         case let shortcut as ZeroPaddingShortcut: return ([oracle(shortcut).gradient(x, outputGradient: dy)], [])
         case let activation as ActivationOperation:
@@ -187,9 +205,12 @@ struct GraphOracle {
     }
 
     /// A linear layer's weight, its columns in the order of the features that it reads.
-    private func linearWeight(_ node: Graph.Node) -> ReferenceTensor {
-        let weight = parameter(node, 0)
-        let torchIndices = torchIndices(graph.parameters[node.parameters[0]])
+    private func linearWeight(_ node: Graph.Node) -> ReferenceTensor { inArenaOrder(node, 0) }
+
+    /// A parameter's elements in the order of the arena.
+    private func inArenaOrder(_ node: Graph.Node, _ number: Int) -> ReferenceTensor {
+        let weight = parameter(node, number)
+        let torchIndices = torchIndices(graph.parameters[node.parameters[number]])
         return ReferenceTensor(weight.shape, torchIndices.map { weight.values[$0] })
     }
 
@@ -261,6 +282,24 @@ struct GraphOracle {
     private func oracle(_ norm: LocalResponseNorm) -> LocalResponseNormOracle {
         LocalResponseNormOracle(
             size: norm.size, alpha: Double(norm.alpha), beta: Double(norm.beta), k: Double(norm.k))
+    }
+
+    private func oracle(_ norm: Normalization) -> NormalizationOracle {
+        let extent: NormalizationOracle.Extent =
+            switch norm.extent {
+            case .channels: .channels
+            case .groups(let groups): .groups(groups)
+            case .sample: .sample
+            }
+        return NormalizationOracle(extent: extent, epsilon: Double(norm.epsilon))
+    }
+
+    private func oracle(_ convolution: TransposedConvolution) -> TransposedConvolutionOracle {
+        let (geometry, more) = (convolution.geometry, convolution.outputPadding)
+        return TransposedConvolutionOracle(
+            stride: (geometry.stride.height, geometry.stride.width),
+            padding: (geometry.padding.height, geometry.padding.width), outputPadding: (more.height, more.width),
+            dilation: (geometry.dilation.height, geometry.dilation.width), groups: convolution.groups)
     }
 
     private func oracle(_ shortcut: ZeroPaddingShortcut) -> ZeroPaddingShortcutOracle {
