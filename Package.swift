@@ -35,7 +35,7 @@ let package = Package(
         .target(name: "DTrainData", dependencies: ["DTrainTensor", "CSamples", "CZlib", "CPNG"]),
         .target(name: "DTrainCollectives", dependencies: ["DTrainTensor"]),
         .target(name: "DTrainMPI", dependencies: ["DTrainCollectives", "DTrainTensor", "CMPIShim"]),
-        .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "CCrypto"]),
+        .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "CCrypto", "CZlib"]),
         .target(name: "DTrainEvents"),
         .target(name: "DTrainReport", dependencies: ["DTrainEvents"]),
         .target(

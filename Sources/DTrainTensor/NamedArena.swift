@@ -46,12 +46,14 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
     public struct Misshapen: Hashable, Sendable {
         public let name: String
         public let expected: Shape
+        public let expectedType: DType
         public let found: Shape
         public let type: DType
 
-        public init(name: String, expected: Shape, found: Shape, type: DType) {
+        public init(name: String, expected: Shape, expectedType: DType = .float32, found: Shape, type: DType) {
             self.name = name
             self.expected = expected
+            self.expectedType = expectedType
             self.found = found
             self.type = type
         }
@@ -61,12 +63,19 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
     public private(set) var missing: [String] = []
     /// There and not needed, or there twice.
     public private(set) var unexpected: [String] = []
-    /// There, with another shape than needed or not as F32.
+    /// There, with another shape or type than needed.
     public private(set) var misshapen: [Misshapen] = []
 
     /// Whether the sets agree.
     public var isEmpty: Bool { missing.isEmpty && unexpected.isEmpty && misshapen.isEmpty }
 
+    public init(missing: [String], unexpected: [String], misshapen: [Misshapen]) {
+        self.missing = missing
+        self.unexpected = unexpected
+        self.misshapen = misshapen
+    }
+
+    /// Compares a set with the one that is needed, as F32.
     public init(
         expected: [(name: String, shape: Shape)], found: [(name: String, shape: Shape, type: DType)]
     ) {
@@ -99,7 +108,8 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
                 "misshapen: "
                     + list(
                         misshapen.map {
-                            "\($0.name) is \($0.found) \($0.type.rawValue), needs \($0.expected) F32"
+                            "\($0.name) is \($0.found) \($0.type.rawValue), needs \($0.expected) "
+                                + $0.expectedType.rawValue
                         }))
         }
         return parts.joined(separator: "; ")
