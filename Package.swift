@@ -91,9 +91,14 @@ let package = Package(
         .executableTarget(
             name: "store-check", dependencies: ["DTrainCheckpoint", "StoreSamples"], path: "Tests/StoreCheck"),
         .target(name: "StoreSamples", dependencies: ["DTrainCheckpoint", "DTrainTensor"], path: "Tests/StoreSamples"),
+        // Reads damaged weights, whose memory and time DTrainCheckpointTests watches.
+        .executableTarget(
+            name: "weights-check", dependencies: ["DTrainCheckpoint", "DTrainTensor"], path: "Tests/WeightsCheck"),
         .testTarget(
             name: "DTrainCheckpointTests",
-            dependencies: ["DTrainCheckpoint", "DTrainTensor", "StoreSamples", "TestSupport", "store-check"],
+            dependencies: [
+                "DTrainCheckpoint", "DTrainTensor", "StoreSamples", "TestSupport", "store-check", "weights-check",
+            ],
             exclude: ["Fixtures"]),
         .testTarget(name: "DTrainReportTests", dependencies: ["DTrainReport", "DTrainEvents", "TestSupport"]),
         .testTarget(

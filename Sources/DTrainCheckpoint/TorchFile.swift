@@ -135,7 +135,8 @@ public struct TorchFile: Sendable {
     private static func cost(of tensor: TorchTensor, in place: TorchStoragePlace) -> Int {
         var source = tensor.spannedCount * tensor.type.byteCount
         if case .entry(_, let entry) = place, entry.isDeflated { source = entry.byteCount }
-        return max(tensor.elementCount * tensor.type.byteCount, source)
+        let read = tensor.type.readType?.byteCount ?? 0
+        return max(tensor.elementCount * max(tensor.type.byteCount, read), source)
     }
 
     private func read(

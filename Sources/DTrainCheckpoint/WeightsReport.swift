@@ -16,6 +16,11 @@ public struct WeightsReport: Hashable, Sendable, CustomStringConvertible {
     public struct Classes: Hashable, Sendable {
         public let file: Int
         public let model: Int
+
+        public init(file: Int, model: Int) {
+            self.file = file
+            self.model = model
+        }
     }
 
     init(path: String) { self.path = path }
