@@ -53,6 +53,9 @@ public struct ParameterSegment: Hashable, Sendable {
     /// The elements' place in the arena. It starts on 64 bytes; the padding up to the next segment stays zero.
     public let range: Range<Int>
     public let order: StorageOrder
+    /// Whether it is a weight in the narrow sense, of two dimensions or more, which weight decay and trust ratios are
+    /// made for; not a bias, and not the scale or shift of a normalisation.
+    public var isWeight: Bool { shape.rank > 1 }
 
     public init(name: String, shape: Shape, range: Range<Int>, order: StorageOrder) {
         self.name = name
