@@ -14,6 +14,8 @@ public struct Evaluation: Sendable, Equatable {
     public var loss: Double
     /// Wall time on this rank.
     public var seconds: Double
+    /// The fraction of samples whose label has the largest output.
+    public var top1: Double { samples == 0 ? 0 : Double(correct) / Double(samples) }
 
     /// Evaluates `replica`, which every rank of `group` holds with the same parameters, on `dataset`.
     ///

@@ -65,7 +65,10 @@ final class RunContext {
             let replica = try Replica(
                 model.module, input: data.sampleShape, classes: configuration.classes ?? data.classCount,
                 objective: Self.objective(of: model, configuration), capacity: capacity, pool: pool)
-            return (replica, try Optimizer(configuration.optimizerConfiguration, layout: replica.layout))
+            let optimizer = try Optimizer(
+                configuration.optimizerConfiguration, decay: configuration.decay, averaging: configuration.averaging,
+                layout: replica.layout)
+            return (replica, optimizer)
         } text: { replica, _ in
             replica.trainingGraph.fingerprint
         }
@@ -83,18 +86,18 @@ final class RunContext {
     }
 
     /// What state.json says after `step` updates.
-    func state(step: Int, best: BestMetric?) -> TrainingState {
+    func state(step: Int, best: BestMetric?, decisions: EvaluationDecisions?) -> TrainingState {
         let position = course.sampler.position(ofStep: step)
         return TrainingState(
             step: step, epoch: position.epoch, samplesInEpoch: position.batch * configuration.batchSize,
             seed: UInt64(configuration.seed), batchSize: configuration.batchSize,
-            optimizer: configuration.optimizerConfiguration.description,
+            optimizer: configuration.optimizerDescription,
             schedule: configuration.learningRateSchedule.description,
             model: ModelDescription(
                 name: model.name, options: model.options, parameterCount: replica.layout.parameterCount),
             data: DTrainCheckpoint.DataDescription(
                 specification: data.specification.description, sampleCount: data.train.count, digest: data.digest),
-            execution: execution, best: best)
+            execution: execution, best: best, decisions: decisions)
     }
 
     /// The evaluation event of `evaluation` after `step` updates.

@@ -56,6 +56,8 @@ package final class TrainingStep: StepContext {
     /// Loss sum, denominator, and a count for each reason to stop: what all ranks sum with the gradients.
     private let tail: MemorySlice<Double>
 
+    /// What evaluations have made of the schedule's rate.
+    var rateFactor = 1.0
     private var step = 0
     private var shard = 0
 
@@ -116,8 +118,8 @@ package final class TrainingStep: StepContext {
         let cost = try reducer?.finish()
         var result = Result(
             loss: tail[0] / tail[1],
-            learningRate: rule.schedule.rate(
-                atStep: step, stepsPerEpoch: rule.stepsPerEpoch, totalSteps: rule.totalSteps),
+            learningRate: rateFactor
+                * rule.schedule.rate(atStep: step, stepsPerEpoch: rule.stepsPerEpoch, totalSteps: rule.totalSteps),
             gradientNorm: .nan, stop: stopReason(), exposedSeconds: cost?.exposedSeconds ?? 0,
             bytesReduced: cost?.bytesReduced ?? 0)
         guard result.loss.isFinite else {
