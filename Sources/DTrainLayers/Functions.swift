@@ -47,3 +47,7 @@ public func concatenate(_ values: [Value]) -> Value {
 
 /// The sum, element by element, of two values of the same shape.
 public func + (_ a: Value, _ b: Value) -> Value { a.applying(Addition(), with: [b]) }
+
+/// Lets training judge `logits` as well: `weight` times their loss is added to that of the model's output (Szegedy et al.
+/// 2014, section 5). In evaluation it does nothing; a model does not even compute them then.
+public func auxiliaryLoss(_ logits: Value, weight: Float) { logits.judgedAsAuxiliary(weight: weight) }

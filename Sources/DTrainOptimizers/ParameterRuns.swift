@@ -23,7 +23,7 @@ struct ParameterRuns {
 
     /// - Parameter separate: whether each parameter is a run of its own, for rules that look at a parameter's norm.
     init(_ layout: ParameterLayout, decay: DecayScope, separate: Bool) {
-        let segments = layout.segments.filter { $0.range.upperBound <= layout.trainableCount }
+        let segments = layout.segments.filter { $0.role == .trainable }
         for (index, segment) in segments.enumerated() {
             let end = index + 1 < segments.count ? segments[index + 1].range.lowerBound : layout.trainableCount
             let decays = decay == .all || segment.isWeight

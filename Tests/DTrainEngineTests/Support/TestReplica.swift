@@ -10,24 +10,28 @@ final class TestReplica {
     private var samples: (inputs: AlignedMemory, labels: AlignedMemory)?
 
     init(
-        _ model: any Module, input: [Int], objective: Objective = .crossEntropy(), capacity: Int, threads: Int
+        _ model: any Module, input: [Int], objective: Objective = .crossEntropy(), capacity: Int, threads: Int,
+        frozen: [String] = []
     ) throws {
         pool = ThreadPool(threadCount: threads)
-        replica = try Replica(model, input: Shape(input), objective: objective, capacity: capacity, pool: pool)
+        replica = try Replica(
+            model, input: Shape(input), objective: objective, capacity: capacity, pool: pool,
+            isFrozen: { NamePatterns(frozen).match($0) })
         replica.initialize(seed: 99)
     }
 
-    var parameterNames: [String] { replica.layout.segments.map(\.name) }
+    /// Of the trainable ones.
+    var parameterNames: [String] { replica.layout.segments.filter { $0.role == .trainable }.map(\.name) }
 
-    /// A parameter's values.
+    /// The values of a parameter or a buffer.
     subscript(_ name: String) -> ReferenceTensor {
         get { tensor(name, in: replica.parameters) }
         set {
             let segment = segment(name)
             precondition(
                 segment.shape.dimensions == newValue.shape, "\(name) is \(segment.shape), not \(newValue.shape)")
-            let torch = NamedTensor(name: name, shape: segment.shape, floats: newValue.floats)
-            segment.order.import(torch.floats, into: replica.parameters[segment.range])
+            segment.take(
+                NamedTensor(name: name, shape: segment.shape, floats: newValue.floats), into: replica.parameters)
         }
     }
 
@@ -55,7 +59,9 @@ final class TestReplica {
             "a gradient changed after it was reported as final",
             sourceLocation: sourceLocation)
         var covered = [Bool](repeating: false, count: replica.gradients.count)
-        for segment in replica.layout.segments { for index in segment.range { covered[index] = true } }
+        for segment in replica.layout.segments where segment.role == .trainable {
+            for index in segment.range { covered[index] = true }
+        }
         #expect(
             zip(covered, replica.gradients.array()).allSatisfy { $0 || $1 == 0 }, "the arena's padding is not zero",
             sourceLocation: sourceLocation)
@@ -93,9 +99,13 @@ final class TestReplica {
 
     private func tensor(_ name: String, in arena: MemorySlice<Float>) -> ReferenceTensor {
         let segment = segment(name)
-        let torch = NamedTensor(name: name, dtype: .float32, shape: segment.shape)
-        segment.order.export(arena[segment.range], into: torch.floats)
-        return ReferenceTensor(segment.shape.dimensions, torch.floats.array().map(Double.init))
+        return ReferenceTensor(
+            segment.shape.dimensions, segment.tensor(from: arena).array(of: Float.self).map(Double.init))
+    }
+
+    /// A counter among the buffers.
+    func counter(_ name: String) -> Int64 {
+        segment(name).tensor(from: replica.parameters).array(of: Int64.self)[0]
     }
 }
 
