@@ -57,7 +57,7 @@ public final class Optimizer: @unchecked Sendable {
     }
 
     /// What each parameter's states are called: the rule's own names, then `average`.
-    var stateNames: [String] { configuration.stateNames + (averaging == nil ? [] : [Self.averageName]) }
+    var stateNames: [String] { configuration.stateNames + (averaging == nil ? [] : [NamedArena.averageName]) }
 
     /// Measures the trust ratios that the coming update needs; with rules that have none it does nothing. The parameters
     /// are those of `update`.

@@ -7,8 +7,6 @@ extension Optimizer {
 
     /// The name of the scalar that goes with the state: the number of updates that made it (I64).
     public static let stepName = "step"
-    /// The name of the averaged weights: `conv1.weight.average`.
-    public static let averageName = "average"
 
     private var namedStates: [NamedArena] {
         zip(stateNames, states).map { NamedArena(layout, $1, suffix: "." + $0) }

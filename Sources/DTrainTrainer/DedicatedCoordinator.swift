@@ -115,7 +115,9 @@ final class DedicatedCoordinator {
         reporter.ended(ending, evaluation: findings.lastEvaluation, checkpoint: archive.newest)
         try queue.awaitRankZero(of: queue.world)
         if let stop = ending.stop { return .stopped(step: ending.step, reason: stop.name) }
-        if start.step >= context.course.totalSteps || Self.hadEnded(start, context) { return .alreadyComplete(step: ending.step) }
+        if start.step >= context.course.totalSteps || Self.hadEnded(start, context) {
+            return .alreadyComplete(step: ending.step)
+        }
         return .completed(step: ending.step)
     }
 

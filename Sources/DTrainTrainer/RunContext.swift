@@ -99,7 +99,8 @@ final class RunContext {
                 reason: "\(configuration.model) has no batch normalisation that uses the batch's statistics",
                 remedy: "leave it out")
         }
-        let rows = configuration.synchronisesBatchNorm ? configuration.batchSize / configuration.accumulate : smallestShard
+        let rows =
+            configuration.synchronisesBatchNorm ? configuration.batchSize / configuration.accumulate : smallestShard
         if let batchNorm = batchNorms.first(where: { $0.pixels * rows < 2 }) {
             throw ConfigurationError.doesNotFit(
                 problem: "\(batchNorm.path) normalises over the samples of a shard, and there is only one",
