@@ -34,7 +34,7 @@ struct SteeringTests {
 
     /// A rate that soon makes the loss jump about, so that the plateau has something to do.
     private func plateau(_ configuration: inout RunConfiguration) {
-        configuration.learningRate = 0.6
+        configuration.learningRate = 0.15
         configuration.schedule = .plateau
         configuration.gamma = 0.5
         configuration.patience = 0
@@ -104,7 +104,7 @@ struct SteeringTests {
         var (decided, inEffect) = (1.0, 1.0)
         var evaluations = run.log.evaluations[...]
         for step in run.log.steps {
-            #expect(abs(step.learningRate - 0.6 * inEffect) < 1e-12, "step \(step.step)")
+            #expect(abs(step.learningRate - 0.15 * inEffect) < 1e-12, "step \(step.step)")
             if evaluations.first?.step == step.step {
                 inEffect = decided
                 rule.record(evaluations.removeFirst().loss, goal: .smaller, in: &state)
@@ -206,15 +206,15 @@ struct SteeringTests {
 
     @Test("Inline and dedicated end at the same step with the same model.safetensors, resumed before the end too")
     func earlyStopIsTheSameEverywhere() throws {
-        let directories = (0..<3).map { _ in ScratchDirectory() }
-        let inline = try run(directories[0], steps: 400, stopEarly)
-        let dedicated = try run(directories[1], steps: 400, dedicated: true, stopEarly)
+        let (first, second, third) = (ScratchDirectory(), ScratchDirectory(), ScratchDirectory())
+        let inline = try run(first, steps: 400, stopEarly)
+        let dedicated = try run(second, steps: 400, dedicated: true, stopEarly)
         guard case .completed(let step) = try inline.complete() else { return }
         #expect(try dedicated.complete() == .completed(step: step))
         #expect(try inline.modelBytes(step: step) == dedicated.modelBytes(step: step))
         // Interrupted between the evaluation that decides and the one at which the run ends.
-        try run(directories[2], steps: step - 2, stopEarly).complete()
-        let resumed = try run(directories[2], steps: 400, resume: true, stopEarly)
+        try run(third, steps: step - 2, stopEarly).complete()
+        let resumed = try run(third, steps: 400, resume: true, stopEarly)
         #expect(try resumed.complete() == .completed(step: step))
         #expect(resumed.log.steps.count == 2)
         #expect(try inline.modelBytes(step: step) == resumed.modelBytes(step: step))
