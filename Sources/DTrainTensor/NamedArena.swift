@@ -49,14 +49,14 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
     public struct Misshapen: Hashable, Sendable {
         public let name: String
         public let expected: Shape
+        public let expectedType: DType
         public let found: Shape
         public let type: DType
-        public let expectedType: DType
 
-        public init(name: String, expected: Shape, found: Shape, type: DType, expectedType: DType = .float32) {
+        public init(name: String, expected: Shape, expectedType: DType = .float32, found: Shape, type: DType) {
             self.name = name
-            self.expectedType = expectedType
             self.expected = expected
+            self.expectedType = expectedType
             self.found = found
             self.type = type
         }
@@ -72,6 +72,13 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
     /// Whether the sets agree.
     public var isEmpty: Bool { missing.isEmpty && unexpected.isEmpty && misshapen.isEmpty }
 
+    public init(missing: [String], unexpected: [String], misshapen: [Misshapen]) {
+        self.missing = missing
+        self.unexpected = unexpected
+        self.misshapen = misshapen
+    }
+
+    /// Compares a set with the one that is needed.
     public init(
         expected: [(name: String, shape: Shape, type: DType)], found: [(name: String, shape: Shape, type: DType)]
     ) {
@@ -87,7 +94,7 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
             if tensor.shape != shape || tensor.type != type {
                 misshapen.append(
                     Misshapen(
-                        name: name, expected: shape, found: tensor.shape, type: tensor.type, expectedType: type))
+                        name: name, expected: shape, expectedType: type, found: tensor.shape, type: tensor.type))
             }
         }
         unexpected += remaining.keys.sorted()
@@ -106,8 +113,8 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
                 "misshapen: "
                     + list(
                         misshapen.map {
-                            "\($0.name) is \($0.found) \($0.type.rawValue), "
-                                + "needs \($0.expected) \($0.expectedType.rawValue)"
+                            "\($0.name) is \($0.found) \($0.type.rawValue), needs \($0.expected) "
+                                + $0.expectedType.rawValue
                         }))
         }
         return parts.joined(separator: "; ")

@@ -35,8 +35,10 @@ final class TestReplica {
         }
     }
 
+    /// All parameters, and the buffers of floats.
     var parameters: [String: ReferenceTensor] {
-        Dictionary(uniqueKeysWithValues: parameterNames.map { ($0, self[$0]) })
+        let names = replica.layout.segments.filter { $0.dtype == .float32 }.map(\.name)
+        return Dictionary(uniqueKeysWithValues: names.map { ($0, self[$0]) })
     }
 
     /// The gradient of the loss's sum.
@@ -47,13 +49,16 @@ final class TestReplica {
     @discardableResult
     func step(
         _ inputs: ReferenceTensor, labels: [Int], step: Int = 0, firstPosition: Int = 0,
+        mixing: (partners: [Int], weights: [Double])? = nil,
         sourceLocation: SourceLocation = #_sourceLocation
     ) -> Replica.LossSum {
         var samples = samples(inputs, labels)
         samples.step = step
         samples.firstPosition = firstPosition
         let context = GradientCollector(replica.gradients)
-        let loss = replica.computeGradients(samples, context: context)
+        let mixed = mixing.map { (ownedSlice($0.partners.map(Int32.init)), ownedSlice($0.weights.map(Float.init))) }
+        samples.mixing = mixed.map { ($0.0.slice, $0.1.slice) }
+        let loss = withExtendedLifetime(mixed) { replica.computeGradients(samples, context: context) }
         #expect(
             context.collected.map(\.bitPattern) == replica.gradients.array().map(\.bitPattern),
             "a gradient changed after it was reported as final",
@@ -103,6 +108,14 @@ final class TestReplica {
             segment.shape.dimensions, segment.tensor(from: arena).array(of: Float.self).map(Double.init))
     }
 
+    /// Gives the running statistics values far from their first ones.
+    func moveRunningStatistics() {
+        for segment in replica.layout.segments where segment.role == .buffer && segment.dtype == .float32 {
+            let range: ClosedRange<Float> = segment.name.hasSuffix("running_var") ? 0.5...2 : -1...1
+            self[segment.name] = .random(segment.shape.dimensions, seed: 61, in: range)
+        }
+    }
+
     /// A counter among the buffers.
     func counter(_ name: String) -> Int64 {
         segment(name).tensor(from: replica.parameters).array(of: Int64.self)[0]
@@ -131,4 +144,12 @@ func expectMatches(
     expectClose(
         actual.map { $0 / scale }, expected.map { $0 / scale }, tolerance: tolerance, what,
         sourceLocation: sourceLocation)
+}
+
+/// A copy of `values` in memory of its own, which the caller keeps alive.
+func ownedSlice<Element: BitwiseCopyable>(_ values: [Element]) -> (owner: AlignedMemory, slice: MemorySlice<Element>) {
+    let owner = AlignedMemory(byteCount: values.count * MemoryLayout<Element>.stride)
+    let slice = owner.slice(of: Element.self)[0..<values.count]
+    for (index, value) in values.enumerated() { slice[index] = value }
+    return (owner, slice)
 }
