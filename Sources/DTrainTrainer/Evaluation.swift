@@ -16,6 +16,8 @@ public struct Evaluation: Sendable, Equatable {
     public var seconds: Double
     /// Which class was taken for which, where it was asked for.
     public var confusion: ConfusionMatrix?
+    /// The fraction of samples whose label has the largest output.
+    public var top1: Double { samples == 0 ? 0 : Double(correct) / Double(samples) }
 
     /// Evaluates `replica`, which every rank of `group` holds with the same parameters, on `dataset`.
     ///
