@@ -11,10 +11,11 @@ import DTrainTensor
 /// Decodes JPEG files (through libturbojpeg) and PNG files (through libpng) into RGB or grey pixels.
 ///
 /// The first bytes decide which of the two a file is, not its name. Pixels are those of Pillow's `convert("RGB")` and
-/// `convert("L")`: palettes and low depths are expanded, alpha is dropped, CMYK (and YCCK) JPEG files are taken as Adobe
-/// writes them, inverted; of 16 bits a channel the high byte is kept, for grey too (where Pillow cuts at 255). An EXIF
-/// orientation is not looked at, as in torchvision's loader. What libjpeg could only guess at (a file that ends too early,
-/// damaged codes) makes a JPEG file broken; what does not touch pixels, such as bytes between its parts, does not.
+/// `convert("L")`: palettes and low depths are expanded, alpha is dropped, CMYK (and YCCK) JPEG files are taken as
+/// Adobe writes them, inverted; of 16 bits a channel the high byte is kept, for grey too (where Pillow cuts at 255). An
+/// EXIF orientation is not looked at, as in torchvision's loader. What libjpeg could only guess at (a file that ends
+/// too early, damaged codes) makes a JPEG file broken; what does not touch pixels, such as bytes between its parts,
+/// does not.
 ///
 /// A decoder keeps its memory for the next image; one thread uses it at a time. Before memory for pixels is taken, the
 /// size that a file announces must be plausible (`ImageHeader`).
@@ -64,8 +65,8 @@ public final class ImageDecoder {
         if let reason { throw broken(name, reason) }
     }
 
-    /// The error of a broken file. TurboJPEG 2.1 keeps what it has read of one and stumbles over it in the next file: the
-    /// decompressor is replaced.
+    /// The error of a broken file. TurboJPEG 2.1 keeps what it has read of one and stumbles over it in the next file:
+    /// the decompressor is replaced.
     private func broken(_ name: String, _ reason: String) -> DataError {
         tjDestroy(jpeg)
         jpeg = Self.makeDecompressor()

@@ -5,8 +5,8 @@ import DTrainTensor
 /// - The header, 64 bytes, eight words: magic, version, where the index begins, number of entries, bytes of metadata,
 ///   XXH64 of the index, of the metadata, and of the seven words before.
 /// - Pixels, height × width × channel, image after image.
-/// - The index, 32 bytes a sample, the training split first: where its pixels begin (word), height and width (half words),
-///   label (word), XXH64 of its pixels (word).
+/// - The index, 32 bytes a sample, the training split first: where its pixels begin (word), height and width (half
+///   words), label (word), XXH64 of its pixels (word).
 /// - The metadata, JSON, to the end of the file.
 enum PackedFormat {
     static let headerByteCount = 64
