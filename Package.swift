@@ -39,7 +39,7 @@ let package = Package(
             dependencies: ["DTrainTensor", "CKernels", "CSamples", "CZlib", "CPNG", "CImageShim", "CTurboJPEG"]),
         .target(name: "DTrainCollectives", dependencies: ["DTrainTensor"]),
         .target(name: "DTrainMPI", dependencies: ["DTrainCollectives", "DTrainTensor", "CMPIShim"]),
-        .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "CCrypto"]),
+        .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "CCrypto", "CZlib"]),
         .target(name: "DTrainEvents"),
         .target(name: "DTrainReport", dependencies: ["DTrainEvents"]),
         .target(
@@ -97,9 +97,14 @@ let package = Package(
         .executableTarget(
             name: "store-check", dependencies: ["DTrainCheckpoint", "StoreSamples"], path: "Tests/StoreCheck"),
         .target(name: "StoreSamples", dependencies: ["DTrainCheckpoint", "DTrainTensor"], path: "Tests/StoreSamples"),
+        // Reads damaged weights, whose memory and time DTrainCheckpointTests watches.
+        .executableTarget(
+            name: "weights-check", dependencies: ["DTrainCheckpoint", "DTrainTensor"], path: "Tests/WeightsCheck"),
         .testTarget(
             name: "DTrainCheckpointTests",
-            dependencies: ["DTrainCheckpoint", "DTrainTensor", "StoreSamples", "TestSupport", "store-check"],
+            dependencies: [
+                "DTrainCheckpoint", "DTrainTensor", "StoreSamples", "TestSupport", "store-check", "weights-check",
+            ],
             exclude: ["Fixtures"]),
         .testTarget(name: "DTrainReportTests", dependencies: ["DTrainReport", "DTrainEvents", "TestSupport"]),
         .testTarget(

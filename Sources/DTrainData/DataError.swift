@@ -79,7 +79,7 @@ public enum DataError: Error, Hashable, Sendable, CustomStringConvertible {
         case .wrongClassNames(let path, let expected, let actual):
             "\(path) holds \(actual) class names; this data set has \(expected)"
         case .brokenImage(let path, let reason):
-            "\(path) cannot be decoded: \(reason); repair or remove it, or leave such files out with --skip-broken"
+            "\(path) cannot be decoded: \(reason); repair or remove it (training leaves such files out with --skip-broken)"
         case .noClasses(let path):
             "\(path) holds no folders; give one folder a class, with its images in it"
         case .emptyClass(let path):
@@ -128,8 +128,6 @@ public enum DataUsageError: Error, Hashable, Sendable, CustomStringConvertible {
     case augmentationNeedsOneSize(name: String)
     /// What the transforms make of the samples is not what the model wants.
     case wrongImageSize(wanted: Int, actual: Shape)
-    /// The transforms of training and of evaluation make different shapes (height, width, channels).
-    case differentSampleShapes(training: Shape, evaluation: Shape)
     /// The global batch has more samples than the training split, or none.
     case batchSize(batchSize: Int, sampleCount: Int)
     /// The global batch cannot give every shard a sample.
@@ -156,9 +154,6 @@ public enum DataUsageError: Error, Hashable, Sendable, CustomStringConvertible {
         case .wrongImageSize(let wanted, let actual):
             "the augmentations make images of \(actual), but the model takes \(wanted)×\(wanted) pixels; "
                 + "change --augment or --image-size"
-        case .differentSampleShapes(let training, let evaluation):
-            "training samples are \(training) (height×width×channels) after their transforms, and test samples "
-                + "\(evaluation); make all equal with --image-size or a resizing transform"
         case .batchSize(let batchSize, let sampleCount):
             batchSize < 1
                 ? "the batch size is \(batchSize); it must be at least 1"

@@ -101,20 +101,6 @@ public struct DatasetPair: Sendable {
 
     /// Height, width, channels of every sample or, where sizes may differ, of the first training sample.
     public var sampleShape: Shape { train.sampleShape }
-
-    /// What a model sees: the shape that the transforms of training make of the training samples, and those of evaluation
-    /// of the test samples.
-    ///
-    /// Of samples whose sizes may differ, the first of each split is looked at; a loader refuses others that come out
-    /// differently. Throws `DataUsageError.differentSampleShapes` where the two are not the same.
-    public func sampleShape(
-        training: [any Transform], evaluation: [any Transform]
-    ) throws(DataUsageError) -> Shape {
-        let trained = train.sampleShape(after: training), evaluated = test.sampleShape(after: evaluation)
-        guard trained == evaluated else { throw .differentSampleShapes(training: trained, evaluation: evaluated) }
-        return trained
-    }
-
     public var classNames: [String] { train.classNames }
     public var classCount: Int { train.classCount }
     /// One digest of both splits: what ranks compare before the first step.
@@ -136,7 +122,8 @@ public struct DatasetPair: Sendable {
     public subscript(_ split: DatasetSplit) -> any Dataset { split == .train ? train : test }
 }
 
-/// What a checkpoint remembers of its data: enough to normalise and name classes without them, and to tell others apart.
+/// What a checkpoint remembers of its data: enough to normalise and name classes without them, and to tell others
+/// apart.
 public struct DataDescription: Hashable, Sendable, Codable {
     /// As `DataSpecification.parse` takes it.
     public let specification: String

@@ -64,15 +64,22 @@ final class RunContext {
         let transforms = try Agreement.shared {
             try TransformPipeline(
                 configuration.augment, family: model.presets ?? .usual(forImagesOf: data.sampleShape),
-                sampleShape: data.sampleShape, normalisation: data.train.normalisation,
+                sampleShape: data.sampleShape,
+                sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer, normalisation: data.train.normalisation,
                 seed: UInt64(configuration.seed))
         }
         self.transforms = transforms
         let built = try Agreement.onModel(over: queue) {
             let replica = try Replica(
                 model.module, input: transforms.outputShape, classes: configuration.classes ?? data.classCount,
-                objective: Self.objective(of: model, configuration), capacity: capacity, pool: pool)
-            return (replica, try Optimizer(configuration.optimizerConfiguration, layout: replica.layout))
+                objective: Self.objective(of: model, configuration), capacity: capacity, pool: pool,
+                synchronisesBatchNorm: configuration.synchronisesBatchNorm,
+                isFrozen: { [frozen = NamePatterns(configuration.freeze)] in frozen.match($0) })
+            try Self.check(replica, configuration, smallestShard: course.smallestShard)
+            let optimizer = try Optimizer(
+                configuration.optimizerConfiguration, decay: configuration.decay, averaging: configuration.averaging,
+                layout: replica.layout)
+            return (replica, optimizer)
         } text: { replica, _ in
             replica.trainingGraph.fingerprint
         }
@@ -81,24 +88,49 @@ final class RunContext {
             ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures())
     }
 
+    /// Throws where `--freeze` names nothing, `--sync-batchnorm` has nothing to do, or a batch-norm would see one value.
+    private static func check(_ replica: Replica, _ configuration: RunConfiguration, smallestShard: Int) throws {
+        let names = replica.layout.segments.filter { $0.role != .buffer }.map(\.name)
+        if let pattern = NamePatterns(configuration.freeze).firstUnmatched(among: names) {
+            let layers = names.map { $0.split(separator: ".").dropLast().joined(separator: ".") + ".*" }
+            throw ConfigurationError.doesNotFit(
+                problem: "--freeze '\(pattern)' matches no parameter\(suggestion(for: pattern, among: names + layers))",
+                remedy: "'dtrain models \(configuration.model)' lists the layers")
+        }
+        let batchNorms = replica.batchNorms
+        if configuration.synchronisesBatchNorm, batchNorms.isEmpty {
+            throw ConfigurationError.withoutEffect(
+                setting: RunSetting.syncBatchNorm.rawValue,
+                reason: "\(configuration.model) has no batch normalisation that uses the batch's statistics",
+                remedy: "leave it out")
+        }
+        let rows =
+            configuration.synchronisesBatchNorm ? configuration.batchSize / configuration.accumulate : smallestShard
+        if let batchNorm = batchNorms.first(where: { $0.pixels * rows < 2 }) {
+            throw ConfigurationError.doesNotFit(
+                problem: "\(batchNorm.path) normalises over the samples of a shard, and there is only one",
+                remedy: "give a larger --batch-size, fewer ranks or --accumulate parts, or --sync-batchnorm")
+        }
+    }
+
     private static func objective(of model: TrainingModel, _ configuration: RunConfiguration) -> Objective {
         guard case .crossEntropy = model.objective, configuration.labelSmoothing > 0 else { return model.objective }
         return .crossEntropy(labelSmoothing: Float(configuration.labelSmoothing))
     }
 
     /// What state.json says after `step` updates.
-    func state(step: Int, best: BestMetric?) -> TrainingState {
+    func state(step: Int, best: BestMetric?, decisions: EvaluationDecisions?) -> TrainingState {
         let position = course.sampler.position(ofStep: step)
         return TrainingState(
             step: step, epoch: position.epoch, samplesInEpoch: position.batch * configuration.batchSize,
             seed: UInt64(configuration.seed), batchSize: configuration.batchSize,
-            optimizer: configuration.optimizerConfiguration.description,
+            optimizer: configuration.optimizerDescription,
             schedule: configuration.learningRateSchedule.description,
             model: ModelDescription(
                 name: model.name, options: model.options, parameterCount: replica.layout.parameterCount),
             data: DTrainCheckpoint.DataDescription(
                 specification: data.specification.description, sampleCount: data.train.count, digest: data.digest),
-            execution: execution, best: best)
+            execution: execution, best: best, decisions: decisions)
     }
 
     /// The evaluation event of `evaluation` after `step` updates.

@@ -6,6 +6,8 @@ struct RunCourse {
     let trainingRanks: Int
     let sampler: Sampler
     let stepsPerEpoch: Int
+    /// Samples of the smallest part of a batch that is computed at once.
+    let smallestShard: Int
     /// Updates of the whole run, counted from its first start.
     let totalSteps: Int
     private let evaluationInterval: Int
@@ -19,6 +21,7 @@ struct RunCourse {
         try configuration.optimizerConfiguration.validate()
         try configuration.learningRateSchedule.validate()
         trainingRanks = configuration.trainingRanks(of: ranks)
+        smallestShard = configuration.batchSize / (trainingRanks * configuration.accumulate)
         sampler = try Sampler(
             sampleCount: trainingSamples, batchSize: configuration.batchSize, seed: UInt64(configuration.seed),
             shuffles: configuration.shuffle)
@@ -30,6 +33,8 @@ struct RunCourse {
 
     /// The epoch, from 0, that the last of `step` updates belongs to.
     func epoch(ofUpdate step: Int) -> Int { max(step - 1, 0) / stepsPerEpoch }
-    func isEvaluationDue(after step: Int) -> Bool { step == totalSteps || step % evaluationInterval == 0 }
+    func isEvaluationDue(after step: Int) -> Bool { step == totalSteps || isEvaluationOnCadence(after: step) }
+    /// Whether an evaluation after `step` updates belongs to the run however long it lasts.
+    func isEvaluationOnCadence(after step: Int) -> Bool { step % evaluationInterval == 0 }
     func isCheckpointDue(after step: Int) -> Bool { step == totalSteps || step % checkpointInterval == 0 }
 }

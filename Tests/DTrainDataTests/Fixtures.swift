@@ -8,7 +8,12 @@ import Testing
 func pixels(_ dataset: any Dataset, _ index: Int) throws -> (pixels: [UInt8], label: Int) {
     let image = PixelBuffer()
     let label = try dataset.read(index, into: image)
-    return (image.bytes.array(), label)
+    return (image.array(), label)
+}
+
+extension PixelBuffer {
+    /// A copy of the image's bytes; the buffer lives until it is made.
+    func array() -> [UInt8] { withExtendedLifetime(self) { bytes.array() } }
 }
 
 /// A folder that disappears with its owner.

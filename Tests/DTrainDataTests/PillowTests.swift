@@ -20,8 +20,11 @@ import Testing
                 try fixture.expect(result, is: "resize-\(height)x\(width)x\(channels)-\(newHeight)x\(newWidth)")
             }
         }
-        resizeBilinear(pattern(1100, 900, channels), height: 333, width: 444, into: result)
-        try fixture.expectChecksum(result, is: "resize-1100x900x\(channels)-333x444")
+        // Along lines first, and across them first.
+        for width in [444, 700] {
+            resizeBilinear(pattern(1100, 900, channels), height: 333, width: width, into: result)
+            try fixture.expectChecksum(result, is: "resize-1100x900x\(channels)-333x\(width)")
+        }
     }
 
     @Test(arguments: [1, 3]) func resizingAPart(channels: Int) throws {

@@ -6,7 +6,8 @@ import DTrainTensor
 struct DataCommand<Program: TrainingProgram>: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
-            commandName: "data", abstract: "Look at data sets.", subcommands: [DataShowCommand<Program>.self])
+            commandName: "data", abstract: "Look at data sets, and pack them.",
+            subcommands: [DataShowCommand<Program>.self, DataPackCommand<Program>.self])
     }
 }
 
@@ -41,8 +42,11 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
         }
         let augmentations = try Augmentation.parse(augment)
         let pair = try DataSpecification.parse(spec).open()
+        let sizes =
+            pair.train.sizesMayDiffer ? "of various sizes, the first \(pair.sampleShape)" : "of \(pair.sampleShape)"
         var lines = [
-            "\(pair.specification): \(pair.train.name), samples of \(pair.sampleShape), \(pair.classCount) classes"
+            "\(pair.specification): \(pair.train.name), samples \(sizes), "
+                + "\(pair.classCount) classes"
         ]
         for split in DatasetSplit.allCases {
             let counts = zip(pair.classNames, try pair[split].countPerClass())
@@ -52,12 +56,15 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
                 "\(split.rawValue): \(Formatting.whole(pair[split].count)) samples (\(shown.joined(separator: ", ")))")
         }
         if let output {
-            let pipeline = try TransformPipeline(
-                augmentations, family: .usual(forImagesOf: pair.sampleShape), sampleShape: pair.sampleShape,
-                normalisation: pair.train.normalisation, seed: seed)
-            let image = try SampleGrid(
-                pair[part], transforms: augmented ? pipeline.training : pipeline.evaluation, seed: seed
-            ).image()
+            // Nothing named, nothing done: images of several sizes are shown whole.
+            let pipeline = try augmentations.isEmpty
+                ? nil
+                : TransformPipeline(
+                    augmentations, family: .usual(forImagesOf: pair.sampleShape), sampleShape: pair.sampleShape,
+                    sizesMayDiffer: pair.train.sizesMayDiffer || pair.test.sizesMayDiffer,
+                    normalisation: pair.train.normalisation, seed: seed)
+            let transforms = augmented ? pipeline?.training : pipeline?.evaluation
+            let image = try SampleGrid(pair[part], transforms: transforms ?? [], seed: seed).image()
             try image.write(to: output)
             lines.append("drawn: \(output) (\(image.width)×\(image.height))")
         }

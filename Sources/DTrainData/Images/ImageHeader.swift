@@ -2,9 +2,10 @@ internal import CTurboJPEG
 
 /// What the first bytes of an image file announce, checked before memory for its pixels is taken.
 ///
-/// An image has at most 2²⁷ pixels, and not more than its file can hold: of PNG the rows in the file, as it stores them,
-/// may have 1032 times the file's bytes (the bound of deflate: zlib, technical details); of JPEG at most 1024 pixels a byte
-/// are plausible, twice what one bit a block of 8 × 8 pixels, the least that Huffman codes need, gives for grey.
+/// An image has at most 2²⁷ pixels, and not more than its file can hold: of PNG the rows in the file, as it stores
+/// them, may have 1032 times the file's bytes (the bound of deflate: zlib, technical details); of JPEG at most 1024
+/// pixels a byte are plausible, twice what one bit a block of 8 × 8 pixels, the least that Huffman codes need, gives
+/// for grey.
 struct ImageHeader {
     enum Format { case jpeg, png }
     enum Colours { case grey, rgb, cmyk }
@@ -51,7 +52,9 @@ struct ImageHeader {
         let depth = Int(bytes[24]), type = bytes[25]
         let samples = [0: 1, 2: 3, 3: 1, 4: 2, 6: 4][type] ?? 1
         colours = type == 0 || type == 4 ? .grey : .rgb
-        guard width < 1 << 31, height < 1 << 31, depth <= 16 else { throw Problem(reason: "its IHDR chunk is damaged") }
+        guard width < 1 << 31, height < 1 << 31, [1, 2, 4, 8, 16].contains(depth) else {
+            throw Problem(reason: "its IHDR chunk is damaged")
+        }
         let rowByteCount = (width * depth * samples + 7) / 8
         guard height == 0 || rowByteCount <= bytes.count * 1032 / height else {
             throw Problem(reason: "it announces \(width)×\(height) pixels, more than \(bytes.count) bytes can hold")
@@ -63,9 +66,9 @@ struct ImageHeader {
         let status = tjDecompressHeader3(
             handle, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt(bytes.count), &width, &height,
             &subsampling, &colourSpace)
-        // A warning, such as bytes between markers, leaves a header that can be used.
-        guard status == 0 || (tjGetErrorCode(handle) == Int32(TJERR_WARNING.rawValue) && width > 0 && height > 0) else {
-            throw Problem(reason: String(cString: tjGetErrorStr2(handle)))
+        if status != 0 {
+            let reason = String(cString: tjGetErrorStr2(handle))
+            guard Self.isHarmless(reason), width > 0, height > 0 else { throw Problem(reason: reason) }
         }
         format = .jpeg
         self.width = Int(width)
@@ -78,5 +81,14 @@ struct ImageHeader {
         guard self.width * self.height <= bytes.count * Self.jpegPixelsPerByte else {
             throw Problem(reason: "it announces \(width)×\(height) pixels, more than \(bytes.count) bytes can hold")
         }
+    }
+
+    /// Whether a message of libjpeg is a warning that does not touch pixels.
+    ///
+    /// The text decides: TurboJPEG's error code calls an error that follows a warning a warning. Only the first warning
+    /// of a file has a text, so one that is cut off after a harmless warning passes.
+    static func isHarmless(_ message: String) -> Bool {
+        message.contains("extraneous bytes before marker") || message.contains("bad ICC marker")
+            || message.contains("Adobe color transform") || message.contains("JFIF revision")
     }
 }

@@ -50,7 +50,9 @@ final class DurableFile {
     private func flush() throws(DataError) {
         var done = 0
         while done < pending.count {
-            let count = pending.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress! + done, $0.count - done) }
+            let count = pending.withUnsafeBytes {
+                Foundation.write(descriptor, $0.baseAddress! + done, $0.count - done)
+            }
             if count >= 0 {
                 done += count
             } else if errno != EINTR {

@@ -45,5 +45,7 @@ public struct PackedDataset: Dataset {
 
     public func label(of index: Int) -> Int { Int(packed.entry(first + index).label) }
 
-    public func sampleName(_ index: Int) -> String { "sample \(index) of the \(split.rawValue) split in \(packed.file.path)" }
+    public func sampleName(_ index: Int) -> String {
+        "sample \(index) of the \(split.rawValue) split in \(packed.file.path)"
+    }
 }

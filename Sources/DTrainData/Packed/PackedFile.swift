@@ -115,7 +115,8 @@ struct PackedFile: Sendable {
                 pixelCount <= (end - entry.offset) / UInt64(metadata.channels)
             else { throw Problem(reason: "the pixels of sample \(index) lie outside of it") }
             guard entry.label < metadata.classNames.count else {
-                throw Problem(reason: "sample \(index) has label \(entry.label) of \(metadata.classNames.count) classes")
+                throw Problem(
+                    reason: "sample \(index) has label \(entry.label) of \(metadata.classNames.count) classes")
             }
             if entry.height != first.height || entry.width != first.width { differ = true }
         }

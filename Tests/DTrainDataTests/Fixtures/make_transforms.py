@@ -70,6 +70,7 @@ for channels in (1, 3):
             record(f"resize-{height}x{width}x{channels}-{new_height}x{new_width}",
                    resize(pattern(height, width, channels), new_height, new_width))
     checksum(f"resize-1100x900x{channels}-333x444", resize(pattern(1100, 900, channels), 333, 444))
+    checksum(f"resize-1100x900x{channels}-333x700", resize(pattern(1100, 900, channels), 333, 700))
     for top, left, height, width in ((5, 7, 20, 31), (0, 0, 37, 10), (36, 52, 1, 1), (3, 0, 8, 53)):
         record(f"part-{channels}-{top}-{left}-{height}-{width}",
                F.resized_crop(pattern(37, 53, channels), top, left, height, width, [18, 18]))
