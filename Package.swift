@@ -17,12 +17,14 @@ let package = Package(
         // System libraries: each has a pkg-config file, so that headers and link flags follow the machine.
         .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
         .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
-        // C: what MPI's macros, the embedded data and the inner loops need.
+        // C: what MPI's macros, libpng's jumps, the embedded data and the inner loops need.
         .target(name: "CMPIShim", dependencies: ["COpenMPI"]),
+        .target(name: "CImageShim", dependencies: ["CPNG"]),
         .target(name: "CKernels"),
         .target(name: "CSamples", exclude: ["data"]),
         .target(name: "CAllocationCounter"),
@@ -32,7 +34,9 @@ let package = Package(
         .target(name: "DTrainLayers", dependencies: ["DTrainEngine", "DTrainTensor"]),
         .target(name: "DTrainModels", dependencies: ["DTrainLayers", "DTrainEngine", "DTrainTensor"]),
         .target(name: "DTrainOptimizers", dependencies: ["DTrainTensor", "CKernels"]),
-        .target(name: "DTrainData", dependencies: ["DTrainTensor", "CSamples", "CZlib", "CPNG"]),
+        .target(
+            name: "DTrainData",
+            dependencies: ["DTrainTensor", "CKernels", "CSamples", "CZlib", "CPNG", "CImageShim", "CTurboJPEG"]),
         .target(name: "DTrainCollectives", dependencies: ["DTrainTensor"]),
         .target(name: "DTrainMPI", dependencies: ["DTrainCollectives", "DTrainTensor", "CMPIShim"]),
         .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "CCrypto", "CZlib"]),
@@ -77,7 +81,8 @@ let package = Package(
             name: "DTrainOptimizersTests", dependencies: ["DTrainOptimizers", "DTrainTensor", "TestSupport"],
             exclude: ["Fixtures"]),
         .testTarget(
-            name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "CZlib", "CPNG", "TestSupport"]),
+            name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "CZlib", "CPNG", "TestSupport"],
+            exclude: ["Fixtures"]),
         .testTarget(
             name: "DTrainCollectivesTests",
             dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport", "CAllocationCounter"]),
