@@ -23,6 +23,8 @@ let package = Package(
 
         // C: what MPI's macros, the embedded data and the inner loops need.
         .target(name: "CMPIShim", dependencies: ["COpenMPI"]),
+        // libcurl's header alone (libcurl4-openssl-dev): the library is loaded with the first transfer.
+        .target(name: "CCurlShim", linkerSettings: [.linkedLibrary("dl")]),
         .target(name: "CKernels"),
         .target(name: "CSamples", exclude: ["data"]),
         .target(name: "CAllocationCounter"),
@@ -35,7 +37,9 @@ let package = Package(
         .target(name: "DTrainData", dependencies: ["DTrainTensor", "CSamples", "CZlib", "CPNG"]),
         .target(name: "DTrainCollectives", dependencies: ["DTrainTensor"]),
         .target(name: "DTrainMPI", dependencies: ["DTrainCollectives", "DTrainTensor", "CMPIShim"]),
-        .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "CCrypto"]),
+        .target(name: "DTrainDigest", dependencies: ["CCrypto"]),
+        .target(name: "DTrainFetch", dependencies: ["DTrainDigest", "DTrainData", "DTrainTensor", "CCurlShim"]),
+        .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "DTrainDigest"]),
         .target(name: "DTrainEvents"),
         .target(name: "DTrainReport", dependencies: ["DTrainEvents"]),
         .target(
@@ -49,7 +53,7 @@ let package = Package(
             dependencies: [
                 "DTrainTensor", "DTrainEngine", "DTrainLayers", "DTrainModels", "DTrainOptimizers", "DTrainData",
                 "DTrainCollectives", "DTrainMPI", "DTrainCheckpoint", "DTrainEvents", "DTrainReport", "DTrainTrainer",
-                "COpenBLAS",
+                "DTrainFetch", "COpenBLAS",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 "Yams",
@@ -91,9 +95,17 @@ let package = Package(
         .executableTarget(
             name: "store-check", dependencies: ["DTrainCheckpoint", "StoreSamples"], path: "Tests/StoreCheck"),
         .target(name: "StoreSamples", dependencies: ["DTrainCheckpoint", "DTrainTensor"], path: "Tests/StoreSamples"),
+        .testTarget(name: "DTrainDigestTests", dependencies: ["DTrainDigest"]),
+        // The loopback server, which the tests of the command use as well.
+        .target(name: "LoopbackServer", path: "Tests/LoopbackServer"),
+        .testTarget(
+            name: "DTrainFetchTests",
+            dependencies: ["DTrainFetch", "DTrainDigest", "DTrainData", "LoopbackServer", "TestSupport", "CZlib"]),
         .testTarget(
             name: "DTrainCheckpointTests",
-            dependencies: ["DTrainCheckpoint", "DTrainTensor", "StoreSamples", "TestSupport", "store-check"],
+            dependencies: [
+                "DTrainCheckpoint", "DTrainDigest", "DTrainTensor", "StoreSamples", "TestSupport", "store-check",
+            ],
             exclude: ["Fixtures"]),
         .testTarget(name: "DTrainReportTests", dependencies: ["DTrainReport", "DTrainEvents", "TestSupport"]),
         .testTarget(
@@ -106,7 +118,8 @@ let package = Package(
         .testTarget(
             name: "DTrainCLITests",
             dependencies: [
-                "DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "dtrain", "CAllocationCounter", "TestSupport",
+                "DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "dtrain", "CAllocationCounter", "LoopbackServer",
+                "TestSupport",
             ]),
     ],
     swiftLanguageModes: [.v6],

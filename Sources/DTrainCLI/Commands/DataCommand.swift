@@ -6,7 +6,8 @@ import DTrainTensor
 struct DataCommand<Program: TrainingProgram>: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
-            commandName: "data", abstract: "Look at data sets.", subcommands: [DataShowCommand<Program>.self])
+            commandName: "data", abstract: "Look at data sets and download them.",
+            subcommands: [DataShowCommand<Program>.self, DataFetchCommand<Program>.self])
     }
 }
 
