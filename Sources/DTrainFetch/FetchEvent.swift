@@ -35,7 +35,7 @@ public struct FetchProgress: Hashable, Sendable {
 public struct FetchPolicy: Hashable, Sendable {
     /// The longest wait for a connection.
     public var connectSeconds: Int
-    /// The longest time without a byte.
+    /// The longest time without a byte. libcurl averages over five seconds, so it may take as much longer.
     public var stallSeconds: Int
     /// The pauses before each further attempt after a transient failure (a cut connection, a timeout, HTTP 5xx).
     public var retryDelays: [Double]

@@ -2,12 +2,13 @@ import Foundation
 
 /// Folders and files here.
 enum FileTree {
+    /// The folder that `path` is in. (Foundation's own function ends the program for a name of one letter.)
     static func parent(of path: String) -> String {
-        let parent = (path as NSString).deletingLastPathComponent
-        return parent.isEmpty ? "." : parent
+        var rest = path[...]
+        while rest.utf8.count > 1, rest.hasSuffix("/") { rest.removeLast() }
+        guard let slash = rest.lastIndex(of: "/") else { return "." }
+        return slash == rest.startIndex ? "/" : String(rest[..<slash])
     }
-
-    static func lastComponent(of path: String) -> String { (path as NSString).lastPathComponent }
 
     /// Creates `path` and what is missing above it.
     static func createDirectories(_ path: String) throws(FetchError) {

@@ -134,7 +134,7 @@ private final class TarReading {
                 let code = errno
                 var status = stat()
                 guard code == EEXIST, lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
-                    throw refusal("create", path, code)
+                    throw refusal("create", path, code == EEXIST ? ENOTDIR : code)
                 }
             }
         }

@@ -56,13 +56,13 @@ import Testing
         let wanted = try Wanted(noise(50_000))
         let server = try wanted.server { response, _ in
             var response = response.cut(after: 20_000)
-            response.stallSeconds = 8
+            response.stallSeconds = 40
             return response
         }
         let start = monotonicSeconds()
         let failure = try #require(wanted.failure(server.address, stallSeconds: 1, retryDelays: []))
         #expect(failure.kind == .timeout && failure.received == 20_000 && failure.total == 50_000)
-        #expect(monotonicSeconds() - start < 6)
+        #expect(monotonicSeconds() - start < 25)
         #expect(wanted.part == Array(wanted.content.prefix(20_000)), "the next time goes on here")
     }
 
@@ -99,9 +99,9 @@ import Testing
 
     @Test func nobodyListens() throws {
         let wanted = try Wanted(noise(10))
-        let address = try HTTPServer { _, _ in HTTPServer.Response() }.address
-        usleep(50_000)
-        #expect(wanted.failure(address)?.kind == .noConnection)
+        let server = try HTTPServer { _, _ in HTTPServer.Response() }
+        server.stop()
+        #expect(wanted.failure(server.address)?.kind == .noConnection)
     }
 
     @Test func noSuchHost() throws {

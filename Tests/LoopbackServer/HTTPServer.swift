@@ -1,7 +1,8 @@
 import Foundation
 import Synchronization
 
-/// A small HTTP/1.1 server on 127.0.0.1 whose answers a test decides, bad ones too. It ends with its owner.
+/// A small HTTP/1.1 server on 127.0.0.1 whose answers a test decides, bad ones too. It lives until `stop` or the
+/// process's end, however short a test holds it.
 public final class HTTPServer: Sendable {
     public struct Request: Sendable {
         public let method: String
@@ -86,17 +87,13 @@ public final class HTTPServer: Sendable {
         guard !status else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
         self.listener = listener
         port = Int(UInt16(bigEndian: address.sin_port))
-        Thread.detachNewThread { [weak self] in
+        Thread.detachNewThread { [self] in
             while true {
                 let connection = accept(listener, nil, nil)
                 if connection < 0, errno == EINTR || errno == ECONNABORTED { continue }
                 guard connection >= 0 else { break }
-                guard let server = self else {
-                    close(connection)
-                    break
-                }
                 Thread.detachNewThread {
-                    server.serve(connection)
+                    self.serve(connection)
                     close(connection)
                 }
             }
@@ -104,7 +101,8 @@ public final class HTTPServer: Sendable {
         }
     }
 
-    deinit { shutdown(listener, Int32(SHUT_RDWR)) }
+    /// Lets nobody in any more.
+    public func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
 
     private func serve(_ connection: Int32) {
         var received: [UInt8] = []
@@ -113,6 +111,8 @@ public final class HTTPServer: Sendable {
             let count = recv(connection, &chunk, chunk.count, 0)
             guard count > 0 else { return }
             received += chunk[..<count]
+            // No letter begins a request of TLS.
+            guard received[0] >= UInt8(ascii: "A") else { return }
         }
         let lines = String(decoding: received, as: UTF8.self).split(separator: "\r\n")
         let words = lines.first?.split(separator: " ").map(String.init) ?? []

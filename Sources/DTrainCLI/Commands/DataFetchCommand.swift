@@ -87,7 +87,7 @@ private final class FetchReporter {
     }
 
     private func show(_ progress: FetchProgress) {
-        let name = (progress.path as NSString).lastPathComponent
+        let name = progress.path.split(separator: "/").last ?? ""
         var text = "\(name): \(Formatting.bytes(progress.received))"
         if let total = progress.total {
             text += " of \(Formatting.bytes(total)) (\(Formatting.percent(progress.received, of: total)))"
