@@ -39,7 +39,7 @@ let package = Package(
         .target(name: "DTrainMPI", dependencies: ["DTrainCollectives", "DTrainTensor", "CMPIShim"]),
         .target(name: "DTrainDigest", dependencies: ["CCrypto"]),
         .target(name: "DTrainFetch", dependencies: ["DTrainDigest", "DTrainData", "DTrainTensor", "CCurlShim"]),
-        .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "DTrainDigest"]),
+        .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "DTrainDigest", "CZlib"]),
         .target(name: "DTrainEvents"),
         .target(name: "DTrainReport", dependencies: ["DTrainEvents"]),
         .target(
@@ -91,20 +91,24 @@ let package = Package(
             path: "Tests/MPICheck"),
         .testTarget(
             name: "DTrainMPITests", dependencies: ["DTrainMPI", "DTrainCollectives", "mpi-check", "TestSupport"]),
-        // Dies on purpose: what DTrainCheckpointTests starts.
-        .executableTarget(
-            name: "store-check", dependencies: ["DTrainCheckpoint", "StoreSamples"], path: "Tests/StoreCheck"),
-        .target(name: "StoreSamples", dependencies: ["DTrainCheckpoint", "DTrainTensor"], path: "Tests/StoreSamples"),
         .testTarget(name: "DTrainDigestTests", dependencies: ["DTrainDigest"]),
         // The loopback server, which the tests of the command use as well.
         .target(name: "LoopbackServer", path: "Tests/LoopbackServer"),
         .testTarget(
             name: "DTrainFetchTests",
             dependencies: ["DTrainFetch", "DTrainDigest", "DTrainData", "LoopbackServer", "TestSupport", "CZlib"]),
+        // Dies on purpose: what DTrainCheckpointTests starts.
+        .executableTarget(
+            name: "store-check", dependencies: ["DTrainCheckpoint", "StoreSamples"], path: "Tests/StoreCheck"),
+        .target(name: "StoreSamples", dependencies: ["DTrainCheckpoint", "DTrainTensor"], path: "Tests/StoreSamples"),
+        // Reads damaged weights, whose memory and time DTrainCheckpointTests watches.
+        .executableTarget(
+            name: "weights-check", dependencies: ["DTrainCheckpoint", "DTrainTensor"], path: "Tests/WeightsCheck"),
         .testTarget(
             name: "DTrainCheckpointTests",
             dependencies: [
                 "DTrainCheckpoint", "DTrainDigest", "DTrainTensor", "StoreSamples", "TestSupport", "store-check",
+                "weights-check",
             ],
             exclude: ["Fixtures"]),
         .testTarget(name: "DTrainReportTests", dependencies: ["DTrainReport", "DTrainEvents", "TestSupport"]),

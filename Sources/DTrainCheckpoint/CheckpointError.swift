@@ -13,6 +13,10 @@ public enum CheckpointError: Error, Hashable, Sendable {
     case fileSystem(operation: String, path: String, code: Int32)
     /// Not a valid safetensors file.
     case safetensors(path: String, SafetensorsProblem)
+    /// Not a file of PyTorch's that dtrain reads.
+    case torch(path: String, TorchProblem)
+    /// Neither a safetensors file nor one of PyTorch's.
+    case notWeights(path: String, reason: String)
     /// A directory or a state.json that is not a checkpoint of dtrain.
     case notACheckpoint(path: String, reason: String)
     /// Written by a later version of dtrain.
@@ -38,6 +42,11 @@ extension CheckpointError: CustomStringConvertible {
             return "cannot \(operation) \(path): \(String(cString: strerror(code)))" + Self.advice(code)
         case .safetensors(let path, let problem):
             return "\(path) is not a valid safetensors file: \(problem)"
+        case .torch(let path, let problem):
+            return "\(path) holds no weights that dtrain reads: \(problem)"
+        case .notWeights(let path, let reason):
+            return
+                "\(path) holds no weights: \(reason). Name a .safetensors, .pth or .pt file, or a checkpoint's directory"
         case .notACheckpoint(let path, let reason):
             return "\(path) is not a checkpoint: \(reason). Name a directory like RUN/checkpoints/step-00000100"
         case .futureVersion(let path, let found, let supported):
