@@ -47,3 +47,8 @@ public func concatenate(_ values: [Value]) -> Value {
 
 /// The sum, element by element, of two values of the same shape.
 public func + (_ a: Value, _ b: Value) -> Value { a.applying(Addition(), with: [b]) }
+
+/// scale[c] · x + shift[c] for each channel c, with one constant a channel; they are no parameters.
+public func scaleChannels(_ x: Value, by scale: [Float], adding shift: [Float]) -> Value {
+    x.applying(ChannelScaling(scale: scale, shift: shift))
+}
