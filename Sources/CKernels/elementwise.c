@@ -68,7 +68,11 @@ void dt_dropout(const float *x, float *y, size_t rows, size_t count, uint64_t fi
     }
 }
 
-void dt_one_hot(const int32_t *labels, size_t rows, size_t classes, float *y) {
+void dt_one_hot(dt_targets targets, size_t rows, size_t classes, float *y) {
     memset(y, 0, rows * classes * sizeof *y);
-    for (size_t row = 0; row < rows; row++) y[row * classes + (size_t)labels[row]] = 1;
+    for (size_t row = 0; row < rows; row++) {
+        const float share = targets.partners ? targets.weights[row] : 1;
+        y[row * classes + (size_t)targets.labels[row]] += share;
+        if (targets.partners) y[row * classes + (size_t)targets.partners[row]] += 1 - share;
+    }
 }

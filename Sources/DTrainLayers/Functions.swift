@@ -48,7 +48,6 @@ public func concatenate(_ values: [Value]) -> Value {
 /// The sum, element by element, of two values of the same shape.
 public func + (_ a: Value, _ b: Value) -> Value { a.applying(Addition(), with: [b]) }
 
-/// scale[c] · x + shift[c] for each channel c, with one constant a channel; they are no parameters.
-public func scaleChannels(_ x: Value, by scale: [Float], adding shift: [Float]) -> Value {
-    x.applying(ChannelScaling(scale: scale, shift: shift))
-}
+/// Lets training judge `logits` as well: `weight` times their loss is added to that of the model's output (Szegedy et al.
+/// 2014, section 5). In evaluation it does nothing; a model does not even compute them then.
+public func auxiliaryLoss(_ logits: Value, weight: Float) { logits.judgedAsAuxiliary(weight: weight) }

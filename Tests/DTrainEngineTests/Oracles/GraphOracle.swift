@@ -9,8 +9,9 @@ import Testing
 /// Dropout is left out: its masks belong to the engine.
 struct GraphOracle {
     let graph: Graph
-    /// By name, in PyTorch's shapes and order.
+    /// By name, in PyTorch's shapes and order; buffers too, where running statistics are used.
     var parameters: [String: ReferenceTensor]
+    var mixing: (partners: [Int], weights: [Double])?
 
     struct Result {
         var output: ReferenceTensor
@@ -41,12 +42,16 @@ struct GraphOracle {
 
         var gradients = graph.values.map { ReferenceTensor([rows] + $0.shape.dimensions) }
         gradients[loss] = ReferenceTensor([rows, 1], filledWith: 1)
+        if case .node(let index) = graph.values[loss].source, graph.nodes[index].operation is LossTotal {
+            for input in graph.nodes[index].inputs { gradients[input] = gradients[loss] }
+        }
         var parameterGradients: [String: ReferenceTensor] = [:]
         for node in graph.nodes.reversed() {
             let inputs = node.inputs.map { values[$0]! }
             let (dx, dParameters) = try backward(node, inputs, values[node.output]!, gradients[node.output], labels)
             for (index, gradient) in zip(node.inputs, dx) { gradients[index] = gradients[index] + gradient }
-            for (index, gradient) in zip(node.parameters, dParameters) {
+            for (index, gradient) in zip(node.parameters, dParameters) where graph.parameters[index].role == .trainable
+            {
                 let name = graph.parameters[index].name
                 parameterGradients[name] = parameterGradients[name].map { $0 + gradient } ?? gradient
             }
@@ -75,12 +80,23 @@ struct GraphOracle {
         case let transpose as Transpose: return transposed(x, transpose).reshaped([x.shape[0]] + shape)
         case is OneHot:
             var y = ReferenceTensor([x.shape[0]] + shape)
-            for (row, label) in labels.enumerated() { y[row, label] = 1 }
+            for (row, label) in labels.enumerated() {
+                y[row, label] += mixing?.weights[row] ?? 1
+                if let mixing { y[row, mixing.partners[row]] += 1 - mixing.weights[row] }
+            }
             return y
         case let loss as CrossEntropy:
-            let oracle = CrossEntropyOracle(smoothing: Double(loss.labelSmoothing))
-            return perRow(x) { oracle.forward($1, labels: [labels[$0]]) }
-        case is SquaredError: return perRow(x) { SquaredErrorOracle.forward($1, target: row($0, of: inputs[1])) }
+            return perRow(x) { row, x in
+                let weights = mixing.map { ([$0.partners[row]], [$0.weights[row]]) }
+                let oracle = CrossEntropyOracle(smoothing: Double(loss.labelSmoothing), mixing: weights)
+                return Double(loss.weight) * oracle.forward(x, labels: [labels[row]])
+            }
+        case let loss as SquaredError:
+            return perRow(x) { Double(loss.weight) * SquaredErrorOracle.forward($1, target: row($0, of: inputs[1])) }
+        case is LossTotal: return inputs.dropFirst().reduce(x, +)
+        case let batchNorm as BatchNorm:
+            let (oracle, statistics, weight, bias) = batchNormParts(batchNorm, node, x)
+            return oracle.forward(x, statistics, weight: weight, bias: bias)
         default: throw UnknownOperation(name: node.operation.name)
         }
     }
@@ -118,8 +134,16 @@ struct GraphOracle {
             return ([transposed(dy, back).reshaped(x.shape)], [])
         case is OneHot: return ([], [])
         case let loss as CrossEntropy:
-            return ([CrossEntropyOracle(smoothing: Double(loss.labelSmoothing)).gradient(x, labels: labels)], [])
-        case is SquaredError: return ([SquaredErrorOracle.gradient(x, target: inputs[1])], [])
+            let oracle = CrossEntropyOracle(smoothing: Double(loss.labelSmoothing), mixing: mixing)
+            return ([oracle.gradient(x, labels: labels).map { $0 * Double(loss.weight) }], [])
+        case let loss as SquaredError:
+            return ([SquaredErrorOracle.gradient(x, target: inputs[1]).map { $0 * Double(loss.weight) }], [])
+        case is LossTotal: return ([], [])
+        case let batchNorm as BatchNorm:
+            let (oracle, statistics, weight, _) = batchNormParts(batchNorm, node, x)
+            let result = oracle.gradients(
+                x, statistics, isConstant: batchNorm.usesRunningStatistics, weight: weight, outputGradient: dy)
+            return ([result.x], batchNorm.isAffine ? [result.weight, result.bias] : [])
         default: throw UnknownOperation(name: node.operation.name)
         }
     }
@@ -164,6 +188,22 @@ struct GraphOracle {
         let arena = NamedTensor(name: "", dtype: .float32, shape: parameter.shape)
         parameter.order.import(torch.floats, into: arena.floats)
         return arena.floats.array().map { Int($0) }
+    }
+
+    private func batchNormParts(_ operation: BatchNorm, _ node: Graph.Node, _ x: ReferenceTensor) -> (
+        BatchNormOracle, BatchNormOracle.Statistics, weight: ReferenceTensor?, bias: ReferenceTensor?
+    ) {
+        let oracle = BatchNormOracle(epsilon: Double(operation.epsilon))
+        let first = operation.isAffine ? 2 : 0
+        let statistics =
+            operation.usesRunningStatistics
+            ? BatchNormOracle.Statistics(
+                mean: parameter(node, first).values, variance: parameter(node, first + 1).values, count: 0)
+            : oracle.statistics(x)
+        return (
+            oracle, statistics, operation.isAffine ? parameter(node, 0) : nil,
+            operation.isAffine ? parameter(node, 1) : nil
+        )
     }
 
     // MARK: Settings and shapes

@@ -8,6 +8,7 @@ final class RandomModel: Module {
     private enum Step {
         case convolution(layer: Int, input: Int)
         case linear(layer: Int, input: Int)
+        case batchNorm(layer: Int, input: Int)
         case activation(String, input: Int)
         case pooling(maximum: Bool, kernel: Int, input: Int)
         case sum(Int, Int)
@@ -16,12 +17,13 @@ final class RandomModel: Module {
 
     let convolutions: [Conv2d]
     let linears: [Linear]
+    let batchNorms: [BatchNorm2d]
     let head: Linear
     private let steps: [Step]
     private let joined: [Int]
 
     /// `smooth` leaves out what has kinks.
-    init(seed: Int, steps count: Int, channels first: Int, smooth: Bool) {
+    init(seed: Int, steps count: Int, channels first: Int, smooth: Bool, normalised: Bool = false) {
         let random = CounterRandom(seed: UInt64(seed), purpose: .synthetic, stream: 77)
         var drawn: UInt64 = 0
         func draw(_ bound: Int) -> Int {
@@ -32,6 +34,7 @@ final class RandomModel: Module {
         var isRead = [false]
         var convolutions: [(layer: Conv2d, inputs: Int, outputs: Int)] = []
         var linears: [Linear] = []
+        var batchNorms: [BatchNorm2d] = []
         var steps: [Step] = []
         func append(_ step: Step, reading inputs: [Int], channels count: Int) {
             for input in inputs { isRead[input] = true }
@@ -62,6 +65,14 @@ final class RandomModel: Module {
                 let outputs = 1 + draw(5)
                 linears.append(Linear(outputs))
                 append(.linear(layer: linears.count - 1, input: input), reading: [input], channels: outputs)
+            case 4 where normalised, 6 where normalised:
+                batchNorms.append(BatchNorm2d(epsilon: 0.1, momentum: 0.3, affine: draw(4) > 0))
+                append(
+                    .batchNorm(layer: batchNorms.count - 1, input: input), reading: [input], channels: channels[input])
+                guard draw(3) == 0, !smooth else { break }
+                append(
+                    .activation("relu", input: channels.count - 1), reading: [channels.count - 1],
+                    channels: channels.last!)
             case 4, 5:
                 let name = smooth ? ["tanh", "sigmoid"][draw(2)] : NamedActivation.names[draw(4)]
                 append(.activation(name, input: input), reading: [input], channels: channels[input])
@@ -82,6 +93,7 @@ final class RandomModel: Module {
         }
         self.convolutions = convolutions.map(\.layer)
         self.linears = linears
+        self.batchNorms = batchNorms
         self.steps = steps
         joined = channels.indices.filter { !isRead[$0] }
         head = Linear(4)
@@ -93,6 +105,7 @@ final class RandomModel: Module {
             switch step {
             case .convolution(let layer, let input): values.append(convolutions[layer](values[input]))
             case .linear(let layer, let input): values.append(linears[layer](values[input]))
+            case .batchNorm(let layer, let input): values.append(batchNorms[layer](values[input]))
             case .activation(let name, let input): values.append(NamedActivation(name).apply(values[input]))
             case .pooling(let maximum, let kernel, let input):
                 let (window, padding) = (Pair(kernel, kernel), Pair(kernel / 2, kernel / 2))
