@@ -64,7 +64,7 @@ final class ConvolutionKernel: Kernel {
         }
         let missingBias = passes.forward.addsBias ? nil : bias
         passes.forward.forward(
-            x, weights: weights, bias: bias, into: y, stride: stride,
+            x, weights: weights, bias: bias, into: y, stride: stride, accumulate: false,
             lines: run.part(of: run.rows * geometry.window.output_height), scratch: scratch
         ) { lines in
             guard missingBias != nil || operation.activation != .identity else { return }

@@ -73,8 +73,23 @@ struct GraphOracle {
         case let pooling as Pooling:
             let y = pooling.kind == .maximum ? oracle(pooling).maximum(asImage(x)) : oracle(pooling).average(asImage(x))
             return y.reshaped([x.shape[0]] + shape)
+        case let pooling as AdaptivePooling:
+            let oracle = oracle(pooling, x)
+            let y = pooling.kind == .maximum ? oracle.maximum(asImage(x)) : oracle.average(asImage(x))
+            return y.reshaped([x.shape[0]] + shape)
+        case let norm as LocalResponseNorm: return oracle(norm).forward(x)
+        case let norm as Normalization:
+            return oracle(norm).forward(
+                x, weight: norm.isAffine ? inArenaOrder(node, 0) : nil,
+                bias: norm.isAffine ? inArenaOrder(node, 1) : nil)
+        case let convolution as TransposedConvolution:
+            return oracle(convolution).forward(x, weight: parameter(node, 0), bias: bias(node))
+        case is Softmax: return SoftmaxOracle.forward(x)
+        case let shortcut as ZeroPaddingShortcut: return oracle(shortcut).forward(x)
         case let activation as ActivationOperation: return oracle(activation.activation).forward(x)
         case is Addition: return x + inputs[1]
+        case is Multiplication: return x * inputs[1]
+        case let line as ScaleShift: return x.map { Double(line.scale) * $0 + Double(line.shift) }
         case is Concatenation: return ShapeOracle.concatenate(inputs)
         case is Reshape: return x.reshaped([x.shape[0]] + shape)
         case let transpose as Transpose: return transposed(x, transpose).reshaped([x.shape[0]] + shape)
@@ -123,9 +138,31 @@ struct GraphOracle {
                 ? oracle.maximumGradient(asImage(x), outputGradient: asImage(dy))
                 : oracle.averageGradient(asImage(x), outputGradient: asImage(dy))
             return ([dx.reshaped(x.shape)], [])
+        case let pooling as AdaptivePooling:
+            let oracle = oracle(pooling, x)
+            let dx =
+                pooling.kind == .maximum
+                ? oracle.maximumGradient(asImage(x), outputGradient: asImage(dy))
+                : oracle.averageGradient(asImage(x), outputGradient: asImage(dy))
+            return ([dx.reshaped(x.shape)], [])
+        case let norm as Normalization:
+            let weight = norm.isAffine ? inArenaOrder(node, 0) : nil
+            let result = oracle(norm).gradients(x, weight: weight, outputGradient: dy)
+            let dParameters = zip([result.weight, result.bias], node.parameters).map { gradient, index in
+                inTorchOrder(gradient, graph.parameters[index]).reshaped(graph.parameters[index].shape.dimensions)
+            }
+            return ([result.x], dParameters)
+        case let convolution as TransposedConvolution:
+            let result = oracle(convolution).gradients(x, weight: parameter(node, 0), outputGradient: dy)
+            return ([result.x], [result.weight, result.bias])
+        case is Softmax: return ([SoftmaxOracle.gradient(x, outputGradient: dy)], [])
+        case let norm as LocalResponseNorm: return ([oracle(norm).gradient(x, outputGradient: dy)], [])
+        case let shortcut as ZeroPaddingShortcut: return ([oracle(shortcut).gradient(x, outputGradient: dy)], [])
         case let activation as ActivationOperation:
             return ([oracle(activation.activation).gradient(x, outputGradient: dy)], [])
         case is Addition: return ([dy, dy], [])
+        case is Multiplication: return ([dy * inputs[1], dy * x], [])
+        case let line as ScaleShift: return ([dy.map { Double(line.scale) * $0 }], [])
         case is Concatenation:
             return (ShapeOracle.concatenationGradients(inputs.map { $0.shape.last! }, outputGradient: dy), [])
         case is Reshape: return ([dy.reshaped(x.shape)], [])
@@ -168,9 +205,12 @@ struct GraphOracle {
     }
 
     /// A linear layer's weight, its columns in the order of the features that it reads.
-    private func linearWeight(_ node: Graph.Node) -> ReferenceTensor {
-        let weight = parameter(node, 0)
-        let torchIndices = torchIndices(graph.parameters[node.parameters[0]])
+    private func linearWeight(_ node: Graph.Node) -> ReferenceTensor { inArenaOrder(node, 0) }
+
+    /// A parameter's elements in the order of the arena.
+    private func inArenaOrder(_ node: Graph.Node, _ number: Int) -> ReferenceTensor {
+        let weight = parameter(node, number)
+        let torchIndices = torchIndices(graph.parameters[node.parameters[number]])
         return ReferenceTensor(weight.shape, torchIndices.map { weight.values[$0] })
     }
 
@@ -231,7 +271,39 @@ struct GraphOracle {
         return PoolingOracle(
             kernel: (geometry.kernel.height, geometry.kernel.width),
             stride: (geometry.stride.height, geometry.stride.width),
-            padding: (geometry.padding.height, geometry.padding.width))
+            padding: (geometry.padding.height, geometry.padding.width), ceilMode: pooling.ceilMode,
+            countsPadding: pooling.countsPadding)
+    }
+
+    private func oracle(_ pooling: AdaptivePooling, _ x: ReferenceTensor) -> AdaptivePoolingOracle {
+        AdaptivePoolingOracle(size: (x.shape.count == 4 ? pooling.size.height : 1, pooling.size.width))
+    }
+
+    private func oracle(_ norm: LocalResponseNorm) -> LocalResponseNormOracle {
+        LocalResponseNormOracle(
+            size: norm.size, alpha: Double(norm.alpha), beta: Double(norm.beta), k: Double(norm.k))
+    }
+
+    private func oracle(_ norm: Normalization) -> NormalizationOracle {
+        let extent: NormalizationOracle.Extent =
+            switch norm.extent {
+            case .channels: .channels
+            case .groups(let groups): .groups(groups)
+            case .sample: .sample
+            }
+        return NormalizationOracle(extent: extent, epsilon: Double(norm.epsilon))
+    }
+
+    private func oracle(_ convolution: TransposedConvolution) -> TransposedConvolutionOracle {
+        let (geometry, more) = (convolution.geometry, convolution.outputPadding)
+        return TransposedConvolutionOracle(
+            stride: (geometry.stride.height, geometry.stride.width),
+            padding: (geometry.padding.height, geometry.padding.width), outputPadding: (more.height, more.width),
+            dilation: (geometry.dilation.height, geometry.dilation.width), groups: convolution.groups)
+    }
+
+    private func oracle(_ shortcut: ZeroPaddingShortcut) -> ZeroPaddingShortcutOracle {
+        ZeroPaddingShortcutOracle(channels: shortcut.channels, stride: shortcut.stride.width)
     }
 
     /// A sequence [N, T, C] as an image of height 1.

@@ -37,6 +37,9 @@ struct TorchCase: Decodable, CustomTestStringConvertible {
         try #require(settings[name], "\(testDescription) has no setting \(name)")
     }
 
+    /// A setting of 0 or 1, which a case may leave out.
+    func flag(_ name: String, default value: Bool) -> Bool { settings[name].map { $0[0] != 0 } ?? value }
+
     func integers(_ name: String) throws -> [Int] { try setting(name).map { Int($0) } }
 
     func pair(_ name: String) throws -> (height: Int, width: Int) {
