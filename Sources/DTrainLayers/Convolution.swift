@@ -103,7 +103,8 @@ func parameters(
     let weight = (name: "weight", shape: shape, order: order, initializer: initializer)
     guard let bias else { return [weight] }
     let fanIn = shape.dimensions.dropFirst().reduce(1, *)
-    return [weight, (name: "bias", shape: [bias], order: .plain, initializer: biasInitializer ?? .standardBias(fanIn: fanIn))]
+    let initializer = biasInitializer ?? .standardBias(fanIn: fanIn)
+    return [weight, (name: "bias", shape: [bias], order: .plain, initializer: initializer)]
 }
 
 /// The adjoint of a convolution over an image, which makes it larger (PyTorch's ConvTranspose2d; Zeiler et al. 2010).
@@ -121,6 +122,7 @@ public final class ConvTranspose2d: Module {
     let groups: Int
     let bias: Bool
     let initializer: Initializer
+    let biasInitializer: Initializer?
 
     /// - Parameters:
     ///   - channels: output channels; the input's are found when the model is traced.
@@ -128,10 +130,12 @@ public final class ConvTranspose2d: Module {
     ///   - outputPadding: lines and columns added at the bottom and on the right; less than stride or dilation.
     ///   - groups: input and output channels are split into this many independent convolutions.
     ///   - bias: whether a bias is added.
-    ///   - initializer: of the weight; the bias follows PyTorch's default.
+    ///   - initializer: of the weight.
+    ///   - biasInitializer: of the bias; nil is PyTorch's default, uniform in ±1/√fan-in of the weight.
     public init(
         _ channels: Int, kernel: Pair, stride: Pair = 1, padding: Pair = 0, outputPadding: Pair = 0, dilation: Pair = 1,
-        groups: Int = 1, bias: Bool = true, initializer: Initializer = .standardWeight
+        groups: Int = 1, bias: Bool = true, initializer: Initializer = .standardWeight,
+        biasInitializer: Initializer? = nil
     ) {
         self.channels = channels
         geometry = WindowGeometry(kernel: kernel, stride: stride, padding: padding, dilation: dilation)
@@ -139,6 +143,7 @@ public final class ConvTranspose2d: Module {
         self.groups = groups
         self.bias = bias
         self.initializer = initializer
+        self.biasInitializer = biasInitializer
     }
 
     public func callAsFunction(_ x: Value) -> Value {
@@ -158,6 +163,7 @@ public final class ConvTranspose2d: Module {
                 outputs: channels, geometry: geometry, outputPadding: outputPadding, groups: groups, hasBias: bias),
             layer: self,
             parameters: parameters(
-                weight: [inputs, channels / groups, height, width], order, initializer, bias: bias ? channels : nil))
+                weight: [inputs, channels / groups, height, width], order, initializer, bias: bias ? channels : nil,
+                biasInitializer))
     }
 }
