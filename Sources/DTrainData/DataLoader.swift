@@ -49,8 +49,8 @@ public final class DataLoader: Sendable {
             sampleShape: sampleShape, brokenSamples: brokenSamples, threadCount: threadCount, depth: depth)
     }
 
-    /// A loader for this rank's part of an evaluation, at most `rows` samples a batch: over all ranks, each sample once.
-    /// With `brokenSamples`, a batch has fewer rows, or none, where samples are left out.
+    /// A loader for this rank's part of an evaluation, at most `rows` samples a batch: over all ranks, each sample
+    /// once. With `brokenSamples`, a batch has fewer rows, or none, where samples are left out.
     public static func evaluation(
         dataset: any Dataset, rank: Int, rankCount: Int, rows: Int, transforms: [any Transform] = [],
         sampleShape: Shape? = nil, seed: UInt64 = 0, brokenSamples: BrokenSamples? = nil, threadCount: Int = 1,

@@ -122,7 +122,8 @@ public struct DatasetPair: Sendable {
     public subscript(_ split: DatasetSplit) -> any Dataset { split == .train ? train : test }
 }
 
-/// What a checkpoint remembers of its data: enough to normalise and name classes without them, and to tell others apart.
+/// What a checkpoint remembers of its data: enough to normalise and name classes without them, and to tell others
+/// apart.
 public struct DataDescription: Hashable, Sendable, Codable {
     /// As `DataSpecification.parse` takes it.
     public let specification: String

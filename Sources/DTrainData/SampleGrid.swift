@@ -1,7 +1,7 @@
 import DTrainTensor
 
-/// A picture of some samples of a data set, each above the name of its class: the first ones, or, where the data are sorted
-/// by class, evenly spread ones.
+/// A picture of some samples of a data set, each above the name of its class: the first ones, or, where the data are
+/// sorted by class, evenly spread ones.
 ///
 /// The lines at the top give name, split, number of samples and their shape, and how many samples each class has. Small
 /// samples are magnified; where sizes differ, large ones are reduced.
@@ -147,7 +147,8 @@ public struct SampleGrid {
         return digits
     }
 
-    /// Joins `parts` into lines of at most `limit` characters, at most four: of a thousand classes the rest is left out.
+    /// Joins `parts` into lines of at most `limit` characters, at most four: of a thousand classes the rest is left
+    /// out.
     private static func wrapped(_ parts: [String], toCharacters limit: Int) -> [String] {
         var lines = [""]
         for part in parts {

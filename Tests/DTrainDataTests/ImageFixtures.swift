@@ -33,8 +33,8 @@ func decode(_ bytes: [UInt8], channels: Int = 3, _ decoder: ImageDecoder = Image
     return image
 }
 
-/// The folder `train` and `test` of small images: class i of `classes` has `counts[i]` training images and one test image,
-/// each of one colour that tells class and number; PNG files.
+/// The folder `train` and `test` of small images: class i of `classes` has `counts[i]` training images and one test
+/// image, each of one colour that tells class and number; PNG files.
 func writeImages(to folder: TemporaryFolder, classes: [String], counts: [Int]) throws {
     for (label, name) in classes.enumerated() {
         for number in 0..<counts[label] {

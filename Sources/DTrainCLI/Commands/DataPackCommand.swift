@@ -21,7 +21,7 @@ struct DataPackCommand<Program: TrainingProgram>: ParsableCommand {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Bring the shorter side of larger images to this many pixels and keep their proportions. Default: no change.",
+            "Bring the shorter side of larger images to this many pixels, in proportion. Default: no change.",
             valueName: "n"))
     var imageSize: Int?
     @Flag(help: "Leave out files that cannot be decoded, as training does, and name them.")

@@ -8,8 +8,8 @@ import DTrainTensor
 
 /// One split of CIFAR-10 or CIFAR-100 (Krizhevsky 2009), from its binary files, held in memory.
 ///
-/// A record is one label byte (of CIFAR-100 two: the coarse label, which is not used, and the fine one) and 3072 bytes: 32 ×
-/// 32 pixels of red, then of green, then of blue (www.cs.toronto.edu/~kriz/cifar.html).
+/// A record is one label byte (of CIFAR-100 two: the coarse label, which is not used, and the fine one) and 3072 bytes:
+/// 32 × 32 pixels of red, then of green, then of blue (www.cs.toronto.edu/~kriz/cifar.html).
 public struct CIFARDataset: Dataset {
     /// What distinguishes the two data sets.
     public struct Kind: Hashable, Sendable {

@@ -11,15 +11,16 @@ import DTrainTensor
 /// Decodes JPEG files (through libturbojpeg) and PNG files (through libpng) into RGB or grey pixels.
 ///
 /// The first bytes decide which of the two a file is, not its name. Pixels are those of Pillow's `convert("RGB")` and
-/// `convert("L")`: palettes and low depths are expanded, alpha is dropped, CMYK (and YCCK) JPEG files are taken as Adobe
-/// writes them, inverted; of 16 bits a channel the high byte is kept, for grey too (where Pillow cuts at 255). An EXIF
-/// orientation is not looked at, as in torchvision's loader. What libjpeg could only guess at (a file that ends too early,
-/// damaged codes) makes a JPEG file broken; what does not touch pixels, such as bytes between its parts, does not.
+/// `convert("L")`: palettes and low depths are expanded, alpha is dropped, CMYK (and YCCK) JPEG files are taken as
+/// Adobe writes them, inverted; of 16 bits a channel the high byte is kept, for grey too (where Pillow cuts at 255). An
+/// EXIF orientation is not looked at, as in torchvision's loader. What libjpeg could only guess at (a file that ends
+/// too early, damaged codes) makes a JPEG file broken; what does not touch pixels, such as bytes between its parts,
+/// does not.
 ///
 /// A decoder keeps its memory for the next image; one thread uses it at a time. Before memory for pixels is taken, the
 /// size that a file announces must be plausible (`ImageHeader`).
 public final class ImageDecoder {
-    private let jpeg: tjhandle
+    private var jpeg: tjhandle
     /// The file's bytes.
     private var file = AlignedMemory(byteCount: 1 << 16)
     /// What is converted afterwards: CMYK, or RGB on the way to grey.
@@ -29,9 +30,11 @@ public final class ImageDecoder {
     /// A file above this size, in bytes, is no image that anybody trains on.
     private static let largestFile = 1 << 30
 
-    public init() {
+    public init() { jpeg = Self.makeDecompressor() }
+
+    private static func makeDecompressor() -> tjhandle {
         guard let handle = tjInitDecompress() else { fatalError("cannot allocate a JPEG decompressor") }
-        jpeg = handle
+        return handle
     }
 
     deinit { tjDestroy(jpeg) }
@@ -59,7 +62,15 @@ public final class ImageDecoder {
             case .jpeg: decodeJPEG(bytes, header, channels, into: image)
             case .png: decodePNG(bytes, header, channels, into: image)
             }
-        if let reason { throw .brokenImage(path: name, reason: reason) }
+        if let reason { throw broken(name, reason) }
+    }
+
+    /// The error of a broken file. TurboJPEG 2.1 keeps what it has read of one and stumbles over it in the next file:
+    /// the decompressor is replaced.
+    private func broken(_ name: String, _ reason: String) -> DataError {
+        tjDestroy(jpeg)
+        jpeg = Self.makeDecompressor()
+        return .brokenImage(path: name, reason: reason)
     }
 
     /// The size of the image in the file `path`, from its header alone.
@@ -72,7 +83,7 @@ public final class ImageDecoder {
         do {
             return try ImageHeader(bytes, jpeg: jpeg)
         } catch {
-            throw .brokenImage(path: name, reason: error.reason)
+            throw broken(name, error.reason)
         }
     }
 

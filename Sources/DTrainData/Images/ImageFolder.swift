@@ -9,8 +9,9 @@ import Synchronization
 
 /// One split of a folder of images, `train/CLASS/*.jpg` and `test/CLASS/*.png`, decoded when they are read.
 ///
-/// Classes and files are sorted by the bytes of their names. The files are listed once, at opening. The digest is of class
-/// names, relative paths and sizes in bytes: it takes no look into the files, so that it is quick for a million of them.
+/// Classes and files are sorted by the bytes of their names. The files are listed once, at opening. The digest is of
+/// class names, relative paths and sizes in bytes: it takes no look into the files, so that it is quick for a million
+/// of them.
 public struct ImageFolder: Dataset {
     public let name = "images"
     public let split: DatasetSplit

@@ -2,9 +2,10 @@ internal import CTurboJPEG
 
 /// What the first bytes of an image file announce, checked before memory for its pixels is taken.
 ///
-/// An image has at most 2²⁷ pixels, and not more than its file can hold: of PNG the rows in the file, as it stores them,
-/// may have 1032 times the file's bytes (the bound of deflate: zlib, technical details); of JPEG at most 1024 pixels a byte
-/// are plausible, twice what one bit a block of 8 × 8 pixels, the least that Huffman codes need, gives for grey.
+/// An image has at most 2²⁷ pixels, and not more than its file can hold: of PNG the rows in the file, as it stores
+/// them, may have 1032 times the file's bytes (the bound of deflate: zlib, technical details); of JPEG at most 1024
+/// pixels a byte are plausible, twice what one bit a block of 8 × 8 pixels, the least that Huffman codes need, gives
+/// for grey.
 struct ImageHeader {
     enum Format { case jpeg, png }
     enum Colours { case grey, rgb, cmyk }
@@ -84,8 +85,8 @@ struct ImageHeader {
 
     /// Whether a message of libjpeg is a warning that does not touch pixels.
     ///
-    /// The text decides: TurboJPEG's error code calls an error that follows a warning a warning. Only the first warning of
-    /// a file has a text, so one that is cut off after a harmless warning passes.
+    /// The text decides: TurboJPEG's error code calls an error that follows a warning a warning. Only the first warning
+    /// of a file has a text, so one that is cut off after a harmless warning passes.
     static func isHarmless(_ message: String) -> Bool {
         message.contains("extraneous bytes before marker") || message.contains("bad ICC marker")
             || message.contains("Adobe color transform") || message.contains("JFIF revision")

@@ -2,12 +2,12 @@ import DTrainTensor
 
 /// The layout of a packed data set; all numbers are little-endian.
 ///
-/// | bytes | content |
-/// | --- | --- |
-/// | 0 ..< 64 | the header, eight words: magic, version, where the index begins, number of entries, bytes of metadata, XXH64 of the index, of the metadata, and of the seven words before |
-/// | 64 ..< index | pixels, height × width × channel, image after image |
-/// | index | 32 bytes a sample, the training split first: where its pixels begin (word), height, width, label, zero (half words), XXH64 of its pixels (word) |
-/// | after it, to the end of the file | the metadata, JSON |
+/// - The header, 64 bytes, eight words: magic, version, where the index begins, number of entries, bytes of metadata,
+///   XXH64 of the index, of the metadata, and of the seven words before.
+/// - Pixels, height × width × channel, image after image.
+/// - The index, 32 bytes a sample, the training split first: where its pixels begin (word), height and width (half
+///   words), label (word), XXH64 of its pixels (word).
+/// - The metadata, JSON, to the end of the file.
 enum PackedFormat {
     static let headerByteCount = 64
     static let entryByteCount = 32

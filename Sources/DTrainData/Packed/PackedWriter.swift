@@ -3,14 +3,14 @@ import Foundation
 
 /// Writes a data set, decoded, into one file that `packed:FILE` opens (`data pack`).
 ///
-/// Samples keep their order and labels. With an image size, the shorter side of a larger image is brought to that length,
-/// bilinear with antialiasing, and its proportions stay: all that a random resized crop or a centre crop may want is still
-/// there, and the images have different sizes. Smaller images stay as they are.
+/// Samples keep their order and labels. With an image size, the shorter side of a larger image is brought to that
+/// length, bilinear with antialiasing, and its proportions stay: all that a random resized crop or a centre crop may
+/// want is still there, and the images have different sizes. Smaller images stay as they are.
 public struct PackedWriter {
     /// The shorter side of large images afterwards, in pixels; nil keeps all sizes.
     public var imageSize: Int?
-    /// Leaves out what cannot be read as a training run would: in the training split another sample takes its place. Nil
-    /// makes it an error.
+    /// Leaves out what cannot be read as a training run would: in the training split another sample takes its place.
+    /// Nil makes it an error.
     public var brokenSamples: BrokenSamples?
     /// Threads that decode.
     public var threadCount: Int
@@ -24,8 +24,8 @@ public struct PackedWriter {
     /// Samples decoded before they are written, for each thread.
     fileprivate static let samplesPerThread = 16
 
-    /// Packs both splits into `path`, which appears, whole and on the disk, at the end; an older file is replaced. Until
-    /// then the data are in `path` with `.partial` and this process's id at its end.
+    /// Packs both splits into `path`, which appears, whole and on the disk, at the end; an older file is replaced.
+    /// Until then the data are in `path` with `.partial` and this process's id at its end.
     ///
     /// - Parameter progress: called now and then with the number of samples done.
     /// - Returns: the size of the file in bytes.
@@ -129,7 +129,8 @@ private final class PackedChunk: PoolTask {
     }
 }
 
-/// Brings the shorter side of an image to a length if it is longer; the other side follows as in torchvision's `Resize`.
+/// Brings the shorter side of an image to a length if it is longer; the other side follows as in torchvision's
+/// `Resize`.
 private struct ShorterSide: Transform {
     let appliesInEvaluation = true
     private let length: Int
