@@ -85,7 +85,8 @@ let package = Package(
             name: "DTrainOptimizersTests", dependencies: ["DTrainOptimizers", "DTrainTensor", "TestSupport"],
             exclude: ["Fixtures"]),
         .testTarget(
-            name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "CZlib", "CPNG", "TestSupport"],
+            name: "DTrainDataTests",
+            dependencies: ["DTrainData", "DTrainTensor", "CZlib", "CPNG", "TestSupport", "CAllocationCounter"],
             exclude: ["Fixtures"]),
         .testTarget(
             name: "DTrainCollectivesTests",

@@ -123,6 +123,11 @@ public enum DataUsageError: Error, Hashable, Sendable, CustomStringConvertible {
     case malformedSpecification(specification: String, form: String, reason: String)
     case unknownAugmentation(name: String)
     case repeatedAugmentation(name: String)
+    case malformedAugmentation(text: String, form: String, reason: String)
+    /// The samples' sizes differ where this augmentation needs equal ones.
+    case augmentationNeedsOneSize(name: String)
+    /// What the transforms make of the samples is not what the model wants.
+    case wrongImageSize(wanted: Int, actual: Shape)
     /// The global batch has more samples than the training split, or none.
     case batchSize(batchSize: Int, sampleCount: Int)
     /// The global batch cannot give every shard a sample.
@@ -141,6 +146,14 @@ public enum DataUsageError: Error, Hashable, Sendable, CustomStringConvertible {
                 + "; valid: \(Augmentation.names.joined(separator: ", ")), none"
         case .repeatedAugmentation(let name):
             "augmentation '\(name)' is listed twice; list it once"
+        case .malformedAugmentation(let text, let form, let reason):
+            "cannot understand the augmentation '\(text)': \(reason); write it as \(form)"
+        case .augmentationNeedsOneSize(let name):
+            "augmentation '\(name)' needs images of one size, and those of this data set differ; "
+                + "name one that fixes the size before it, such as center-crop:224"
+        case .wrongImageSize(let wanted, let actual):
+            "the augmentations make images of \(actual), but the model takes \(wanted)×\(wanted) pixels; "
+                + "change --augment or --image-size"
         case .batchSize(let batchSize, let sampleCount):
             batchSize < 1
                 ? "the batch size is \(batchSize); it must be at least 1"

@@ -17,23 +17,25 @@ public final class DataLoader: Sendable {
     ///   - transforms: applied in this order; in an evaluation, only those that apply there.
     ///   - sampleShape: what the model sees; by default, what the transforms make of `dataset.sampleShape`. `next()`
     ///     throws `DataError.wrongSampleSize` for a sample that comes out differently.
+    ///   - mixing: how samples of a global batch are mixed; not in an evaluation.
     ///   - forEvaluation: leaves out the transforms that are for training only.
     ///   - brokenSamples: leaves out samples that cannot be read, as `BrokenSamples` says; nil makes `next()` throw.
     ///   - threadCount: the number of loader threads.
     ///   - depth: the number of batches in memory, the one that the consumer works on included; at least 2.
     public init(
         dataset: any Dataset, sampler: Sampler, work: LoaderWork, transforms: [any Transform] = [],
-        sampleShape: Shape? = nil, forEvaluation: Bool = false, brokenSamples: BrokenSamples? = nil,
+        sampleShape: Shape? = nil, mixing: Mixing? = nil, forEvaluation: Bool = false, brokenSamples: BrokenSamples? = nil,
         threadCount: Int = 1, depth: Int = 4
     ) {
         precondition(threadCount >= 1 && depth >= 2)
+        precondition(mixing == nil || !forEvaluation, "an evaluation does not mix samples")
         precondition(sampler.sampleCount == dataset.count, "the sampler is of another data set")
         let applied = forEvaluation ? transforms.filter(\.appliesInEvaluation) : transforms
         let samples = SampleDecoder.Source(
             dataset: dataset, sampler: sampler, transforms: applied,
             normaliser: Normaliser(dataset.normalisation),
-            sampleShape: sampleShape ?? dataset.sampleShape(after: applied), forEvaluation: forEvaluation,
-            brokenSamples: brokenSamples)
+            sampleShape: sampleShape ?? dataset.sampleShape(after: applied), mixing: mixing,
+            forEvaluation: forEvaluation, brokenSamples: brokenSamples)
         ring = LoaderRing(samples, work: work, depth: min(depth, max(work.count, 1)))
         ring.start(threadCount: min(threadCount, work.count))
     }
@@ -41,12 +43,13 @@ public final class DataLoader: Sendable {
     /// A loader for training: the given shards of each step's batch.
     public static func training(
         dataset: any Dataset, sampler: Sampler, shards: [Shard], steps: Range<Int>, transforms: [any Transform] = [],
-        sampleShape: Shape? = nil, brokenSamples: BrokenSamples? = nil, threadCount: Int = 1, depth: Int = 4
+        sampleShape: Shape? = nil, mixing: Mixing? = nil, brokenSamples: BrokenSamples? = nil, threadCount: Int = 1,
+        depth: Int = 4
     ) -> DataLoader {
         DataLoader(
             dataset: dataset, sampler: sampler,
             work: .training(sampler: sampler, shards: shards, steps: steps), transforms: transforms,
-            sampleShape: sampleShape, brokenSamples: brokenSamples, threadCount: threadCount, depth: depth)
+            sampleShape: sampleShape, mixing: mixing, brokenSamples: brokenSamples, threadCount: threadCount, depth: depth)
     }
 
     /// A loader for this rank's part of an evaluation, at most `rows` samples a batch: over all ranks, each sample

@@ -18,6 +18,8 @@ public final class PixelBuffer {
 
     /// Height, width, channels.
     public var shape: Shape { [height, width, channels] }
+    /// Whether `shape` is the image's, without making an array of it.
+    func hasShape(_ shape: Shape) -> Bool { height == shape[0] && width == shape[1] && channels == shape[2] }
     public var byteCount: Int { height * width * channels }
     /// The image's bytes; valid until `resize` or the end of the buffer. Kernels may touch up to 64 bytes behind them.
     public var bytes: MemorySlice<UInt8> { memory.slice()[0..<byteCount] }
@@ -35,6 +37,12 @@ public final class PixelBuffer {
     public func resize(height: Int, width: Int, channels: Int) {
         (self.height, self.width, self.channels) = (height, width, channels)
         if byteCount + Self.slack > memory.byteCount { memory = AlignedMemory(byteCount: byteCount + Self.slack) }
+    }
+
+    /// Becomes the same image as `other`.
+    func copy(_ other: PixelBuffer) {
+        resize(height: other.height, width: other.width, channels: other.channels)
+        bytes.copy(from: other.bytes)
     }
 
     /// Memory on 64 bytes for whoever writes this image, kept like the image's own; undefined, valid until the next call.

@@ -10,6 +10,7 @@ public struct SampleGrid {
     public let rows: Int
     private let dataset: any Dataset
     private let transforms: [any Transform]
+    private let seed: UInt64
     /// What the samples have in common after the transforms; nil where sizes differ.
     private let shape: Shape?
 
@@ -29,14 +30,18 @@ public struct SampleGrid {
     }
 
     /// - Parameters:
-    ///   - transforms: shown as they apply in evaluation, so that a permutation of the pixels is visible.
+    ///   - transforms: what is done to the samples, with the random numbers of `seed` and epoch 0.
     ///   - columns: the number of samples in a row. It is lowered where large samples would make the picture too wide.
     ///   - rows: the most rows; fewer if the data set has fewer samples.
-    public init(_ dataset: any Dataset, transforms: [any Transform] = [], columns: Int = 12, rows: Int = 8) {
+    public init(
+        _ dataset: any Dataset, transforms: [any Transform] = [], seed: UInt64 = 0, columns: Int = 12, rows: Int = 8
+    ) {
         precondition(columns >= 1 && rows >= 1)
         self.dataset = dataset
-        self.transforms = transforms.filter(\.appliesInEvaluation)
-        shape = dataset.sizesMayDiffer ? nil : dataset.sampleShape(after: self.transforms)
+        self.transforms = transforms
+        self.seed = seed
+        let sizesDiffer = dataset.sizesMayDiffer && !transforms.contains(where: \.fixesSize)
+        shape = sizesDiffer ? nil : dataset.sampleShape(after: transforms)
         let widest = max(1, 2400 / (Self.frame(shape).width + Layout.gap))
         self.columns = min(columns, widest, max(dataset.count, 1))
         self.rows = min(rows, (dataset.count + self.columns - 1) / self.columns)
@@ -83,7 +88,7 @@ public struct SampleGrid {
         var scratch = SampleScratch()
         let reduced = PixelBuffer()
         for index in 0..<shown {
-            var sample = try scratch.load(indices[index], of: dataset, transforms: transforms)
+            var sample = try scratch.load(indices[index], of: dataset, transforms: transforms, seed: seed)
             if shape == nil, let size = Self.reducedSize(sample.height, sample.width) {
                 resizeBilinear(sample, height: size.height, width: size.width, into: reduced)
                 sample = reduced

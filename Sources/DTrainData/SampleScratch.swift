@@ -22,4 +22,7 @@ struct SampleScratch {
         }
         return sample
     }
+
+    /// Hands out the sample that was loaded last, against another buffer to go on with.
+    mutating func exchange(_ other: inout PixelBuffer) { swap(&sample, &other) }
 }

@@ -19,9 +19,9 @@ public struct PixelRectangle: Hashable, Sendable {
 /// Resizes `source` to `height` × `width` pixels with the antialiased bilinear filter, byte for byte as Pillow's
 /// `Image.resize(…, BILINEAR)`, which is what torchvision does to images.
 ///
-/// Each output pixel is the mean of the input under a triangle that is as wide as the scale, at least two pixels; first
-/// along lines, then across them, each time rounded to bytes. `target` is another buffer. Allocates nothing once the
-/// buffers have grown to size.
+/// Each output pixel is the mean of the input under a triangle that is twice as wide as the scale, at least two pixels:
+/// along lines and across them, in the order of Pillow 13, each time rounded to bytes. (Earlier versions always begin along
+/// lines, which changes some bytes by 1.) `target` is another buffer. Allocates nothing once the buffers have grown.
 public func resizeBilinear(_ source: PixelBuffer, height: Int, width: Int, into target: PixelBuffer) {
     let whole = PixelRectangle(top: 0, left: 0, height: source.height, width: source.width)
     resizeBilinear(source, from: whole, height: height, width: width, into: target)
@@ -39,9 +39,11 @@ public func resizeBilinear(
     target.resize(height: height, width: width, channels: channels)
     let horizontal = BilinearFilter(from: rectangle.width, to: width)
     let vertical = BilinearFilter(from: rectangle.height, to: height)
-    let narrowedCount = rectangle.height * width * channels
-    // Sixteen bytes for what the kernel may write behind the last pixel, the tables on whole words.
-    let tablesStart = (narrowedCount + 16 + 63) / 64 * 64
+    // Pillow goes across the lines first where that drops more than twice as many lines as there are columns to drop.
+    let linesFirst = height >= rectangle.height || rectangle.height - height <= 2 * (rectangle.width - width)
+    let betweenCount = channels * (linesFirst ? rectangle.height * width : height * rectangle.width)
+    // Sixteen bytes for what the kernel may touch behind the last pixel, the tables on whole words.
+    let tablesStart = (betweenCount + 16 + 63) / 64 * 64
     let workspace = target.workspace(byteCount: tablesStart + horizontal.byteCount + vertical.byteCount)
     let tables = UnsafeMutableRawPointer(workspace.base + tablesStart)
     let (firstColumns, columnWeights) = horizontal.write(to: tables)
@@ -49,22 +51,27 @@ public func resizeBilinear(
 
     let stride = source.width * channels
     let corner = source.bytes.base + rectangle.top * stride + rectangle.left * channels
-    let keepsWidth = width == rectangle.width
-    let keepsHeight = height == rectangle.height
-    let narrowed = keepsHeight ? target.bytes.base : workspace.base
-    if !keepsWidth {
+    func alongLines(_ source: UnsafePointer<UInt8>, _ stride: Int, _ lines: Int, _ target: UnsafeMutablePointer<UInt8>) {
         dt_resize_lines(
-            corner, stride, rectangle.height, channels, firstColumns, columnWeights, horizontal.taps, narrowed, width)
+            source, stride, lines, channels, firstColumns, columnWeights, horizontal.taps, target, width)
     }
-    if !keepsHeight {
+    func acrossLines(_ source: UnsafePointer<UInt8>, _ stride: Int, _ width: Int, _ target: UnsafeMutablePointer<UInt8>) {
         dt_resize_columns(
-            keepsWidth ? corner : narrowed, keepsWidth ? stride : width * channels, width * channels, firstLines,
-            lineWeights, vertical.taps, target.bytes.base, height)
-    } else if keepsWidth {
-        for line in 0..<height {
-            (target.bytes.base + line * width * channels).update(
-                from: corner + line * stride, count: width * channels)
-        }
+            source, stride, width * channels, firstLines, lineWeights, vertical.taps, target, height)
+    }
+    let result = target.bytes.base
+    switch (width == rectangle.width, height == rectangle.height) {
+    case (true, true):
+        let top = rectangle.top, left = rectangle.left
+        copyWindow(of: source, top: top, left: left, height: height, width: width, into: target)
+    case (true, false): acrossLines(corner, stride, width, result)
+    case (false, true): alongLines(corner, stride, height, result)
+    case (false, false) where linesFirst:
+        alongLines(corner, stride, rectangle.height, workspace.base)
+        acrossLines(workspace.base, width * channels, width, result)
+    case (false, false):
+        acrossLines(corner, stride, rectangle.width, workspace.base)
+        alongLines(workspace.base, rectangle.width * channels, height, result)
     }
 }
 
