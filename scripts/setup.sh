@@ -3,7 +3,8 @@
 # nothing when all is there.
 . "$(dirname "$0")/common.sh"
 
-packages="ca-certificates git pkg-config openmpi-bin libopenmpi-dev libopenblas-dev libturbojpeg0-dev libpng-dev zlib1g-dev libssl-dev $*"
+packages="ca-certificates git pkg-config openmpi-bin libopenmpi-dev libopenblas-dev libturbojpeg0-dev libpng-dev zlib1g-dev
+    libssl-dev libcurl4-openssl-dev $*"
 
 command -v swift >/dev/null ||
     fail "Swift is not on the PATH. Install Swift 6.1 or newer: https://www.swift.org/install/linux/"

@@ -6,8 +6,10 @@ import DTrainTensor
 struct DataCommand<Program: TrainingProgram>: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
-            commandName: "data", abstract: "Look at data sets, and pack them.",
-            subcommands: [DataShowCommand<Program>.self, DataPackCommand<Program>.self])
+            commandName: "data", abstract: "Look at data sets, pack them and download them.",
+            subcommands: [
+                DataShowCommand<Program>.self, DataPackCommand<Program>.self, DataFetchCommand<Program>.self,
+            ])
     }
 }
 
