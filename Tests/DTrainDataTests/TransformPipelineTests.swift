@@ -93,7 +93,8 @@ import Testing
         let pipeline = try pipeline("random-crop:32:4,permute-pixels", .cifar, seed: 5)
         #expect(pipeline.training.count == 2 && pipeline.evaluation.count == 1)
         #expect(permuted(pipeline.training) == permuted(pipeline.evaluation))
-        #expect(permuted(pipeline.training) == image.applying(PixelPermutation(seed: 5, sampleShape: image.shape)).array)
+        #expect(
+            permuted(pipeline.training) == image.applying(PixelPermutation(seed: 5, sampleShape: image.shape)).array)
     }
 
     @Test func permutedPixelsNeedImagesOfOneSize() throws {
