@@ -62,20 +62,19 @@ final class RunContext {
         // A coordinator only evaluates; it need not do so in the trainers' small parts.
         let capacity = max(shards.map(\.rows).max()!, isDedicatedCoordinator ? min(64, data.test.count) : 1)
         let transforms = try Agreement.shared {
-            try TransformPipeline(
+            let transforms = try TransformPipeline(
                 configuration.augment, family: model.presets ?? .usual(forImagesOf: data.sampleShape),
-                sampleShape: data.sampleShape,
-                sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer,
-                normalisation: data.train.normalisation,
-                seed: UInt64(configuration.seed))
+                sampleShape: data.sampleShape, sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer,
+                normalisation: data.train.normalisation, seed: UInt64(configuration.seed))
+            // The loader mixes, but the loss takes one label a row.
+            guard transforms.mixing == nil else {
+                throw ConfigurationError.withoutEffect(
+                    setting: RunSetting.augment.rawValue, reason: "the loss cannot weigh the labels of mixed samples",
+                    remedy: "leave out mixup and cutmix")
+            }
+            return transforms
         }
         self.transforms = transforms
-        // The loader mixes, but the loss takes one label a row.
-        guard transforms.mixing == nil else {
-            throw ConfigurationError.withoutEffect(
-                setting: RunSetting.augment.rawValue, reason: "the loss cannot weigh the labels of mixed samples",
-                remedy: "leave out mixup and cutmix")
-        }
         let built = try Agreement.onModel(over: queue) {
             let replica = try Replica(
                 model.module, input: transforms.outputShape, classes: configuration.classes ?? data.classCount,

@@ -72,9 +72,6 @@ func pattern(_ height: Int, _ width: Int, _ channels: Int, low: Int = 0, high: I
 func draws(_ sample: Int) -> SampleRandom { SampleRandom(seed: 3, epoch: 0, sample: sample) }
 
 extension PixelBuffer {
-    /// The bytes, for a buffer that nobody else keeps alive.
-    var array: [UInt8] { withExtendedLifetime(self) { bytes.array() } }
-
     /// What `transform` makes of this.
     func applying(_ transform: any Transform, sample: Int = 0) -> PixelBuffer {
         let result = PixelBuffer()
