@@ -85,7 +85,7 @@ private let promptMalloc = ["MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRE
         #expect(try torchProblem(in: PickleAssembly.file([0x5D, 0x71, 0, 0x68, 0, 0x61])) != nil)
         let own: [UInt8] = [0x7D, 0x71, 0] + PickleAssembly.text("state_dict") + [0x68, 0, 0x73]
         let found = try torchProblem(in: PickleAssembly.file(own))
-        guard case .notATensor("state_dict", _) = found else {
+        guard case .notAStateDictionary = found else {
             Issue.record("\(String(describing: found))")
             return
         }
