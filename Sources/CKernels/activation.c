@@ -1,4 +1,5 @@
 #include "activation.h"
+#include "batch_norm.h"
 #include "dispatch.h"
 
 DT_INLINE float apply(float x, dt_activation activation, float slope) {
@@ -142,6 +143,22 @@ void dt_activation_backward(const float *y, const float *dy, float *dx, size_t c
         for (size_t i = 0; i < count; i++) dx[i] += dy[i] * derivative(y[i], kind, slope);        \
     else                                                                                          \
         for (size_t i = 0; i < count; i++) dx[i] = dy[i] * derivative(y[i], kind, slope);
+    FOR_EACH_ACTIVATION(activation, CASE)
+#undef CASE
+}
+
+DT_DISPATCH
+void dt_scale_shift_activation(float *y, size_t pixels, size_t channels, size_t stride, const float *restrict scale,
+                               const float *restrict shift, const float *restrict residual, dt_activation activation,
+                               float slope) {
+#define CASE(kind)                                                                                                \
+    for (size_t p = 0; p < pixels; p++, y += stride) {                                                            \
+        if (residual)                                                                                             \
+            for (size_t c = 0; c < channels; c++)                                                                 \
+                y[c] = apply(y[c] * scale[c] + shift[c] + residual[p * channels + c], kind, slope);               \
+        else                                                                                                      \
+            for (size_t c = 0; c < channels; c++) y[c] = apply(y[c] * scale[c] + shift[c], kind, slope);          \
+    }
     FOR_EACH_ACTIVATION(activation, CASE)
 #undef CASE
 }

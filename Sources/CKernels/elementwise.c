@@ -12,6 +12,25 @@ void dt_add(const float *a, const float *b, float *y, size_t count) {
 }
 
 DT_DISPATCH
+void dt_multiply(const float *a, const float *b, float *y, size_t count, int accumulate) {
+    if (accumulate)
+        for (size_t i = 0; i < count; i++) y[i] += a[i] * b[i];
+    else
+        for (size_t i = 0; i < count; i++) y[i] = a[i] * b[i];
+}
+
+DT_DISPATCH
+void dt_scale_shift(const float *x, float *y, size_t count, float scale, float shift, int accumulate) {
+    // The same memory or none in common: either way an element depends on no other one.
+    if (accumulate)
+#pragma clang loop vectorize(assume_safety)
+        for (size_t i = 0; i < count; i++) y[i] += scale * x[i] + shift;
+    else
+#pragma clang loop vectorize(assume_safety)
+        for (size_t i = 0; i < count; i++) y[i] = scale * x[i] + shift;
+}
+
+DT_DISPATCH
 void dt_copy_rows(const float *from, size_t from_stride, float *to, size_t to_stride, size_t rows, size_t count,
                   int accumulate) {
     for (size_t row = 0; row < rows; row++, from += from_stride, to += to_stride) {
@@ -68,7 +87,11 @@ void dt_dropout(const float *x, float *y, size_t rows, size_t count, uint64_t fi
     }
 }
 
-void dt_one_hot(const int32_t *labels, size_t rows, size_t classes, float *y) {
+void dt_one_hot(dt_targets targets, size_t rows, size_t classes, float *y) {
     memset(y, 0, rows * classes * sizeof *y);
-    for (size_t row = 0; row < rows; row++) y[row * classes + (size_t)labels[row]] = 1;
+    for (size_t row = 0; row < rows; row++) {
+        const float share = targets.partners ? targets.weights[row] : 1;
+        y[row * classes + (size_t)targets.labels[row]] += share;
+        if (targets.partners) y[row * classes + (size_t)targets.partners[row]] += 1 - share;
+    }
 }

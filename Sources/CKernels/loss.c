@@ -1,9 +1,12 @@
 #include "loss.h"
 #include "dispatch.h"
 
+/// The weight of a row's own label.
+DT_INLINE float own_share(dt_targets targets, size_t row) { return targets.partners ? targets.weights[row] : 1; }
+
 DT_DISPATCH
-void dt_cross_entropy_forward(const float *logits, const int32_t *labels, size_t rows, size_t classes,
-                              float smoothing, float *loss, dt_softmax_sum *sums) {
+void dt_cross_entropy_forward(const float *logits, dt_targets targets, size_t rows, size_t classes, float smoothing,
+                              float weight, float *loss, dt_softmax_sum *sums) {
     for (size_t row = 0; row < rows; row++, logits += classes) {
         float largest = logits[0];
         for (size_t c = 1; c < classes; c++) largest = logits[c] > largest ? logits[c] : largest;
@@ -15,40 +18,46 @@ void dt_cross_entropy_forward(const float *logits, const int32_t *labels, size_t
         }
         const float log_sum = logf((float)sum);
         sums[row] = (dt_softmax_sum){largest, log_sum};
-        loss[row] = log_sum - (1 - smoothing) * (logits[labels[row]] - largest);
-        if (smoothing > 0) loss[row] -= smoothing * (float)(below / (double)classes);
+        const float share = own_share(targets, row);
+        float target = share * (logits[targets.labels[row]] - largest);
+        if (targets.partners) target += (1 - share) * (logits[targets.partners[row]] - largest);
+        float value = log_sum - (1 - smoothing) * target;
+        if (smoothing > 0) value -= smoothing * (float)(below / (double)classes);
+        loss[row] = weight * value;
     }
 }
 
 DT_DISPATCH
-void dt_cross_entropy_backward(const float *logits, const int32_t *labels, const dt_softmax_sum *sums, size_t rows,
-                               size_t classes, float smoothing, float *gradient, int accumulate) {
+void dt_cross_entropy_backward(const float *logits, dt_targets targets, const dt_softmax_sum *sums, size_t rows,
+                               size_t classes, float smoothing, float weight, float *gradient, int accumulate) {
     const float background = smoothing / (float)classes;
     for (size_t row = 0; row < rows; row++, logits += classes, gradient += classes) {
         const float largest = sums[row].largest, log_sum = sums[row].log_sum;
-        if (accumulate)
-            for (size_t c = 0; c < classes; c++) gradient[c] += dt_exp(logits[c] - largest - log_sum) - background;
-        else
-            for (size_t c = 0; c < classes; c++) gradient[c] = dt_exp(logits[c] - largest - log_sum) - background;
-        gradient[labels[row]] -= 1 - smoothing;
+        for (size_t c = 0; c < classes; c++) {
+            const float g = weight * (dt_exp(logits[c] - largest - log_sum) - background);
+            gradient[c] = accumulate ? gradient[c] + g : g;
+        }
+        const float share = own_share(targets, row);
+        gradient[targets.labels[row]] -= weight * (1 - smoothing) * share;
+        if (targets.partners) gradient[targets.partners[row]] -= weight * (1 - smoothing) * (1 - share);
     }
 }
 
 DT_DISPATCH
-void dt_squared_error_forward(const float *x, const float *target, size_t rows, size_t count, float *loss) {
+void dt_squared_error_forward(const float *x, const float *target, size_t rows, size_t count, float weight,
+                              float *loss) {
     for (size_t row = 0; row < rows; row++, x += count, target += count) {
         double sum = 0;
         for (size_t i = 0; i < count; i++) sum += (double)(x[i] - target[i]) * (double)(x[i] - target[i]);
-        loss[row] = (float)sum;
+        loss[row] = weight * (float)sum;
     }
 }
 
 DT_DISPATCH
-void dt_squared_error_backward(const float *x, const float *target, size_t count, float *gradient, int accumulate) {
-    if (accumulate)
-        for (size_t i = 0; i < count; i++) gradient[i] += 2 * (x[i] - target[i]);
-    else
-        for (size_t i = 0; i < count; i++) gradient[i] = 2 * (x[i] - target[i]);
+void dt_squared_error_backward(const float *x, const float *target, size_t count, float weight, float *gradient,
+                               int accumulate) {
+    for (size_t i = 0; i < count; i++)
+        gradient[i] = 2 * weight * (x[i] - target[i]) + (accumulate ? gradient[i] : 0);
 }
 
 void dt_label_rank(const float *logits, const int32_t *labels, size_t rows, size_t classes, int32_t *rank) {

@@ -58,12 +58,12 @@ public struct WeightsTarget: Sendable {
 }
 
 extension NamedArena {
-    /// The tensors of this arena (parameters, running statistics) as targets. The memory must outlive them.
+    /// The tensors of this arena (parameters, running statistics, counters) as targets. The memory must outlive them.
     public var targets: [WeightsTarget] {
         layout.segments.filter { $0.range.upperBound <= memory.count }.map { segment in
-            let place = memory[segment.range]
-            return WeightsTarget(name: segment.name + suffix, shape: segment.shape, type: .float32) { tensor in
-                withExtendedLifetime(tensor.memory) { segment.order.import(tensor.floats, into: place) }
+            let memory = memory
+            return WeightsTarget(name: segment.name + suffix, shape: segment.shape, type: segment.dtype) { tensor in
+                withExtendedLifetime(tensor.memory) { segment.take(tensor, into: memory) }
             }
         }
     }

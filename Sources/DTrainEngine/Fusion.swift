@@ -1,22 +1,59 @@
 /// Rewrites of a graph that change neither results nor parameters, only the number of passes through memory.
 extension Graph {
-    /// Moves an activation into the convolution, linear layer or maximum pooling that alone feeds it.
+    /// Moves an activation into what alone feeds it, a sum into the batch-norm (or folded convolution) that alone feeds one
+    /// side of it, and a batch-norm by running statistics into the convolution before it.
     func fused() -> Graph {
         var graph = self
         var kept: [Node?] = nodes
         let consumers = consumers()
-        for (index, node) in nodes.enumerated() {
-            guard let activation = node.operation as? ActivationOperation,
-                case .node(let producer) = graph.values[node.inputs[0]].source, var target = kept[producer],
-                consumers[node.inputs[0]].count == 1, node.inputs[0] != output,
-                let operation = target.operation as? any ActivationFusing,
-                let fused = operation.fused(with: activation.activation)
-            else { continue }
-            target.operation = fused
-            target.output = node.output
-            kept[producer] = target
+        /// The node that makes `value`, if `reader` alone reads it.
+        func producer(of value: Int) -> (index: Int, node: Node)? {
+            guard case .node(let index) = graph.values[value].source, let node = kept[index],
+                consumers[value].count == 1, value != output
+            else { return nil }
+            return (index, node)
+        }
+        /// Lets `operation` at `producer` do what node `index` did too.
+        func merge(
+            _ index: Int, into producer: (index: Int, node: Node), _ operation: any Operation, inputs: [Int] = [],
+            parameters: [Int] = []
+        ) {
+            var target = producer.node
+            target.operation = operation
+            target.inputs += inputs
+            target.parameters += parameters
+            target.output = nodes[index].output
+            kept[producer.index] = target
             kept[index] = nil
-            graph.values[node.output].source = .node(producer)
+            graph.values[target.output].source = .node(producer.index)
+        }
+        for (index, node) in nodes.enumerated() {
+            switch node.operation {
+            case let activation as ActivationOperation:
+                guard let producer = producer(of: node.inputs[0]),
+                    let operation = producer.node.operation as? any ActivationFusing,
+                    let fused = operation.fused(with: activation.activation)
+                else { continue }
+                merge(index, into: producer, fused)
+            case is Addition:
+                // The side that is computed last has the other one at hand.
+                let sides = node.inputs.map(producer(of:))
+                let positions = node.inputs.map { value in
+                    if case .node(let position) = graph.values[value].source { position } else { -1 }
+                }
+                let last = positions[0] > positions[1] ? 0 : 1
+                guard let producer = sides[last], let operation = producer.node.operation as? any ResidualFusing,
+                    let fused = operation.fusedWithResidual()
+                else { continue }
+                merge(index, into: producer, fused, inputs: [node.inputs[1 - last]])
+            case let batchNorm as BatchNorm where batchNorm.usesRunningStatistics && mode == .evaluation:
+                guard let producer = producer(of: node.inputs[0]),
+                    let convolution = producer.node.operation as? Convolution,
+                    let fused = convolution.folding(batchNorm)
+                else { continue }
+                merge(index, into: producer, fused, parameters: node.parameters)
+            default: continue
+            }
         }
         graph.renumber(kept)
         return graph
@@ -49,4 +86,10 @@ extension Graph {
 protocol ActivationFusing: Operation {
     /// The operation with the activation inside, or nil if it already has one or cannot have this one.
     func fused(with activation: Activation) -> (any Operation)?
+}
+
+/// An operation that can add another value to its own output, before its activation.
+protocol ResidualFusing: Operation {
+    /// The operation with the addition inside, the other value being one more input; nil if it has one or an activation.
+    func fusedWithResidual() -> (any Operation)?
 }

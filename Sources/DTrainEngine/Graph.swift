@@ -36,6 +36,9 @@ package struct Graph: Sendable {
         package let shape: Shape
         package let order: StorageOrder
         package let initializer: Initializer
+        package let role: ParameterSegment.Role
+        /// `int64` for a counter.
+        package let dtype: DType
     }
 
     package let mode: Mode
@@ -56,16 +59,20 @@ package struct Graph: Sendable {
         return consumers
     }
 
-    /// The flat arena of the parameters, in the order in which backward finishes their gradients: the last layer first,
-    /// a shared one at its first use.
+    /// The flat arena: trainable parameters in the order in which backward finishes their gradients (the last layer first,
+    /// a shared one at its first use), then frozen ones, then buffers.
     package func parameterLayout() -> ParameterLayout {
         var ordered: [Int] = []
         var seen = Set<Int>()
         for node in nodes {
             for parameter in node.parameters where seen.insert(parameter).inserted { ordered.append(parameter) }
         }
+        func entries(_ role: ParameterSegment.Role) -> [ParameterLayout.Entry] {
+            ordered.reversed().map { parameters[$0] }.filter { $0.role == role }.map { ($0.name, $0.shape, $0.order) }
+        }
         return ParameterLayout(
-            trainable: ordered.reversed().map { (parameters[$0].name, parameters[$0].shape, parameters[$0].order) })
+            trainable: entries(.trainable), frozen: entries(.frozen),
+            buffers: ordered.map { parameters[$0] }.filter { $0.role == .buffer }.map { ($0.name, $0.shape, $0.dtype) })
     }
 
     /// Multiply-adds of the forward pass for one sample.
@@ -83,7 +90,7 @@ package struct Graph: Sendable {
         var lines = nodes.map { node in
             "\(node.path) \(node.operation) \(node.inputs.map { "\(values[$0].shape)" }) \(values[node.output].shape)"
         }
-        lines += parameterLayout().segments.map { "\($0.name) \($0.shape) \($0.range)" }
+        lines += parameterLayout().segments.map { "\($0.name) \($0.shape) \($0.range) \($0.role)" }
         return lines.joined(separator: "\n")
     }
 }

@@ -32,7 +32,10 @@ public func summarize(_ model: any Module, input: Shape) throws -> [LayerSummary
         return LayerSummary(
             name: node.path.isEmpty ? node.operation.name : node.path, operation: node.operation.name,
             outputShape: shape,
-            parameterCount: owned.reduce(0) { $0 + graph.parameters[$1].shape.count },
+            parameterCount: owned.reduce(0) { count, index in
+                let parameter = graph.parameters[index]
+                return count + (parameter.role == .buffer ? 0 : parameter.shape.count)
+            },
             multiplyAdds: node.operation.multiplyAdds(
                 inputs: node.inputs.map { graph.values[$0].shape }, output: shape),
             receptiveField: fields[node.output]?.size)

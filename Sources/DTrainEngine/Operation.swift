@@ -17,12 +17,16 @@ package protocol Operation: Sendable {
     var backwardReads: BackwardReads { get }
     /// Whether the output may take the memory of the first input, and its gradient the memory of the output's.
     var worksInPlace: Bool { get }
+    /// Whether the gradient of the first input may take the memory of the output's; as `worksInPlace` by default.
+    var gradientWorksInPlace: Bool { get }
     /// False for an operation that only gives the same elements another shape.
     var changesElements: Bool { get }
     /// Whether the output's pixels may lie apart, as a slice of a concatenation's channels do.
     var writesStridedPixels: Bool { get }
     /// Memory beyond inputs, outputs and gradients.
     func memory(_ extents: Extents) -> MemoryNeed
+    /// How many doubles a training step leaves behind for the running statistics, to be summed over shards and ranks.
+    func stepStatistics(_ inputs: [Shape]) -> Int
     /// The kernel for one place in a plan.
     func kernel(_ site: Site) -> any Kernel
 }
@@ -110,6 +114,8 @@ package struct Site: Sendable {
     package let saved: Int
     package let forwardWorkspace: Int
     package let backwardWorkspace: Int
+    /// The offset of the step's statistics, in doubles.
+    package let statistics: Int
     package let extents: Extents
     /// The node's index, which tells the dropout layers of a model apart.
     package let index: Int
@@ -129,25 +135,33 @@ package final class Run: @unchecked Sendable {
     package let arena: UnsafeMutablePointer<Float>
     package let parameters: UnsafeMutablePointer<Float>
     package let gradients: UnsafeMutablePointer<Float>
+    package let statistics: UnsafeMutablePointer<Double>
     package internal(set) var input: UnsafeMutablePointer<Float>
     package internal(set) var labels: UnsafePointer<Int32>
+    /// Where samples are mixed: the label of each sample's partner, and the weight of its own label.
+    package internal(set) var mixing: (partnerLabels: UnsafePointer<Int32>, weights: UnsafePointer<Float>)?
     /// The samples of this run.
     package internal(set) var rows = 0
     /// The position of the first sample in the global batch.
     package internal(set) var firstPosition = 0
     package internal(set) var step = 0
     package internal(set) var seed: UInt64 = 0
+    /// Whom a training run tells what is final, and asks for sums over ranks.
+    var context: (any StepContext)?
+    /// How many gradients of parameters this thread had a part in: what is frozen must not be among them.
+    package internal(set) var parameterGradientCount = 0
     private let pool: ThreadPool
 
     init(
         thread: Int, pool: ThreadPool, arena: UnsafeMutablePointer<Float>, parameters: UnsafeMutablePointer<Float>,
-        gradients: UnsafeMutablePointer<Float>
+        gradients: UnsafeMutablePointer<Float>, statistics: UnsafeMutablePointer<Double>
     ) {
         self.thread = thread
         self.pool = pool
         self.arena = arena
         self.parameters = parameters
         self.gradients = gradients
+        self.statistics = statistics
         input = arena
         labels = UnsafeRawPointer(arena).assumingMemoryBound(to: Int32.self)
     }
@@ -165,6 +179,21 @@ package final class Run: @unchecked Sendable {
     /// Waits until all threads have come here, in the middle of a kernel.
     package func meet() { pool.barrier.wait() }
 
+    /// Sums `count` values over all ranks that train, at the same place of the plan on each. All threads come here, and go
+    /// on once the sums are there.
+    package func sumOverRanks(_ values: UnsafeMutablePointer<Double>, count: Int) {
+        meet()
+        if thread == 0 { context?.sum(MemorySlice(base: values, count: count)) }
+        meet()
+    }
+
+    /// Where the gradient of `parameter` is to be written, nil where it is frozen.
+    package func gradient(of parameter: Site.Parameter) -> UnsafeMutablePointer<Float>? {
+        guard parameter.isTrainable else { return nil }
+        parameterGradientCount += 1
+        return gradients + parameter.range.lowerBound
+    }
+
     /// The first element of a value.
     package func pointer(_ place: Place) -> UnsafeMutablePointer<Float> {
         switch place.memory {
@@ -180,6 +209,8 @@ extension Operation {
     package var flattenedInput: FlattenedInput { .transposed }
     package var backwardReads: BackwardReads { [] }
     package var worksInPlace: Bool { false }
+    package var gradientWorksInPlace: Bool { worksInPlace }
+    package func stepStatistics(_ inputs: [Shape]) -> Int { 0 }
     package var changesElements: Bool { true }
     package var writesStridedPixels: Bool { false }
     package func multiplyAdds(inputs: [Shape], output: Shape) -> Int { 0 }

@@ -1,4 +1,4 @@
-package import DTrainTensor
+public import DTrainTensor
 
 /// A graph compiled for a capacity: operations fused and ordered, every value, gradient and workspace at its place in
 /// one arena, every kernel chosen. Runs any number of samples up to the capacity without allocating.
@@ -12,6 +12,9 @@ package final class Plan {
 
     /// Multiply-adds of one sample's step: forward, weight gradients, and those input gradients that are needed.
     package let multiplyAdds: Int
+    /// The doubles that a training run leaves for the running statistics, and the batch-norms they belong to.
+    package let statisticsCount: Int
+    let runningStatistics: [RunningStatistics]
 
     private let kernels: [any Kernel]
     /// Nodes with a backward pass, last first, each with the parameter range whose gradient is then final.
@@ -61,8 +64,14 @@ package final class Plan {
                 pixelStride: shape.dimensions.last ?? 1)
         }
 
-        let segments = Dictionary(uniqueKeysWithValues: layout.segments.map { ($0.name, $0.range) })
-        let ranges = graph.parameters.map { segments[$0.name]! }
+        let segments = Dictionary(uniqueKeysWithValues: layout.segments.map { ($0.name, $0) })
+        let ranges = graph.parameters.map { segments[$0.name]!.range }
+        var statisticsCount = 0
+        let statistics = graph.nodes.indices.map { index in
+            defer { statisticsCount += graph.nodes[index].operation.stepStatistics(extents[index].inputs) }
+            return statisticsCount
+        }
+        self.statisticsCount = statisticsCount
         var written = [Bool](repeating: false, count: graph.values.count)
         var parameterWritten = [Bool](repeating: false, count: graph.parameters.count)
         var sites = [Site?](repeating: nil, count: nodeCount)
@@ -75,7 +84,9 @@ package final class Plan {
             }
             let parameters = node.parameters.map { parameter in
                 defer { parameterWritten[parameter] = true }
-                return Site.Parameter(range: ranges[parameter], accumulate: parameterWritten[parameter], isTrainable: true)
+                return Site.Parameter(
+                    range: ranges[parameter], accumulate: parameterWritten[parameter],
+                    isTrainable: segments[graph.parameters[parameter].name]!.role == .trainable)
             }
             sites[index] = Site(
                 inputs: node.inputs.map { place($0, places.slots[$0]) },
@@ -84,15 +95,23 @@ package final class Plan {
                 outputGradient: places.gradientSlots[node.output].map { place(node.output, $0) },
                 parameters: parameters,
                 saved: memory.offsets[scratch[index].saved], forwardWorkspace: memory.offsets[scratch[index].forward],
-                backwardWorkspace: memory.offsets[scratch[index].backward], extents: extents[index], index: index)
+                backwardWorkspace: memory.offsets[scratch[index].backward], statistics: statistics[index],
+                extents: extents[index], index: index)
         }
         multiplyAdds = graph.nodes.indices.reduce(0) { total, index in
             let node = graph.nodes[index]
             let forward = node.operation.multiplyAdds(inputs: extents[index].inputs, output: extents[index].output)
             let backward =
                 needsGradient[node.output]
-                ? (node.parameters.isEmpty ? 0 : 1) + sites[index]!.inputGradients.filter { $0 != nil }.count : 0
+                ? (sites[index]!.parameters.first?.isTrainable == true ? 1 : 0)
+                    + sites[index]!.inputGradients.filter { $0 != nil }.count : 0
             return total + forward * (1 + backward)
+        }
+        runningStatistics = graph.nodes.indices.compactMap { index in
+            guard let operation = graph.nodes[index].operation as? BatchNorm, !operation.usesRunningStatistics else {
+                return nil
+            }
+            return RunningStatistics(operation, sites[index]!)
         }
         kernels = graph.nodes.indices.map { graph.nodes[$0].operation.kernel(sites[$0]!) }
         backwardOrder =
@@ -107,7 +126,9 @@ package final class Plan {
         var needed = [Bool](repeating: false, count: graph.values.count)
         guard graph.mode == .training, let loss = graph.loss else { return needed }
         for node in graph.nodes {
-            needed[node.output] = !node.parameters.isEmpty || node.inputs.contains { needed[$0] }
+            needed[node.output] =
+                node.parameters.contains { graph.parameters[$0].role == .trainable }
+                || node.inputs.contains { needed[$0] }
         }
         var reached = [Bool](repeating: false, count: graph.values.count)
         reached[loss] = true
@@ -127,7 +148,8 @@ package final class Plan {
         for (index, node) in graph.nodes.enumerated().reversed() {
             for parameter in node.parameters { finishedAt[parameter] = index }
         }
-        let pending = ranges.indices.sorted { ranges[$0].lowerBound < ranges[$1].lowerBound }
+        let trainable = ranges.indices.filter { graph.parameters[$0].role == .trainable }
+        let pending = trainable.sorted { ranges[$0].lowerBound < ranges[$1].lowerBound }
         var next = 0
         var finished = 0
         var order: [(node: Int, ready: Range<Int>)] = []
@@ -150,18 +172,27 @@ package final class Plan {
         }
     }
 
-    /// Computes every gradient; thread 0 tells `context` which part of the gradient arena is final, from its start onward.
-    func backward(_ run: Run, context: any StepContext) {
+    /// Computes every gradient; thread 0 tells the run's context which part of the gradient arena is final, from its start
+    /// onward.
+    func backward(_ run: Run) {
         for (node, ready) in backwardOrder {
             kernels[node].backward(run)
             run.meet()
-            if run.thread == 0, !ready.isEmpty { context.gradientsReady(ready) }
+            if run.thread == 0, !ready.isEmpty { run.context?.gradientsReady(ready) }
         }
     }
 }
 
-/// What a plan tells, while it runs, to whoever exchanges gradients. The engine knows nothing of ranks.
+/// What a plan tells, and asks of, whoever trains with other ranks, while it runs. The engine knows nothing of ranks.
 public protocol StepContext: AnyObject {
+    /// Replaces `values` by their sums over all ranks that train, which call it in the same order. An error is the
+    /// context's to keep until the step ends: kernels cannot throw.
+    func sum(_ values: MemorySlice<Double>)
     /// The gradients of this part of the arena are final for this run. Parts come in order and leave no gap.
     func gradientsReady(_ range: Range<Int>)
+}
+
+extension StepContext {
+    /// One rank alone: the values are the sums.
+    public func sum(_ values: MemorySlice<Double>) {}
 }

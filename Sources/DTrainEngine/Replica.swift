@@ -8,7 +8,7 @@ public import DTrainTensor
 public final class Replica {
     /// The parameters' places in the arena.
     public let layout: ParameterLayout
-    /// All parameters, flat.
+    /// All parameters, flat, and behind them the buffers.
     public let parameters: MemorySlice<Float>
     /// The gradients of the trainable part, at the same offsets. Padding stays zero.
     public let gradients: MemorySlice<Float>
@@ -25,8 +25,15 @@ public final class Replica {
     package let arenaByteCount: Int
     package let arenaLowerBoundByteCount: Int
 
+    /// What the last `computeGradients` left for the running statistics: sums, to be added up over shards and ranks and
+    /// handed to `updateRunningStatistics`.
+    public let statistics: MemorySlice<Double>
+
     private let memory:
-        (parameters: AlignedMemory, gradients: AlignedMemory, arena: AlignedMemory, ranks: AlignedMemory)
+        (
+            parameters: AlignedMemory, gradients: AlignedMemory, arena: AlignedMemory, ranks: AlignedMemory,
+            statistics: AlignedMemory
+        )
     private let training: Plan
     private let evaluation: Plan
     private let pool: ThreadPool
@@ -39,12 +46,19 @@ public final class Replica {
     ///   - classes: how many values the model must return for a sample; nil for any number.
     ///   - capacity: the most samples of one run.
     ///   - pool: the threads that share each run.
+    ///   - synchronisesBatchNorm: batch statistics are those of all ranks (`StepContext.sum`), not of each shard.
+    ///   - isFrozen: whether training leaves the parameter of this name alone. A batch-norm whose parameters are all frozen
+    ///     uses its running statistics, and leaves those alone too.
     /// - Throws: `GraphError` where a shape does not fit.
     public init(
         _ model: any Module, input: Shape, classes: Int? = nil, objective: Objective = .crossEntropy(), capacity: Int,
-        pool: ThreadPool
+        pool: ThreadPool, synchronisesBatchNorm: Bool = false,
+        isFrozen: @escaping @Sendable (String) -> Bool = { _ in false }
     ) throws {
-        trainingGraph = try Graph.trace(model, input: input, mode: .training, objective: objective)
+        trainingGraph = try Graph.trace(
+            model, input: input,
+            TraceOptions(
+                .training, objective: objective, isFrozen: isFrozen, synchronisesBatchNorm: synchronisesBatchNorm))
         // Evaluation reports the plain loss: smoothing is a means of training.
         evaluationGraph = try Graph.trace(
             model, input: input, mode: .evaluation,
@@ -57,6 +71,9 @@ public final class Replica {
         }
         guard !trainingGraph.parameters.isEmpty else {
             throw GraphError(place: "", reason: "the model has no parameters, so there is nothing to train")
+        }
+        guard trainingGraph.parameters.contains(where: { $0.role == .trainable }) else {
+            throw GraphError(place: "", reason: "every parameter is frozen, so there is nothing to train")
         }
         inputShape = input
         self.capacity = capacity
@@ -71,29 +88,57 @@ public final class Replica {
         memory = (
             AlignedMemory(byteCount: (layout.totalCount + AlignedMemory.alignment) * floats),
             AlignedMemory(byteCount: layout.trainableCount * floats),
-            AlignedMemory(byteCount: arenaByteCount), AlignedMemory(byteCount: capacity * MemoryLayout<Int32>.stride)
+            AlignedMemory(byteCount: arenaByteCount), AlignedMemory(byteCount: capacity * MemoryLayout<Int32>.stride),
+            AlignedMemory(byteCount: training.statisticsCount * MemoryLayout<Double>.stride)
         )
+        statistics = memory.statistics.slice()[0..<training.statisticsCount]
         parameters = memory.parameters.slice()[0..<layout.totalCount]
         gradients = memory.gradients.slice()[0..<layout.trainableCount]
         self.pool = pool
         let arena: MemorySlice<Float> = memory.arena.slice()
-        let (parameters, gradients) = (parameters.base, gradients.base)
+        let (parameters, gradients, statistics) = (parameters.base, gradients.base, statistics.base)
         pass = Pass(
             runs: (0..<pool.threadCount).map {
-                Run(thread: $0, pool: pool, arena: arena.base, parameters: parameters, gradients: gradients)
+                Run(
+                    thread: $0, pool: pool, arena: arena.base, parameters: parameters, gradients: gradients,
+                    statistics: statistics)
             })
+    }
+
+    /// The layers that normalise by the batch's own statistics while training, and the pixels of a sample at each.
+    public var batchNorms: [(path: String, pixels: Int)] {
+        training.graph.nodes.compactMap { node in
+            guard let operation = node.operation as? BatchNorm, !operation.usesRunningStatistics else { return nil }
+            let shape = training.graph.values[node.output].shape
+            return (node.path, shape.count / shape.dimensions.last!)
+        }
     }
 
     /// Gives every parameter its first value: a function of the seed and the parameter's name alone.
     public func initialize(seed: UInt64) {
+        let segments = Dictionary(uniqueKeysWithValues: layout.segments.map { ($0.name, $0) })
         for parameter in trainingGraph.parameters {
-            let segment = layout.segments.first { $0.name == parameter.name }!
-            let tensor = NamedTensor(
-                name: parameter.name, shape: parameter.shape,
-                floats: parameter.initializer.values(name: parameter.name, shape: parameter.shape, seed: seed))
-            segment.order.import(tensor.floats, into: parameters[segment.range])
+            let segment = segments[parameter.name]!
+            // Counters start at zero.
+            var tensor = NamedTensor(name: parameter.name, dtype: parameter.dtype, shape: parameter.shape)
+            if parameter.dtype == .float32 {
+                tensor = NamedTensor(
+                    name: parameter.name, shape: parameter.shape,
+                    floats: parameter.initializer.values(name: parameter.name, shape: parameter.shape, seed: seed))
+            }
+            segment.take(tensor, into: parameters)
         }
     }
+
+    /// Moves the running statistics of every batch-norm towards those of a whole step: `sums` is `statistics`, added up over
+    /// its shards and over all ranks. So they stay equal on all ranks.
+    public func updateRunningStatistics(with sums: MemorySlice<Double>) {
+        precondition(sums.count == statistics.count)
+        for batchNorm in training.runningStatistics { batchNorm.update(parameters.base, with: sums.base) }
+    }
+
+    /// How many gradients of parameters the runs so far computed, over all threads: none of a frozen parameter.
+    package var parameterGradientCount: Int { pass.runs.reduce(0) { $0 + $1.parameterGradientCount } }
 
     /// The samples of one run and where they stand.
     public struct Samples: Sendable {
@@ -106,11 +151,14 @@ public final class Replica {
         /// The step and the seed, for dropout.
         public var step: Int
         public var seed: UInt64
+        /// For mixed samples (mixup, cutmix) the label of each one's partner, and the weight of its own label.
+        public var mixing: (partnerLabels: MemorySlice<Int32>, weights: MemorySlice<Float>)?
 
         public init(
             inputs: MemorySlice<Float>, labels: MemorySlice<Int32>, firstPosition: Int = 0, step: Int = 0,
-            seed: UInt64 = 0
+            seed: UInt64 = 0, mixing: (partnerLabels: MemorySlice<Int32>, weights: MemorySlice<Float>)? = nil
         ) {
+            self.mixing = mixing
             self.inputs = inputs
             self.labels = labels
             self.firstPosition = firstPosition
@@ -138,10 +186,10 @@ public final class Replica {
     /// Forward, loss and backward: sets `gradients` to the gradient of the loss's sum over `samples`.
     public func computeGradients(_ samples: Samples, context: any StepContext) -> LossSum {
         prepare(samples)
+        for run in pass.runs { run.context = context }
         pass.plan = training
-        pass.context = context
         pool.run(pass)
-        pass.context = nil
+        for run in pass.runs { run.context = nil }
         return lossSum(training)
     }
 
@@ -166,6 +214,17 @@ public final class Replica {
         MemorySlice(base: run.pointer(evaluation.outputPlace), count: run.rows * outputCount)
     }
 
+    /// The class with the largest output for each sample of the last call of `evaluate`; of equal ones the first.
+    public var predictions: [Int] {
+        let outputs = outputs
+        return (0..<run.rows).map { row in
+            let logits = outputs[row * outputCount..<(row + 1) * outputCount]
+            var best = 0
+            for index in 1..<max(outputCount, 1) where logits[index] > logits[best] { best = index }
+            return best
+        }
+    }
+
     /// The outputs of the last call of `computeGradients`, valid until the next run.
     package var trainingOutputs: MemorySlice<Float> {
         MemorySlice(base: run.pointer(training.outputPlace), count: run.rows * outputCount)
@@ -175,14 +234,13 @@ public final class Replica {
     private final class Pass: PoolTask {
         let runs: [Run]
         var plan: Plan?
-        var context: (any StepContext)?
 
         init(runs: [Run]) { self.runs = runs }
 
         func run(thread: Int) {
             let run = runs[thread]
             plan!.forward(run)
-            if let context { plan!.backward(run, context: context) }
+            if run.context != nil { plan!.backward(run) }
         }
     }
 
@@ -195,6 +253,7 @@ public final class Replica {
         for run in pass.runs {
             run.input = samples.inputs.base
             run.labels = UnsafePointer(samples.labels.base)
+            run.mixing = samples.mixing.map { (UnsafePointer($0.partnerLabels.base), UnsafePointer($0.weights.base)) }
             run.rows = samples.count
             run.firstPosition = samples.firstPosition
             run.step = samples.step

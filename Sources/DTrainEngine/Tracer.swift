@@ -8,7 +8,9 @@ public struct Value {
     /// The shape of one sample: height × width × channels, length × channels, or a plain count.
     public var shape: Shape { tracer.values[index].shape }
     /// What the trace is for.
-    public var mode: Mode { tracer.mode }
+    public var mode: Mode { tracer.options.mode }
+    /// Whether batch statistics are those of all ranks together.
+    package var synchronisesBatchNorm: Bool { tracer.options.synchronisesBatchNorm }
 
     /// The image whose flattened pixels these features are, if they are still in the image's own order.
     package var flattenedImage: Shape? { tracer.values[index].flattenedImage }
@@ -19,16 +21,18 @@ public struct Value {
 /// Calls do not throw, so that a model reads like its paper: the first error is kept, the values after it are
 /// placeholders, and `trace` throws it at the end.
 final class Tracer {
-    let mode: Mode
+    let options: TraceOptions
     private let paths: [ObjectIdentifier: String]
     private(set) var nodes: [Graph.Node] = []
     private(set) var values: [Graph.GraphValue] = []
     private(set) var parameters: [Graph.Parameter] = []
     private var parameterIndices: [String: Int] = [:]
+    /// Outputs beside the model's own that training also judges, and the weight of their loss.
+    private(set) var auxiliaries: [(logits: Value, weight: Float)] = []
     private(set) var error: GraphError?
 
-    init(mode: Mode, model: any Module) {
-        self.mode = mode
+    init(_ options: TraceOptions, model: any Module) {
+        self.options = options
         paths = modulePaths(of: model)
     }
 
@@ -53,10 +57,11 @@ final class Tracer {
 
     /// The parameter `name` of a layer; the second request for it returns the first one.
     func parameter(
-        _ module: any Module, _ name: String, shape: Shape, order: StorageOrder, initializer: Initializer
+        _ module: any Module, _ name: String, shape: Shape, order: StorageOrder, initializer: Initializer,
+        isBuffer: Bool = false, dtype: DType = .float32
     ) -> Int {
         let path = path(of: module)
-        let fullName = path.isEmpty ? name : path + "." + name
+        let fullName = fullName(module, name)
         if let index = parameterIndices[fullName] {
             if parameters[index].shape != shape || parameters[index].order != order {
                 fail(
@@ -66,10 +71,21 @@ final class Tracer {
             }
             return index
         }
-        parameters.append(Graph.Parameter(name: fullName, shape: shape, order: order, initializer: initializer))
+        let role: ParameterSegment.Role =
+            isBuffer ? .buffer : options.isFrozen(fullName) ? .frozen : .trainable
+        parameters.append(
+            Graph.Parameter(
+                name: fullName, shape: shape, order: order, initializer: initializer, role: role, dtype: dtype))
         parameterIndices[fullName] = parameters.count - 1
         return parameters.count - 1
     }
+
+    func fullName(_ module: any Module, _ name: String) -> String {
+        let path = path(of: module)
+        return path.isEmpty ? name : path + "." + name
+    }
+
+    func addAuxiliary(_ logits: Value, weight: Float) { auxiliaries.append((logits, weight)) }
 
     func apply(_ operation: any Operation, _ inputs: [Value], parameters: [Int], path: String) -> Value {
         let arranged = inputs.map { operation.flattenedInput == .transposed ? $0.inPyTorchOrder() : $0 }
@@ -102,12 +118,29 @@ extension Value {
     /// Appends an operation with the parameters of `layer`.
     package func applying(
         _ operation: any Operation, layer: any Module,
-        parameters: [(name: String, shape: Shape, order: StorageOrder, initializer: Initializer)]
+        parameters: [(name: String, shape: Shape, order: StorageOrder, initializer: Initializer)],
+        buffers: [(name: String, shape: Shape, dtype: DType, value: Float)] = []
     ) -> Value {
-        let indices = parameters.map {
-            tracer.parameter(layer, $0.name, shape: $0.shape, order: $0.order, initializer: $0.initializer)
-        }
+        let indices =
+            parameters.map {
+                tracer.parameter(layer, $0.name, shape: $0.shape, order: $0.order, initializer: $0.initializer)
+            }
+            + buffers.map {
+                tracer.parameter(
+                    layer, $0.name, shape: $0.shape, order: .plain, initializer: .constant($0.value), isBuffer: true,
+                    dtype: $0.dtype)
+            }
         return tracer.apply(operation, [self], parameters: indices, path: tracer.path(of: layer))
+    }
+
+    /// Whether training leaves all of these parameters of `layer` alone; false for none.
+    package func areFrozen(_ names: [String], of layer: any Module) -> Bool {
+        !names.isEmpty && names.allSatisfy { tracer.options.isFrozen(tracer.fullName(layer, $0)) }
+    }
+
+    /// Adds `weight` times the loss of these logits to what training minimises; nothing happens in evaluation.
+    package func judgedAsAuxiliary(weight: Float) {
+        if mode == .training { tracer.addAuxiliary(self, weight: weight) }
     }
 
     /// Records an error of a layer's own checks (a wrong rank, say); the trace goes on and throws it at its end.
@@ -153,27 +186,68 @@ public enum Objective: Hashable, Sendable {
     case meanSquaredError
 }
 
+/// What a graph is traced for.
+package struct TraceOptions: Sendable {
+    package var mode: Mode
+    /// What the loss is made of; nil for no loss.
+    package var objective: Objective?
+    /// Whether training leaves the parameter of this name alone.
+    package var isFrozen: @Sendable (String) -> Bool
+    package var synchronisesBatchNorm: Bool
+
+    package init(
+        _ mode: Mode, objective: Objective? = nil, isFrozen: @escaping @Sendable (String) -> Bool = { _ in false },
+        synchronisesBatchNorm: Bool = false
+    ) {
+        self.mode = mode
+        self.objective = objective
+        self.isFrozen = isFrozen
+        self.synchronisesBatchNorm = synchronisesBatchNorm
+    }
+}
+
 extension Graph {
+    /// As below, with nothing frozen and statistics of each rank's own.
+    package static func trace(_ model: any Module, input: Shape, mode: Mode, objective: Objective?) throws -> Graph {
+        try trace(model, input: input, TraceOptions(mode, objective: objective))
+    }
+
     /// Calls `model` on an input of `input` elements a sample and returns what it did as a graph.
     /// Throws `GraphError` for the first layer that does not fit.
-    package static func trace(_ model: any Module, input: Shape, mode: Mode, objective: Objective?) throws -> Graph {
-        let tracer = Tracer(mode: mode, model: model)
+    package static func trace(_ model: any Module, input: Shape, _ options: TraceOptions) throws -> Graph {
+        let tracer = Tracer(options, model: model)
         let output = model(tracer.leaf(.input, shape: input)).inPyTorchOrder()
         var loss: Value?
         var denominator = 1
-        switch objective {
-        case .crossEntropy(let smoothing):
+        if let objective = options.objective {
             let labels = tracer.leaf(.labels, shape: [1])
-            loss = output.applying(CrossEntropy(labelSmoothing: smoothing), with: [labels])
-        case .meanSquaredError:
-            let target = tracer.leaf(.labels, shape: [1]).applying(OneHot(classes: output.shape.count))
-            loss = output.flattened().applying(SquaredError(), with: [target])
-            denominator = output.shape.count
-        case nil: break
+            loss = output.judged(by: objective, labels, weight: 1)
+            if case .meanSquaredError = objective { denominator = output.shape.count }
+            for (logits, _) in tracer.auxiliaries where logits.shape.count != output.shape.count {
+                tracer.fail(
+                    "auxiliaryLoss", "\(logits.shape) logits beside an output of \(output.shape): they share the labels")
+            }
+            let losses = tracer.auxiliaries.map {
+                $0.logits.inPyTorchOrder().judged(by: objective, labels, weight: $0.weight)
+            }
+            if !losses.isEmpty { loss = loss!.applying(LossTotal(), with: losses) }
         }
         if let error = tracer.error { throw error }
         return Graph(
-            mode: mode, nodes: tracer.nodes, values: tracer.values, parameters: tracer.parameters, output: output.index,
-            loss: loss?.index, lossDenominatorPerSample: denominator)
+            mode: options.mode, nodes: tracer.nodes, values: tracer.values, parameters: tracer.parameters,
+            output: output.index, loss: loss?.index, lossDenominatorPerSample: denominator)
+    }
+}
+
+extension Value {
+    /// The loss of these outputs for each sample, times `weight`.
+    fileprivate func judged(by objective: Objective, _ labels: Value, weight: Float) -> Value {
+        switch objective {
+        case .crossEntropy(let smoothing):
+            applying(CrossEntropy(labelSmoothing: smoothing, weight: weight), with: [labels])
+        case .meanSquaredError:
+            flattened()
+                .applying(SquaredError(weight: weight), with: [labels.applying(OneHot(classes: shape.count))])
+        }
     }
 }

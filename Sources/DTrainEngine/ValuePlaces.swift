@@ -106,7 +106,9 @@ struct ValuePlaces {
         let readers = consumers[value]
         if readers.count == 1, let outer = gradientSlots[graph.nodes[readers[0]].output] {
             let reader = graph.nodes[readers[0]]
-            if reader.operation.worksInPlace {
+            if reader.operation.gradientWorksInPlace, reader.inputs[0] == value,
+                !reader.operation.changesElements || outer.pixelStride == channels(value)
+            {
                 gradientSlots[value] = Slot(buffer: outer.buffer, pixelStride: channels(value))
                 return
             }

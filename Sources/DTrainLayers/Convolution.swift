@@ -100,3 +100,59 @@ func parameters(
     let fanIn = shape.dimensions.dropFirst().reduce(1, *)
     return [weight, (name: "bias", shape: [bias], order: .plain, initializer: .standardBias(fanIn: fanIn))]
 }
+
+/// The adjoint of a convolution over an image, which makes it larger (PyTorch's ConvTranspose2d; Zeiler et al. 2010).
+///
+/// Every input pixel adds its value times the kernel to a window of the output:
+/// y[p · stride − padding + i · dilation] += x[p] · weight[i], plus the bias.
+///
+/// Input height × width × channels; output (extent − 1) · stride − 2 · padding + dilation · (kernel − 1) + output padding + 1
+/// in each direction, `channels` channels. Parameters: `weight` input channels × channels / groups × kernel height × kernel
+/// width, `bias` channels.
+public final class ConvTranspose2d: Module {
+    let channels: Int
+    let geometry: WindowGeometry
+    let outputPadding: Pair
+    let groups: Int
+    let bias: Bool
+    let initializer: Initializer
+
+    /// - Parameters:
+    ///   - channels: output channels; the input's are found when the model is traced.
+    ///   - padding: lines and columns cut off on each side of the output.
+    ///   - outputPadding: lines and columns added at the bottom and on the right; less than stride or dilation.
+    ///   - groups: input and output channels are split into this many independent convolutions.
+    ///   - bias: whether a bias is added.
+    ///   - initializer: of the weight; the bias follows PyTorch's default.
+    public init(
+        _ channels: Int, kernel: Pair, stride: Pair = 1, padding: Pair = 0, outputPadding: Pair = 0, dilation: Pair = 1,
+        groups: Int = 1, bias: Bool = true, initializer: Initializer = .standardWeight
+    ) {
+        self.channels = channels
+        geometry = WindowGeometry(kernel: kernel, stride: stride, padding: padding, dilation: dilation)
+        self.outputPadding = outputPadding
+        self.groups = groups
+        self.bias = bias
+        self.initializer = initializer
+    }
+
+    public func callAsFunction(_ x: Value) -> Value {
+        guard x.shape.rank == 3 else {
+            x.fail(self, "ConvTranspose2d needs an image (height × width × channels), but its input is \(x.shape)")
+            return x
+        }
+        let inputs = x.shape[2]
+        guard groups >= 1, channels >= 1, inputs % groups == 0, channels % groups == 0 else {
+            x.fail(self, "\(groups) groups do not divide \(inputs) input and \(channels) output channels")
+            return x
+        }
+        let (height, width) = (geometry.kernel.height, geometry.kernel.width)
+        let order = StorageOrder.convolution(outputs: inputs, inputs: channels / groups, height: height, width: width)
+        return x.applying(
+            TransposedConvolution(
+                outputs: channels, geometry: geometry, outputPadding: outputPadding, groups: groups, hasBias: bias),
+            layer: self,
+            parameters: parameters(
+                weight: [inputs, channels / groups, height, width], order, initializer, bias: bias ? channels : nil))
+    }
+}

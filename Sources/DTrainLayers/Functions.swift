@@ -14,25 +14,6 @@ public func leakyReLU(_ x: Value, slope: Float = 0.01) -> Value {
     x.applying(ActivationOperation(.leakyReLU(slope: slope)))
 }
 
-/// The maximum of each window of an image or, with height 1, a sequence. The stride defaults to the kernel's extents;
-/// padding never wins and is at most half of the kernel.
-public func maxPool(_ x: Value, kernel: Pair, stride: Pair? = nil, padding: Pair = 0) -> Value {
-    pool(x, .maximum, kernel, stride, padding)
-}
-
-/// The mean of each window. The stride defaults to the kernel's extents; padding counts as zeros, as in PyTorch.
-public func averagePool(_ x: Value, kernel: Pair, stride: Pair? = nil, padding: Pair = 0) -> Value {
-    pool(x, .average, kernel, stride, padding)
-}
-
-private func pool(_ x: Value, _ kind: Pooling.Kind, _ kernel: Pair, _ stride: Pair?, _ padding: Pair) -> Value {
-    // A sequence has no height to pool over.
-    func line(_ pair: Pair, _ height: Int) -> Pair { x.shape.rank == 2 ? Pair(height, pair.width) : pair }
-    let geometry = WindowGeometry(
-        kernel: line(kernel, 1), stride: line(stride ?? kernel, 1), padding: line(padding, 0))
-    return x.applying(Pooling(kind, geometry))
-}
-
 /// All elements of a sample in one row. Free: an image stays as it lies, and the linear layer after it knows.
 public func flatten(_ x: Value) -> Value { x.flattened() }
 
@@ -45,5 +26,10 @@ public func concatenate(_ values: [Value]) -> Value {
     return values[0].applying(Concatenation(), with: Array(values.dropFirst()))
 }
 
-/// The sum, element by element, of two values of the same shape.
-public func + (_ a: Value, _ b: Value) -> Value { a.applying(Addition(), with: [b]) }
+/// Lets training judge `logits` as well: `weight` times their loss is added to that of the model's output (Szegedy et al.
+/// 2014, section 5). In evaluation it does nothing; a model does not even compute them then.
+public func auxiliaryLoss(_ logits: Value, weight: Float) { logits.judgedAsAuxiliary(weight: weight) }
+
+/// e^x[i] / Σ e^x[j] over the last extent: features, or the channels of each pixel or step. The cross-entropy loss takes
+/// logits and needs no softmax before it.
+public func softmax(_ x: Value) -> Value { x.applying(Softmax()) }

@@ -138,7 +138,7 @@ public final class Optimizer: @unchecked Sendable {
             tensor.name == Self.stepName && tensor.dtype == .int64 && tensor.shape.rank == 0
         }
         guard let scalar = tensors.first(where: isStep) else {
-            throw TensorMismatch(expected: [(Self.stepName, [])], found: [])
+            throw TensorMismatch(expected: [(Self.stepName, [], .int64)], found: [])
         }
         try NamedArena.fill(namedStates, from: tensors.filter { !isStep($0) })
         return Int(scalar.memory.slice(of: Int64.self)[0])

@@ -23,7 +23,7 @@ public struct NamedArena: Sendable {
     /// Copies of the tensors, in PyTorch's shapes and order.
     public func tensors() -> [NamedTensor] { layout.tensors(from: memory, suffix: suffix) }
 
-    /// Fills `arenas` from `tensors` (PyTorch's shapes and order, fp32).
+    /// Fills `arenas` from `tensors` (PyTorch's shapes and order).
     ///
     /// Every name must be there once with its shape and none may be left over; otherwise nothing is written and the
     /// error lists all that differs.
@@ -31,11 +31,11 @@ public struct NamedArena: Sendable {
         let targets = arenas.flatMap { arena in arena.segments.map { (arena, $0) } }
         let found = Dictionary(tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         let mismatch = TensorMismatch(
-            expected: targets.map { ($1.name + $0.suffix, $1.shape) },
+            expected: targets.map { ($1.name + $0.suffix, $1.shape, $1.dtype) },
             found: tensors.map { ($0.name, $0.shape, $0.dtype) })
         guard mismatch.isEmpty else { throw mismatch }
         for (arena, segment) in targets {
-            segment.order.import(found[segment.name + arena.suffix]!.floats, into: arena.memory[segment.range])
+            segment.take(found[segment.name + arena.suffix]!, into: arena.memory)
         }
     }
 }
@@ -75,21 +75,23 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
         self.misshapen = misshapen
     }
 
-    /// Compares a set with the one that is needed, as F32.
+    /// Compares a set with the one that is needed.
     public init(
-        expected: [(name: String, shape: Shape)], found: [(name: String, shape: Shape, type: DType)]
+        expected: [(name: String, shape: Shape, type: DType)], found: [(name: String, shape: Shape, type: DType)]
     ) {
         var remaining: [String: (shape: Shape, type: DType)] = [:]
         for tensor in found where remaining.updateValue((tensor.shape, tensor.type), forKey: tensor.name) != nil {
             unexpected.append(tensor.name)
         }
-        for (name, shape) in expected {
+        for (name, shape, type) in expected {
             guard let tensor = remaining.removeValue(forKey: name) else {
                 missing.append(name)
                 continue
             }
-            if tensor.shape != shape || tensor.type != .float32 {
-                misshapen.append(Misshapen(name: name, expected: shape, found: tensor.shape, type: tensor.type))
+            if tensor.shape != shape || tensor.type != type {
+                misshapen.append(
+                    Misshapen(
+                        name: name, expected: shape, expectedType: type, found: tensor.shape, type: tensor.type))
             }
         }
         unexpected += remaining.keys.sorted()

@@ -44,67 +44,114 @@ public enum StorageOrder: Hashable, Sendable {
     }
 }
 
-/// One parameter's place in the flat arena.
+/// One tensor's place in the flat arena.
 public struct ParameterSegment: Hashable, Sendable {
+    /// What training does with it.
+    public enum Role: Hashable, Sendable {
+        /// It has a gradient and is updated by the optimizer.
+        case trainable
+        /// A parameter that training leaves alone.
+        case frozen
+        /// No parameter: state that the model keeps of what it has seen, such as running statistics.
+        case buffer
+    }
+
     /// The dotted path, as in PyTorch's state dictionary: `incep1.branch1x1.weight`.
     public let name: String
     /// PyTorch's shape.
     public let shape: Shape
-    /// The elements' place in the arena. It starts on 64 bytes; the padding up to the next segment stays zero.
+    /// The elements' place in the arena, in floats. It starts on 64 bytes; the padding up to the next segment stays zero.
     public let range: Range<Int>
     public let order: StorageOrder
+    public let role: Role
+    /// `float32`, or `int64` for a counter, whose bytes then lie in the arena.
+    public let dtype: DType
 
-    public init(name: String, shape: Shape, range: Range<Int>, order: StorageOrder) {
+    public init(
+        name: String, shape: Shape, range: Range<Int>, order: StorageOrder, role: Role = .trainable,
+        dtype: DType = .float32
+    ) {
+        precondition(dtype == .float32 || (dtype == .int64 && order == .plain), "\(name) as \(dtype.rawValue)")
         self.name = name
         self.shape = shape
         self.range = range
         self.order = order
+        self.role = role
+        self.dtype = dtype
+    }
+
+    /// A copy of the tensor in PyTorch's order; `arena` begins where the whole arena does.
+    public func tensor(from arena: MemorySlice<Float>, suffix: String = "") -> NamedTensor {
+        let tensor = NamedTensor(name: name + suffix, dtype: dtype, shape: shape)
+        if dtype == .float32 {
+            order.export(arena[range], into: tensor.floats)
+        } else {
+            tensor.memory.base.copyMemory(from: arena[range].base, byteCount: tensor.byteCount)
+        }
+        return tensor
+    }
+
+    /// Takes over `tensor`, of this segment's shape and type, in PyTorch's order.
+    public func take(_ tensor: NamedTensor, into arena: MemorySlice<Float>) {
+        precondition(tensor.shape == shape && tensor.dtype == dtype, "\(tensor.name) is no \(name)")
+        if dtype == .float32 {
+            order.import(tensor.floats, into: arena[range])
+        } else {
+            UnsafeMutableRawPointer(arena[range].base)
+                .copyMemory(from: tensor.memory.base, byteCount: tensor.byteCount)
+        }
     }
 }
 
 /// The segment table of a flat fp32 arena: trainable parameters in the order in which backward finishes their
-/// gradients, then frozen ones.
+/// gradients, then frozen ones, then buffers.
 ///
 /// Gradients and optimizer state are arenas with the same offsets that stop at `trainableCount`.
 public struct ParameterLayout: Hashable, Sendable {
+    /// A tensor to be laid out.
+    public typealias Entry = (name: String, shape: Shape, order: StorageOrder)
+
     public let segments: [ParameterSegment]
     /// Elements of the trainable part, padding included.
     public let trainableCount: Int
     /// Elements of the whole arena, padding included.
     public let totalCount: Int
-    /// The number of parameters as people count them, without padding.
-    public var parameterCount: Int { segments.reduce(0) { $0 + $1.range.count } }
+    /// The number of parameters as people count them, without padding and buffers.
+    public var parameterCount: Int { segments.reduce(0) { $0 + ($1.role == .buffer ? 0 : $1.range.count) } }
+    /// Those of them that training changes.
+    public var trainableParameterCount: Int {
+        segments.reduce(0) { $0 + ($1.role == .trainable ? $1.range.count : 0) }
+    }
 
     /// Elements in 64 bytes: every segment starts at a multiple of this.
     public static let alignment = AlignedMemory.alignment / MemoryLayout<Float>.stride
 
-    /// Lays out `parameters` in the given order.
+    /// Lays out the tensors in the given order.
     public init(
-        trainable: [(name: String, shape: Shape, order: StorageOrder)],
-        frozen: [(name: String, shape: Shape, order: StorageOrder)] = []
+        trainable: [Entry], frozen: [Entry] = [], buffers: [(name: String, shape: Shape, dtype: DType)] = []
     ) {
         var segments: [ParameterSegment] = []
         var offset = 0
-        func append(_ entry: (name: String, shape: Shape, order: StorageOrder)) {
-            let range = offset..<offset + entry.shape.count
-            segments.append(ParameterSegment(name: entry.name, shape: entry.shape, range: range, order: entry.order))
+        func append(
+            _ name: String, _ shape: Shape, _ order: StorageOrder, _ role: ParameterSegment.Role, _ dtype: DType
+        ) {
+            let range = offset..<offset + shape.count * dtype.byteCount / MemoryLayout<Float>.stride
+            segments.append(
+                ParameterSegment(name: name, shape: shape, range: range, order: order, role: role, dtype: dtype))
             offset = (range.upperBound + Self.alignment - 1) / Self.alignment * Self.alignment
         }
-        trainable.forEach(append)
+        for entry in trainable { append(entry.name, entry.shape, entry.order, .trainable, .float32) }
         trainableCount = offset
-        frozen.forEach(append)
+        for entry in frozen { append(entry.name, entry.shape, entry.order, .frozen, .float32) }
+        for entry in buffers { append(entry.name, entry.shape, .plain, .buffer, entry.dtype) }
         totalCount = offset
         self.segments = segments
     }
 
-    /// The tensors of an arena by name, in PyTorch's shapes and order: of all parameters, or, for an arena that stops
-    /// at `trainableCount` (optimizer state), of the trainable ones. `suffix` is appended to each name.
+    /// The tensors of an arena by name, in PyTorch's shapes and order: all of them, or, for an arena that stops at
+    /// `trainableCount` (optimizer state), the trainable ones. `suffix` is appended to each name.
     public func tensors(from arena: MemorySlice<Float>, suffix: String = "") -> [NamedTensor] {
-        segments.filter { $0.range.upperBound <= arena.count }.map { segment in
-            let tensor = NamedTensor(name: segment.name + suffix, dtype: .float32, shape: segment.shape)
-            segment.order.export(arena[segment.range], into: tensor.memory.slice()[0..<segment.range.count])
-            return tensor
-        }
+        segments.filter { $0.range.upperBound <= arena.count }.map { $0.tensor(from: arena, suffix: suffix) }
     }
 }
 

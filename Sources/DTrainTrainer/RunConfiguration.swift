@@ -11,6 +11,11 @@ public struct RunConfiguration: Sendable, Equatable {
     public var model = "cnn-mnist"
     /// The number of classes; nil takes the data set's.
     public var classes: Int?
+    /// Patterns of the names of parameters that training leaves alone, such as `layer1.*`.
+    public var freeze: [String] = []
+    /// Whether batch-norms use the statistics of the whole global batch (of each part of it, with `accumulate`) instead of
+    /// each rank's own.
+    public var synchronisesBatchNorm = false
     /// Replaces the model's own dropout probability, in 0 ..< 1; nil keeps it.
     public var dropout: Double?
     /// Weights to start from: a safetensors file with the model's names and shapes. Nil initialises at random.

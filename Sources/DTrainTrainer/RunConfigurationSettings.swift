@@ -2,7 +2,9 @@ import DTrainData
 
 /// The settings by the names that flags and configuration files use.
 public enum RunSetting: String, Sendable, CaseIterable {
-    case model, classes, dropout, `init`, data, augment
+    case model, classes, dropout, `init`, freeze
+    case syncBatchNorm = "sync-batchnorm"
+    case data, augment
     case noShuffle = "no-shuffle"
     case loaderThreads = "loader-threads"
     case epochs, steps
@@ -117,6 +119,8 @@ extension RunConfiguration {
         case .classes: classes = try value.whole(atLeast: 1, atMost: 1_000_000)
         case .dropout: dropout = try value.number(.fraction)
         case .`init`: initialWeights = try value.name("the path of a safetensors file")
+        case .freeze: freeze = value.list.map(\.text)
+        case .syncBatchNorm: synchronisesBatchNorm = try value.flag()
         case .data: data = try value.name("a data specification such as mnist-sample or mnist:DIR")
         case .augment:
             augment = try value.text == "none" ? [] : value.list.map { try $0.choice(Augmentation.self) }
@@ -178,6 +182,8 @@ extension RunConfiguration {
         case .classes: classes.map(String.init)
         case .dropout: dropout.map { "\($0)" }
         case .`init`: initialWeights
+        case .freeze: freeze.isEmpty ? nil : freeze.joined(separator: ",")
+        case .syncBatchNorm: "\(synchronisesBatchNorm)"
         case .data: data
         case .augment: augment.isEmpty ? nil : augment.map(\.rawValue).joined(separator: ",")
         case .noShuffle: "\(!shuffle)"

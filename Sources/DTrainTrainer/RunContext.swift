@@ -64,7 +64,10 @@ final class RunContext {
         let built = try Agreement.onModel(over: queue) {
             let replica = try Replica(
                 model.module, input: data.sampleShape, classes: configuration.classes ?? data.classCount,
-                objective: Self.objective(of: model, configuration), capacity: capacity, pool: pool)
+                objective: Self.objective(of: model, configuration), capacity: capacity, pool: pool,
+                synchronisesBatchNorm: configuration.synchronisesBatchNorm,
+                isFrozen: { [frozen = NamePatterns(configuration.freeze)] in frozen.match($0) })
+            try Self.check(replica, configuration, smallestShard: course.smallestShard)
             return (replica, try Optimizer(configuration.optimizerConfiguration, layout: replica.layout))
         } text: { replica, _ in
             replica.trainingGraph.fingerprint
@@ -75,6 +78,30 @@ final class RunContext {
         }
         execution = ExecutionDescription(
             ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures())
+    }
+
+    /// Throws where `--freeze` names nothing, `--sync-batchnorm` has nothing to do, or a batch-norm would see one value.
+    private static func check(_ replica: Replica, _ configuration: RunConfiguration, smallestShard: Int) throws {
+        let names = replica.layout.segments.filter { $0.role != .buffer }.map(\.name)
+        if let pattern = NamePatterns(configuration.freeze).firstUnmatched(among: names) {
+            let layers = names.map { $0.split(separator: ".").dropLast().joined(separator: ".") + ".*" }
+            throw ConfigurationError.doesNotFit(
+                problem: "--freeze '\(pattern)' matches no parameter\(suggestion(for: pattern, among: names + layers))",
+                remedy: "'dtrain models \(configuration.model)' lists the layers")
+        }
+        let batchNorms = replica.batchNorms
+        if configuration.synchronisesBatchNorm, batchNorms.isEmpty {
+            throw ConfigurationError.withoutEffect(
+                setting: RunSetting.syncBatchNorm.rawValue,
+                reason: "\(configuration.model) has no batch normalisation that uses the batch's statistics",
+                remedy: "leave it out")
+        }
+        let rows = configuration.synchronisesBatchNorm ? configuration.batchSize / configuration.accumulate : smallestShard
+        if let batchNorm = batchNorms.first(where: { $0.pixels * rows < 2 }) {
+            throw ConfigurationError.doesNotFit(
+                problem: "\(batchNorm.path) normalises over the samples of a shard, and there is only one",
+                remedy: "give a larger --batch-size, fewer ranks or --accumulate parts, or --sync-batchnorm")
+        }
     }
 
     private static func objective(of model: TrainingModel, _ configuration: RunConfiguration) -> Objective {

@@ -6,6 +6,8 @@ struct RunCourse {
     let trainingRanks: Int
     let sampler: Sampler
     let stepsPerEpoch: Int
+    /// Samples of the smallest part of a batch that is computed at once.
+    let smallestShard: Int
     /// Updates of the whole run, counted from its first start.
     let totalSteps: Int
     private let evaluationInterval: Int
@@ -19,6 +21,7 @@ struct RunCourse {
         try configuration.optimizerConfiguration.validate()
         try configuration.learningRateSchedule.validate()
         trainingRanks = configuration.trainingRanks(of: ranks)
+        smallestShard = configuration.batchSize / (trainingRanks * configuration.accumulate)
         sampler = try Sampler(
             sampleCount: trainingSamples, batchSize: configuration.batchSize, seed: UInt64(configuration.seed),
             shuffles: configuration.shuffle)

@@ -47,14 +47,20 @@ package final class TrainingStep: StepContext {
     private let optimizer: Optimizer
     private let rule: Rule
     private let stop: StopFlag
+    private let queue: CommunicationQueue
+    private let group: CommunicatorGroup
     private let pool: ThreadPool
     private let tree: GradientTree
     private let norm: GradientNorm
     /// nil for one rank alone, who has nothing to exchange.
     private let reducer: GradientReducer?
     private let tailMemory: AlignedMemory
-    /// Loss sum, denominator, and a count for each reason to stop: what all ranks sum with the gradients.
+    /// Loss sum, denominator, a count for each reason to stop, and the statistics of batch-norms: what all ranks sum with the
+    /// gradients.
     private let tail: MemorySlice<Double>
+    private let statistics: MemorySlice<Double>
+    /// Why a sum in the middle of the step failed; `finish` throws it.
+    private var sumFailure: (any Error)?
 
     private var step = 0
     private var shard = 0
@@ -70,12 +76,16 @@ package final class TrainingStep: StepContext {
         self.optimizer = optimizer
         self.rule = rule
         self.stop = stop
+        self.queue = queue
+        self.group = group
         self.pool = pool
         tree = GradientTree(gradients: replica.gradients, shardCount: shardCount)
         norm = GradientNorm(count: replica.layout.trainableCount)
-        let count = 2 + StopReason.allCases.count
+        let firstStatistic = 2 + StopReason.allCases.count
+        let count = firstStatistic + replica.statistics.count
         tailMemory = AlignedMemory(byteCount: count * MemoryLayout<Double>.stride)
         tail = tailMemory.slice(of: Double.self)[0..<count]
+        statistics = tail[firstStatistic..<count]
         reducer =
             group.size == 1
             ? nil
@@ -91,11 +101,16 @@ package final class TrainingStep: StepContext {
     }
 
     /// Forward and backward of the next shard.
-    package func add(_ samples: MemorySlice<Float>, labels: MemorySlice<Int32>, firstPosition: Int) {
+    package func add(
+        _ samples: MemorySlice<Float>, labels: MemorySlice<Int32>, firstPosition: Int,
+        mixing: (partnerLabels: MemorySlice<Int32>, weights: MemorySlice<Float>)? = nil
+    ) {
         let loss = replica.computeGradients(
             Replica.Samples(
-                inputs: samples, labels: labels, firstPosition: firstPosition, step: step, seed: rule.seed),
+                inputs: samples, labels: labels, firstPosition: firstPosition, step: step, seed: rule.seed,
+                mixing: mixing),
             context: self)
+        for index in 0..<statistics.count { statistics[index] += replica.statistics[index] }
         tail[0] += loss.sum
         tail[1] += loss.denominator
         if shard < tree.shardCount - 1 { tree.store(shard: shard) }
@@ -109,8 +124,15 @@ package final class TrainingStep: StepContext {
         reducer?.gradientsReady(range)
     }
 
-    /// Completes the exchange and updates the parameters, unless loss or gradient are not finite.
+    /// Sums over all ranks that train, in the middle of a pass: for batch-norms whose statistics are everyone's.
+    package func sum(_ values: MemorySlice<Double>) {
+        guard group.size > 1, sumFailure == nil else { return }
+        do { try queue.run(.allReduceSumDouble(values), in: group) } catch { sumFailure = error }
+    }
+
+    /// Completes the exchange and updates parameters and running statistics, unless loss or gradient are not finite.
     package func finish() throws -> Result {
+        if let sumFailure { throw sumFailure }
         precondition(shard == tree.shardCount, "a step of \(shard) shards, made for \(tree.shardCount)")
         if let reason = stop.reason { tail[2 + reason.rawValue] = 1 }
         let cost = try reducer?.finish()
@@ -136,11 +158,12 @@ package final class TrainingStep: StepContext {
         optimizer.update(
             parameters: replica.parameters, gradients: replica.gradients, rate: result.learningRate,
             gradientScale: scale, step: step, pool: pool)
+        replica.updateRunningStatistics(with: statistics)
         return result
     }
 
     private func stopReason() -> StopReason? {
-        for index in 2..<tail.count where tail[index] > 0 { return StopReason(rawValue: index - 2) }
+        for index in 2..<tail.count - statistics.count where tail[index] > 0 { return StopReason(rawValue: index - 2) }
         return nil
     }
 }

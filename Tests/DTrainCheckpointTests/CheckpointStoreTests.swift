@@ -208,7 +208,7 @@ struct SampleStore {
         let layout = ParameterLayout(trainable: [("conv.bias", [4], .plain), ("fc.weight", [2], .plain)])
         let memory = AlignedMemory(byteCount: layout.totalCount * 4)
         let expected = TensorMismatch(
-            expected: [("conv.bias", [4]), ("fc.weight", [2])],
+            expected: [("conv.bias", [4], .float32), ("fc.weight", [2], .float32)],
             found: [("conv.bias", [3], .float32), ("conv.weight", [3, 2, 2, 2], .float32)])
         #expect(throws: CheckpointError.mismatch(path: checkpoint.modelPath, expected)) {
             try checkpoint.loadModel(into: [NamedArena(layout, memory.slice())])

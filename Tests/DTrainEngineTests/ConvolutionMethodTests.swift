@@ -5,7 +5,7 @@ import Testing
 
 /// The two ways to compute a convolution check each other: outputs and all gradients agree over random geometries, with
 /// padding beyond the kernel, images smaller than the window's reach, sequences, more threads than samples, and results
-/// that lie in a slice of a concatenation or are added to.
+/// that lie in a slice of a concatenation or are added to. A fifth of them give every channel a kernel of its own.
 @Suite struct ConvolutionMethodTests {
     /// Geometries of a normal run; `DTRAIN_TEST_GEOMETRIES` asks for more.
     static let count = ProcessInfo.processInfo.environment["DTRAIN_TEST_GEOMETRIES"].flatMap(Int.init) ?? 3_000
@@ -45,6 +45,7 @@ private struct RandomGeometry: CustomStringConvertible {
 
     let image: Shape
     let outputs: Int
+    let groups: Int
     let window: WindowGeometry
     let hasBias: Bool
     let activation: Activation
@@ -67,7 +68,8 @@ private struct RandomGeometry: CustomStringConvertible {
         var padding = Pair(draw(Array(0...kernel.height + 2)), draw(Array(0...kernel.width + 2)))
         var dilation = pair([1, 1, 1, 2, 3])
         var stride = pair([1, 1, 2, 3])
-        let channels = draw([1, 1, 2, 3, 4, 5, 8, 10, 17])
+        let isDepthwise = draw([true, false, false, false, false])
+        let channels = draw(isDepthwise ? [2, 3, 7, 8, 16, 33, 43] : [1, 1, 2, 3, 4, 5, 8, 10, 17])
         let extents = pair([1, 2, 3, 4, 5, 7, 9, 12])
         if isSequence {
             (kernel.height, padding.height, dilation.height, stride.height) = (1, 0, 1, 1)
@@ -76,7 +78,8 @@ private struct RandomGeometry: CustomStringConvertible {
             image = [extents.height, extents.width, channels]
         }
         window = WindowGeometry(kernel: kernel, stride: stride, padding: padding, dilation: dilation)
-        outputs = draw([1, 2, 3, 5, 8, 10, 15, 16, 20, 24, 33, 40])
+        groups = isDepthwise ? channels : 1
+        outputs = isDepthwise ? channels : draw([1, 2, 3, 5, 8, 10, 15, 16, 20, 24, 33, 40])
         hasBias = draw([true, true, false])
         activation = draw([.identity, .tanh])
         use = draw([.once, .once, .twiceAdded, .twiceConcatenated])
@@ -90,7 +93,7 @@ private struct RandomGeometry: CustomStringConvertible {
     }
 
     var description: String {
-        "\(rows)×\(image) to \(outputs), kernel \(window.kernel), stride \(window.stride), padding \(window.padding), "
+        "\(rows)×\(image) to \(outputs), groups \(groups), kernel \(window.kernel), stride \(window.stride), padding \(window.padding), "
             + "dilation \(window.dilation), \(hasBias ? "bias" : "no bias"), \(activation), \(use), \(threads) threads"
     }
 
@@ -139,11 +142,12 @@ private struct RandomGeometry: CustomStringConvertible {
         private func convolve(_ x: Value) -> Value {
             let (kernel, inputs, outputs) = (geometry.window.kernel, geometry.image.dimensions.last!, geometry.outputs)
             let order = StorageOrder.convolution(
-                outputs: outputs, inputs: inputs, height: kernel.height, width: kernel.width)
-            let shape: Shape = [outputs, inputs, kernel.height, kernel.width]
+                outputs: outputs, inputs: inputs / geometry.groups, height: kernel.height, width: kernel.width)
+            let shape: Shape = [outputs, inputs / geometry.groups, kernel.height, kernel.width]
             let y = x.applying(
                 Convolution(
-                    outputs: outputs, geometry: geometry.window, groups: 1, hasBias: geometry.hasBias, method: method),
+                    outputs: outputs, geometry: geometry.window, groups: geometry.groups, hasBias: geometry.hasBias,
+                    method: method),
                 layer: convolution,
                 parameters: [(name: "weight", shape: shape, order: order, initializer: .standardWeight)]
                     + (geometry.hasBias

@@ -38,6 +38,11 @@ import Testing
         // Whole output lines, and with several threads whole parts, lie in the padding.
         Case(image: [2, 3, 2], outputs: 3, kernel: (1, 1), padding: (4, 1)),
         Case(image: [2, 3, 2], outputs: 3, kernel: (2, 2), stride: (1, 2), padding: (5, 3), dilation: (2, 1), rows: 1),
+        // A kernel for each channel: whole vectors, and a rest.
+        Case(image: [7, 6, 32], outputs: 32, kernel: (3, 3), padding: (1, 1), groups: 32),
+        Case(image: [8, 7, 43], outputs: 43, kernel: (3, 3), stride: (2, 2), padding: (1, 1), groups: 43, bias: false),
+        Case(image: [6, 9, 13], outputs: 13, kernel: (5, 2), padding: (4, 1), dilation: (2, 3), groups: 13, rows: 3),
+        Case(image: [5, 5, 3], outputs: 6, kernel: (3, 3), padding: (1, 1), groups: 3),
         // Several blocks of lines: 26 lines × 26 pixels × 800 floats a window.
         Case(image: [26, 26, 32], outputs: 3, kernel: (5, 5), padding: (2, 2), rows: 1),
     ]

@@ -62,7 +62,8 @@ import Testing
             for reference in try TorchCase.load(operation) {
                 let oracle = PoolingOracle(
                     kernel: try reference.pair("kernel"), stride: try reference.pair("stride"),
-                    padding: try reference.pair("padding"))
+                    padding: try reference.pair("padding"), ceilMode: reference.flag("ceil", default: false),
+                    countsPadding: reference.flag("counts", default: true))
                 let (x, gradient) = (try reference("x"), try reference("outputGradient"))
                 let name = reference.testDescription
                 let isMaximum = operation == "max_pool2d"
@@ -74,6 +75,98 @@ import Testing
                 expectClose(y, try reference("y"), tolerance: tolerance, name)
                 expectClose(dx, try reference("dx"), tolerance: tolerance, name + " dx")
             }
+        }
+    }
+
+    @Test func adaptivePoolingMatchesPyTorch() throws {
+        for reference in try TorchCase.load("adaptive_avg_pool2d") + TorchCase.load("adaptive_max_pool2d") {
+            let oracle = AdaptivePoolingOracle(size: try reference.pair("size"))
+            let (x, gradient) = (try reference("x"), try reference("outputGradient"))
+            let isMaximum = reference.operation == "adaptive_max_pool2d"
+            let name = reference.testDescription
+            let dx =
+                isMaximum
+                ? oracle.maximumGradient(x, outputGradient: gradient)
+                : oracle.averageGradient(x, outputGradient: gradient)
+            expectClose(
+                isMaximum ? oracle.maximum(x) : oracle.average(x), try reference("y"), tolerance: tolerance, name)
+            expectClose(dx, try reference("dx"), tolerance: tolerance, name + " dx")
+        }
+    }
+
+    @Test func localResponseNormMatchesPyTorch() throws {
+        for reference in try TorchCase.load("local_response_norm") {
+            let oracle = LocalResponseNormOracle(
+                size: try reference.integers("size")[0], alpha: try reference.setting("alpha")[0],
+                beta: try reference.setting("beta")[0], k: try reference.setting("k")[0])
+            let x = try reference("x")
+            expectClose(oracle.forward(x), try reference("y"), tolerance: tolerance, reference.testDescription)
+            let dx = oracle.gradient(x, outputGradient: try reference("outputGradient"))
+            expectClose(dx, try reference("dx"), tolerance: tolerance, reference.testDescription + " dx")
+        }
+    }
+
+    @Test func transposedConvolutionMatchesPyTorch() throws {
+        for reference in try TorchCase.load("conv_transpose2d") {
+            let oracle = TransposedConvolutionOracle(
+                stride: try reference.pair("stride"), padding: try reference.pair("padding"),
+                outputPadding: try reference.pair("outputPadding"), dilation: try reference.pair("dilation"),
+                groups: try reference.integers("groups")[0])
+            let (x, weight, bias) = (try reference("x"), try reference("weight"), try reference("bias"))
+            let name = reference.testDescription
+            expectClose(oracle.forward(x, weight: weight, bias: bias), try reference("y"), tolerance: tolerance, name)
+            let gradients = oracle.gradients(x, weight: weight, outputGradient: try reference("outputGradient"))
+            expectClose(gradients.x, try reference("dx"), tolerance: tolerance, name + " dx")
+            expectClose(gradients.weight, try reference("dweight"), tolerance: tolerance, name + " dweight")
+            expectClose(gradients.bias, try reference("dbias"), tolerance: tolerance, name + " dbias")
+        }
+    }
+
+    @Test func normalizationMatchesPyTorch() throws {
+        for reference in try TorchCase.load("group_norm") + TorchCase.load("layer_norm") {
+            var extent = NormalizationOracle.Extent.channels
+            if reference.operation == "group_norm" { extent = .groups(try reference.integers("groups")[0]) }
+            if reference.flag("whole", default: false) { extent = .sample }
+            let oracle = NormalizationOracle(extent: extent, epsilon: try reference.setting("epsilon")[0])
+            /// The parameters of a whole image, channels first in PyTorch, in dtrain's order.
+            func parameter(_ name: String) throws -> ReferenceTensor {
+                let torch = try reference(name)
+                guard torch.shape.count == 3 else { return torch }
+                let shape = [torch.shape[1], torch.shape[2], torch.shape[0]]
+                return ShapeOracle.flattenGradient(
+                    [1] + shape, outputGradient: torch.reshaped([1, torch.values.count])
+                ).reshaped(shape)
+            }
+            let (x, weight) = (try reference("x"), try parameter("weight"))
+            let name = reference.testDescription
+            expectClose(
+                oracle.forward(x, weight: weight, bias: try parameter("bias")), try reference("y"),
+                tolerance: tolerance, name)
+            let gradients = oracle.gradients(x, weight: weight, outputGradient: try reference("outputGradient"))
+            expectClose(gradients.x, try reference("dx"), tolerance: tolerance, name + " dx")
+            expectClose(gradients.weight, try parameter("dweight"), tolerance: tolerance, name + " dweight")
+            expectClose(gradients.bias, try parameter("dbias"), tolerance: tolerance, name + " dbias")
+        }
+    }
+
+    @Test func softmaxMatchesPyTorch() throws {
+        for reference in try TorchCase.load("softmax") {
+            let x = try reference("x")
+            let name = reference.testDescription
+            expectClose(SoftmaxOracle.forward(x), try reference("y"), tolerance: tolerance, name)
+            let dx = SoftmaxOracle.gradient(x, outputGradient: try reference("outputGradient"))
+            expectClose(dx, try reference("dx"), tolerance: tolerance, name + " dx")
+        }
+    }
+
+    @Test func zeroPaddingShortcutMatchesPyTorch() throws {
+        for reference in try TorchCase.load("zero_padding_shortcut") {
+            let oracle = ZeroPaddingShortcutOracle(
+                channels: try reference.integers("channels")[0], stride: try reference.integers("stride")[0])
+            let x = try reference("x")
+            expectClose(oracle.forward(x), try reference("y"), tolerance: tolerance, reference.testDescription)
+            let dx = oracle.gradient(x, outputGradient: try reference("outputGradient"))
+            expectClose(dx, try reference("dx"), tolerance: tolerance, reference.testDescription + " dx")
         }
     }
 
@@ -99,6 +192,12 @@ import Testing
             let y = try reference("x") + reference("other")
             expectClose(y, try reference("y"), tolerance: tolerance, "add")
             expectClose(try reference("dother"), try reference("outputGradient"), tolerance: tolerance, "add dother")
+        }
+        for reference in try TorchCase.load("mul") {
+            let (x, other, dy) = (try reference("x"), try reference("other"), try reference("outputGradient"))
+            expectClose(x * other, try reference("y"), tolerance: tolerance, "mul")
+            expectClose(dy * other, try reference("dx"), tolerance: tolerance, "mul dx")
+            expectClose(dy * x, try reference("dother"), tolerance: tolerance, "mul dother")
         }
         for reference in try TorchCase.load("concatenation") {
             let parts = try (0..<3).map { try reference("x\($0)") }

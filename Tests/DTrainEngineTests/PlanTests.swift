@@ -5,11 +5,13 @@ import Testing
 /// Whatever a plan does to a graph (fuse, reorder memory, split over threads), the results are those of the graph as it
 /// was traced, computed node by node in double precision.
 @Suite struct PlanTests {
-    @Test(arguments: 0..<60)
+    @Test(arguments: 0..<120)
     func randomNetworkMatchesItsGraph(_ seed: Int) throws {
         let smooth = seed % 3 == 0
         let shape = [[5, 4, 3], [1, 6, 2], [4, 4, 1], [3, 7, 4]][seed % 4]
-        let model = RandomModel(seed: seed, steps: 4 + seed % 14, channels: shape[2], smooth: smooth)
+        let normalised = seed >= 60
+        let model = RandomModel(
+            seed: seed, steps: 4 + seed % 14, channels: shape[2], smooth: smooth, normalised: normalised)
         let rows = 1 + seed % 4
         let replica = try TestReplica(
             model, input: shape, objective: seed % 5 == 4 ? .meanSquaredError : .crossEntropy(labelSmoothing: 0.1),
@@ -19,21 +21,31 @@ import Testing
 
         // Larger runs and evaluations in between leave their traces in the memory that they share.
         replica.step(ReferenceTensor.random([rows + 2] + shape, seed: 1), labels: (0..<rows + 2).map { $0 % 4 })
+        if normalised { replica.moveRunningStatistics() }
         let evaluated = replica.evaluate(inputs, labels: labels)
-        let loss = replica.step(inputs, labels: labels)
-        let expected = try GraphOracle(graph: replica.replica.trainingGraph, parameters: replica.parameters)
-            .run(inputs, labels: labels)
+        let mixing =
+            seed % 4 == 1 ? (partners: labels.map { ($0 + 1) % 4 }, weights: labels.map { 0.25 * Double($0) }) : nil
+        let loss = replica.step(inputs, labels: labels, mixing: mixing)
+        let expected = try GraphOracle(
+            graph: replica.replica.trainingGraph, parameters: replica.parameters, mixing: mixing
+        ).run(inputs, labels: labels)
+        let expectedOutput = try GraphOracle(
+            graph: replica.replica.evaluationGraph, parameters: replica.parameters
+        ).run(inputs, labels: labels).output
 
-        expectMatches(evaluated.outputs, expected.output, "evaluated output")
+        expectMatches(evaluated.outputs, expectedOutput, "evaluated output")
         expectMatches(
             ReferenceTensor(expected.output.shape, replica.outputs.map(Double.init)), expected.output, "trained output")
         #expect(abs(loss.sum - expected.loss) <= 1e-5 * max(1, expected.loss))
         #expect(Set(replica.parameterNames) == Set(expected.gradients.keys))
         let largest = expected.gradients.values.flatMap(\.values).reduce(0) { max($0, abs($1)) }
         for (name, gradient) in expected.gradients {
-            expectMatches(replica.gradient(name), gradient, floor: largest / 100, "gradient of \(name)")
+            // Batch norm amplifies rounding: the gradient of a bias before it is zero but for that.
+            expectMatches(
+                replica.gradient(name), gradient, tolerance: normalised ? 1e-4 : 2e-5, floor: largest / 100,
+                "gradient of \(name)")
         }
-        if smooth { expectFiniteDifferences(replica, inputs, labels, "random network") }
+        if smooth, mixing == nil { expectFiniteDifferences(replica, inputs, labels, "random network") }
     }
 
     /// The same bits again with the same threads; the same values, to rounding, with others.

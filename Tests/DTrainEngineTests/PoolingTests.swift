@@ -9,8 +9,11 @@ import Testing
         var stride: (Int, Int)?
         var padding = (0, 0)
         var rows = 2
+        var ceilMode = false
+        var countsPadding = true
         var testDescription: String {
             "\(rows)×\(image), kernel \(kernel), stride \(stride.map { "\($0)" } ?? "default"), padding \(padding)"
+                + "\(ceilMode ? ", ceil mode" : "")\(countsPadding ? "" : ", padding does not count")"
         }
     }
 
@@ -23,6 +26,14 @@ import Testing
         Case(image: [9, 3, 1], kernel: (5, 1), stride: (2, 1), padding: (2, 0)),
         Case(image: [15, 17, 1], kernel: (14, 17), stride: (1, 1), padding: (7, 8), rows: 1),
         Case(image: [3, 7, 2], kernel: (1, 1), stride: (2, 2)),
+        // Windows that end beyond the image, beyond its padding, and one that would begin beyond and is left out.
+        Case(image: [6, 8, 9], kernel: (3, 3), stride: (2, 2), ceilMode: true),
+        Case(image: [6, 7, 5], kernel: (3, 3), stride: (2, 3), padding: (1, 1), rows: 3, ceilMode: true),
+        Case(image: [6, 7, 2], kernel: (3, 3), stride: (2, 3), padding: (1, 1), ceilMode: true, countsPadding: false),
+        Case(image: [5, 4, 3], kernel: (2, 2), stride: (3, 3), padding: (1, 1), ceilMode: true),
+        Case(image: [2, 2, 4], kernel: (3, 3), stride: (2, 2), rows: 1, ceilMode: true),
+        Case(image: [5, 5, 8], kernel: (2, 2), ceilMode: true),
+        Case(image: [5, 6, 3], kernel: (3, 3), stride: (1, 1), padding: (1, 1), countsPadding: false),
     ]
 
     /// Inputs below zero as well as around it: padding must not win as a zero.
@@ -77,7 +88,9 @@ import Testing
         _ setting: Case, isMaximum: Bool, threads: Int, range: ClosedRange<Float> = -1...1, activation: String?
     ) throws {
         let stride = setting.stride ?? setting.kernel
-        let oracle = PoolingOracle(kernel: setting.kernel, stride: stride, padding: setting.padding)
+        let oracle = PoolingOracle(
+            kernel: setting.kernel, stride: stride, padding: setting.padding, ceilMode: setting.ceilMode,
+            countsPadding: setting.countsPadding)
         let function = activation.map(NamedActivation.init)
         func pooled(_ x: ReferenceTensor) -> ReferenceTensor { isMaximum ? oracle.maximum(x) : oracle.average(x) }
         try OperationCheck(
@@ -90,8 +103,10 @@ import Testing
                 let stride = setting.stride.map { Pair($0.0, $0.1) }
                 let y =
                     isMaximum
-                    ? maxPool(x[0], kernel: kernel, stride: stride, padding: padding)
-                    : averagePool(x[0], kernel: kernel, stride: stride, padding: padding)
+                    ? maxPool(x[0], kernel: kernel, stride: stride, padding: padding, ceilMode: setting.ceilMode)
+                    : averagePool(
+                        x[0], kernel: kernel, stride: stride, padding: padding, ceilMode: setting.ceilMode,
+                        countsPadding: setting.countsPadding)
                 return function?.apply(y) ?? y
             },
             forward: { function?.oracle.forward(pooled($0[0])) ?? pooled($0[0]) },

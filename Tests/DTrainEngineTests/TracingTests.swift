@@ -108,12 +108,30 @@ import Testing
         #expect(try error(Wrapped(Dropout(1))).reason.contains("1.0"))
     }
 
+    @Test func otherLayersThatDoNotFitAreNamed() throws {
+        let groups = try error(Wrapped(GroupNorm(2)))
+        #expect(groups.place == "layer" && groups.reason.contains("2 groups") && groups.reason.contains("3"))
+        #expect(try error(Wrapped(InstanceNorm2d()), [12]).reason.contains("12"))
+        #expect(try error(Wrapped(ConvTranspose2d(4, kernel: 3, groups: 2))).reason.contains("2 groups"))
+        #expect(try error(Wrapped(ConvTranspose2d(4, kernel: 3)), [5, 3]).reason.contains("5×3"))
+        let more = try error(Wrapped(ConvTranspose2d(4, kernel: 3, stride: 2, outputPadding: 2)))
+        #expect(more.place == "layer" && more.reason.contains("output padding 2"))
+        #expect(try error(Wrapped(ConvTranspose2d(4, kernel: 1, padding: 3))).reason.contains("no output"))
+        #expect(try error(Wrapped(ConvTranspose2d(4, kernel: 3, stride: 0))).reason.contains("stride 0"))
+    }
+
     @Test func functionsThatDoNotFitAreNamed() throws {
         #expect(try error(Function { flatten($0 + maxPool($0, kernel: 2)) }).reason.contains("6×6×3"))
         #expect(try error(Function { flatten(concatenate([$0, maxPool($0, kernel: 2)])) }).reason.contains("3×3×3"))
         #expect(try error(Function { flatten(maxPool($0, kernel: 2, padding: 2)) }).place == "maxPool")
         #expect(try error(Function { flatten(averagePool($0, kernel: 20)) }).place == "averagePool")
         #expect(try error(Function { flatten(leakyReLU($0, slope: 0)) }).reason.contains("slope"))
+        #expect(try error(Function { flatten(adaptiveAveragePool($0, to: 0)) }).place == "adaptiveAveragePool")
+        #expect(try error(Function { adaptiveMaxPool(flatten($0), to: 2) }).reason.contains("108"))
+        #expect(try error(Function { flatten(localResponseNorm($0, size: 0)) }).place == "localResponseNorm")
+        #expect(try error(Function { flatten(zeroPaddingShortcut($0, channels: 2, stride: 2)) }).reason.contains("3"))
+        #expect(try error(Function { flatten(zeroPaddingShortcut($0, channels: 4, stride: 0)) }).reason.contains("0"))
+        #expect(try error(Function { flatten($0 * maxPool($0, kernel: 2)) }).reason.contains("6×6×3"))
         #expect(try error(Function { reshape($0, to: [7]) }).reason.contains("108"))
         // Cross-entropy needs one row of logits a sample.
         #expect(try error(Function { $0 }).reason.contains("6×6×3"))

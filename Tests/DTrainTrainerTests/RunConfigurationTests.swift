@@ -9,7 +9,7 @@ import Testing
     /// A value for every setting that differs from its default, and goes with the others.
     static let everything: [RunSetting: String] = [
         .model: "lenet5", .classes: "12", .dropout: "0.25", .`init`: "a b.safetensors", .data: "mnist:x",
-        .augment: "permute-pixels", .noShuffle: "true", .loaderThreads: "3", .epochs: "7", .steps: "900",
+        .freeze: "conv1.*,fc.bias", .syncBatchNorm: "true", .augment: "permute-pixels", .noShuffle: "true", .loaderThreads: "3", .epochs: "7", .steps: "900",
         .batchSize: "96", .accumulate: "2", .optimizer: "sgd", .lr: "0.25", .momentum: "0.5", .nesterov: "true",
         .weightDecay: "0.0001", .clipNorm: "1.5", .labelSmoothing: "0.1", .schedule: "multistep", .milestones: "2,5",
         .gamma: "0.2", .warmupEpochs: "0.5", .seed: "11", .precision: "fp32", .workers: "4", .threads: "2",
@@ -80,7 +80,8 @@ import Testing
     func nothingElseMayChangeOnResume(setting: RunSetting) throws {
         let saved = try RunConfiguration(layers: [layer(Self.everything)]).saved
         let others: [RunSetting: String] = [
-            .model: "mlp", .classes: "10", .dropout: "0.5", .`init`: "c", .data: "mnist:y", .augment: "none",
+            .model: "mlp", .classes: "10", .dropout: "0.5", .`init`: "c", .freeze: "fc.*",
+            .syncBatchNorm: "false", .data: "mnist:y", .augment: "none",
             .noShuffle: "false", .batchSize: "64", .accumulate: "1", .optimizer: "adam", .lr: "0.5", .momentum: "0.9",
             .nesterov: "false", .betas: "0.8,0.9", .weightDecay: "0", .clipNorm: "1", .labelSmoothing: "0",
             .schedule: "cosine", .milestones: "2,6", .gamma: "0.1", .stepSize: "2", .warmupEpochs: "0", .seed: "0",

@@ -1,9 +1,16 @@
 #pragma once
 // The kernels that C is needed for: each family declares itself in a header of its own.
 #include "activation.h"
+#include "adaptive_pooling.h"
+#include "batch_norm.h"
+#include "depthwise.h"
 #include "elementwise.h"
+#include "local_response_norm.h"
 #include "loss.h"
+#include "normalize.h"
 #include "optimizers.h"
+#include "softmax.h"
+#include "subsample.h"
 #include "threads.h"
 #include "tile.h"
 #include "window.h"

@@ -1,12 +1,19 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include "loss.h"
 
 /// to[i] += from[i].
 void dt_add_to(float *to, const float *from, size_t count);
 
 /// y[i] = a[i] + b[i].
 void dt_add(const float *a, const float *b, float *y, size_t count);
+
+/// y[i] (+)= a[i] · b[i]; adds when `accumulate` is not 0.
+void dt_multiply(const float *a, const float *b, float *y, size_t count, int accumulate);
+
+/// y[i] (+)= scale · x[i] + shift; adds when `accumulate` is not 0. x and y may be the same.
+void dt_scale_shift(const float *x, float *y, size_t count, float scale, float shift, int accumulate);
 
 /// Copies (or, with `accumulate` not 0, adds) `rows` runs of `count` floats between two strides.
 void dt_copy_rows(const float *from, size_t from_stride, float *to, size_t to_stride, size_t rows, size_t count,
@@ -21,5 +28,5 @@ void dt_transpose(const float *from, float *to, size_t images, size_t rows, size
 void dt_dropout(const float *x, float *y, size_t rows, size_t count, uint64_t first_position, uint64_t seed,
                 uint32_t layer, uint32_t step, float probability, int accumulate);
 
-/// y[row][c] = 1 where c is the row's label, 0 elsewhere.
-void dt_one_hot(const int32_t *labels, size_t rows, size_t classes, float *y);
+/// y[row][c] = the weight of class c in the row's target: 1 where c is its label, unless samples are mixed.
+void dt_one_hot(dt_targets targets, size_t rows, size_t classes, float *y);

@@ -6,20 +6,29 @@
 /// logits of a row are large.
 typedef struct { float largest, log_sum; } dt_softmax_sum;
 
-/// Softmax cross-entropy of each row against a label, with PyTorch's label smoothing: the target is
-/// (1 − smoothing) at the label plus smoothing / classes everywhere. `sums` is what the way back needs of each row.
-void dt_cross_entropy_forward(const float *logits, const int32_t *labels, size_t rows, size_t classes,
-                              float smoothing, float *loss, dt_softmax_sum *sums);
+/// What each row is to be: its label, or, where `partners` is not null, its label with `weights` and its partner's label
+/// with 1 − `weights`.
+typedef struct {
+    const int32_t *labels, *partners;
+    const float *weights;
+} dt_targets;
 
-/// gradient (+)= softmax(logits) − target: the gradient of the SUM of the losses.
-void dt_cross_entropy_backward(const float *logits, const int32_t *labels, const dt_softmax_sum *sums, size_t rows,
-                               size_t classes, float smoothing, float *gradient, int accumulate);
+/// `weight` times the softmax cross-entropy of each row, with PyTorch's label smoothing: the target is (1 − smoothing)
+/// at the label (shared with the partner's) plus smoothing / classes everywhere. `sums` is what the way back needs.
+void dt_cross_entropy_forward(const float *logits, dt_targets targets, size_t rows, size_t classes, float smoothing,
+                              float weight, float *loss, dt_softmax_sum *sums);
 
-/// loss[row] = Σ (x − target)² over the row's elements.
-void dt_squared_error_forward(const float *x, const float *target, size_t rows, size_t count, float *loss);
+/// gradient (+)= weight · (softmax(logits) − target): the gradient of the SUM of the losses.
+void dt_cross_entropy_backward(const float *logits, dt_targets targets, const dt_softmax_sum *sums, size_t rows,
+                               size_t classes, float smoothing, float weight, float *gradient, int accumulate);
 
-/// gradient (+)= 2 (x − target).
-void dt_squared_error_backward(const float *x, const float *target, size_t count, float *gradient, int accumulate);
+/// loss[row] = weight · Σ (x − target)² over the row's elements.
+void dt_squared_error_forward(const float *x, const float *target, size_t rows, size_t count, float weight,
+                              float *loss);
+
+/// gradient (+)= 2 weight (x − target).
+void dt_squared_error_backward(const float *x, const float *target, size_t count, float weight, float *gradient,
+                               int accumulate);
 
 /// For each row, how many classes come before the label when sorted by logit, ties in order of index: 0 is a correct
 /// top-1, below 5 a correct top-5. A row with a NaN gives `classes`.

@@ -35,10 +35,11 @@ void dt_max_pool_forward(const float *x, size_t images, size_t channels, dt_wind
 void dt_max_pool_backward(const float *dy, size_t dy_stride, const float *y, size_t y_stride, const uint8_t *winner,
                           size_t images, size_t channels, dt_window window, int relu, float *dx, int accumulate);
 
-/// Mean over each window, the padding counted as zeros (PyTorch's count_include_pad).
-void dt_average_pool_forward(const float *x, size_t images, size_t channels, dt_window window, float *y,
-                             size_t y_stride);
+/// Mean over each window. The divisor counts the positions in the padding where `counts_padding` is not 0 (PyTorch's
+/// count_include_pad); what the last window of PyTorch's ceil mode has beyond the padding never counts.
+void dt_average_pool_forward(const float *x, size_t images, size_t channels, dt_window window, int counts_padding,
+                             float *y, size_t y_stride);
 
-/// dx (+)= dy / window size for every position of the window. All of `dx` is set, or added to when `accumulate` is not 0.
+/// dx (+)= dy / divisor for every position of the window. All of `dx` is set, or added to when `accumulate` is not 0.
 void dt_average_pool_backward(const float *dy, size_t dy_stride, size_t images, size_t channels, dt_window window,
-                              float *dx, int accumulate);
+                              int counts_padding, float *dx, int accumulate);

@@ -17,6 +17,16 @@ struct TrainOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "Parameters that training leaves alone, as patterns of their names: 'layer1.*,bn1.*'.",
+            valueName: "patterns"))
+    var freeze: String?
+    @Flag(
+        name: .customLong("sync-batchnorm"),
+        help: "Batch normalisation by the statistics of all ranks together, so that their number changes nothing.")
+    var syncBatchNorm = false
+
+    @Option(
+        help: ArgumentHelp(
             "mnist-sample, mnist:DIR, fashion-mnist:DIR or synthetic:HxWxC,CLASSES. Default mnist-sample.",
             valueName: "spec"))
     var data: String?
@@ -143,7 +153,8 @@ struct TrainOptions: ParsableArguments {
     var settings: RunSettings {
         var settings = RunSettings(source: RunSettings.commandLine)
         let texts: [(RunSetting, String?)] = [
-            (.model, model), (.classes, classes), (.dropout, dropout), (.`init`, initialWeights), (.data, data),
+            (.model, model), (.classes, classes), (.dropout, dropout), (.`init`, initialWeights),
+            (.freeze, freeze), (.data, data),
             (.augment, augment), (.loaderThreads, loaderThreads), (.epochs, epochs), (.steps, steps),
             (.batchSize, batchSize), (.accumulate, accumulate), (.optimizer, optimizer), (.lr, lr),
             (.momentum, momentum), (.betas, betas), (.weightDecay, weightDecay), (.clipNorm, clipNorm),
@@ -153,9 +164,10 @@ struct TrainOptions: ParsableArguments {
             (.checkpointEvery, checkpointEvery), (.keep, keep), (.resume, resume), (.out, out), (.progress, progress),
         ]
         for (setting, text) in texts { settings.values[setting] = text }
-        for (setting, isOn) in [(RunSetting.noShuffle, noShuffle), (.nesterov, nesterov), (.quiet, quiet)] where isOn {
-            settings.values[setting] = "true"
-        }
+        let flags: [(RunSetting, Bool)] = [
+            (.noShuffle, noShuffle), (.nesterov, nesterov), (.quiet, quiet), (.syncBatchNorm, syncBatchNorm),
+        ]
+        for (setting, isOn) in flags where isOn { settings.values[setting] = "true" }
         return settings
     }
 

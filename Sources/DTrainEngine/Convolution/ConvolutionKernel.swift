@@ -32,7 +32,8 @@ final class ConvolutionKernel: Kernel {
             ConvolutionGeometry(operation, input: extents.inputs[0], output: extents.output), operation.method)
         let threads = extents.threads
         return MemoryNeed(
-            forwardWorkspace: passes.forward.memory.total(threads: threads),
+            forwardWorkspace: passes.forward.memory.total(threads: threads)
+                + (operation.batchNorm == nil ? 0 : threads * 2 * biasStride(operation)),
             backwardWorkspace: threads * biasStride(operation) + passes.weightGradient.memory.total(threads: threads)
                 + passes.inputGradient.memory.total(threads: threads))
     }
@@ -45,15 +46,50 @@ final class ConvolutionKernel: Kernel {
         passes.forward.prepare(run, weights: weights, scratch: scratch)
         run.meet()
         let width = geometry.window.output_width
+        if let batchNorm = operation.batchNorm {
+            let scaling = run.arena + site.forwardWorkspace + passes.forward.memory.total(threads: run.threadCount)
+            let scale = scaling + run.thread * 2 * biasStride, shift = scale + biasStride
+            setScaling(run, batchNorm, bias: bias, scale, shift)
+            let residual = operation.hasResidual ? UnsafePointer(run.pointer(site.inputs[1])) : nil
+            return passes.forward.forward(
+                x, weights: weights, bias: nil, into: y, stride: stride,
+                lines: run.part(of: run.rows * geometry.window.output_height), scratch: scratch
+            ) { lines in
+                let first = lines.lowerBound * width
+                dt_scale_shift_activation(
+                    y + first * stride, lines.count * width, operation.outputs, stride, scale, shift,
+                    residual.map { $0 + first * operation.outputs }, operation.activation.kind,
+                    operation.activation.slope)
+            }
+        }
         let missingBias = passes.forward.addsBias ? nil : bias
         passes.forward.forward(
-            x, weights: weights, bias: bias, into: y, stride: stride,
+            x, weights: weights, bias: bias, into: y, stride: stride, accumulate: false,
             lines: run.part(of: run.rows * geometry.window.output_height), scratch: scratch
         ) { lines in
             guard missingBias != nil || operation.activation != .identity else { return }
             dt_bias_activation(
                 y + lines.lowerBound * width * stride, lines.count * width, operation.outputs, stride, missingBias,
                 operation.activation.kind, operation.activation.slope)
+        }
+    }
+
+    /// The batch-norm as a factor and a summand of each output channel, the convolution's bias included.
+    private func setScaling(
+        _ run: Run, _ batchNorm: BatchNorm, bias: UnsafePointer<Float>?, _ scale: UnsafeMutablePointer<Float>,
+        _ shift: UnsafeMutablePointer<Float>
+    ) {
+        func parameter(_ index: Int) -> UnsafeMutablePointer<Float> {
+            run.parameters + site.parameters[(operation.hasBias ? 2 : 1) + index].range.lowerBound
+        }
+        let (mean, variance) = (parameter(batchNorm.firstBuffer), parameter(batchNorm.firstBuffer + 1))
+        let affine = batchNorm.isAffine ? (weight: parameter(0), bias: parameter(1)) : nil
+        for channel in 0..<operation.outputs {
+            let inverse = 1 / (Double(variance[channel]) + Double(batchNorm.epsilon)).squareRoot()
+            let factor = Double(affine?.weight[channel] ?? 1) * inverse
+            let centre = Double(mean[channel]) - Double(bias?[channel] ?? 0)
+            scale[channel] = Float(factor)
+            shift[channel] = Float(Double(affine?.bias[channel] ?? 0) - centre * factor)
         }
     }
 
@@ -68,6 +104,8 @@ final class ConvolutionKernel: Kernel {
             afterBias + passes.weightGradient.memory.total(threads: run.threadCount), passes.inputGradient.memory,
             thread: run.thread)
         let inputGradient = site.inputGradients[0]
+        let weightGradient = run.gradient(of: site.parameters[0])
+        let biasGradient = operation.hasBias ? run.gradient(of: site.parameters[1]) : nil
         if inputGradient != nil {
             passes.inputGradient.prepare(run, weights: weights, scratch: inputScratch)
             run.meet()
@@ -75,14 +113,16 @@ final class ConvolutionKernel: Kernel {
 
         let samples = run.part(of: run.rows)
         if !samples.isEmpty {
-            let biasSum = operation.hasBias ? biasSums + run.thread * biasStride : nil
+            let biasSum = biasGradient == nil ? nil : biasSums + run.thread * biasStride
             biasSum?.update(repeating: 0, count: operation.outputs)
-            passes.weightGradient.begin(weightScratch)
+            if weightGradient != nil { passes.weightGradient.begin(weightScratch) }
             var first = samples.lowerBound
             while first < samples.upperBound {
                 let block = first..<min(first + blockSamples, samples.upperBound)
                 undoActivation(run, block, biasSum)
-                passes.weightGradient.add(x, dz, stride: stride, samples: block, scratch: weightScratch)
+                if weightGradient != nil {
+                    passes.weightGradient.add(x, dz, stride: stride, samples: block, scratch: weightScratch)
+                }
                 if let inputGradient {
                     passes.inputGradient.propagate(
                         dz, stride: stride, weights: weights, into: run.pointer(inputGradient.place),
@@ -93,10 +133,15 @@ final class ConvolutionKernel: Kernel {
         }
         run.meet()
         let active = (0..<run.threadCount).reduce(0) { run.part(ofThread: $1, of: run.rows).isEmpty ? $0 : $0 + 1 }
-        passes.weightGradient.finish(
-            run, active: active, into: run.gradients + site.parameters[0].range.lowerBound,
-            accumulate: site.parameters[0].accumulate, scratch: weightScratch)
-        if operation.hasBias, run.thread == 0 { addBiasSums(run, biasSums, active: active) }
+        if let weightGradient {
+            passes.weightGradient.finish(
+                run, active: active, into: weightGradient, accumulate: site.parameters[0].accumulate,
+                scratch: weightScratch)
+        }
+        if let biasGradient, run.thread == 0 {
+            if !site.parameters[1].accumulate { biasGradient.update(repeating: 0, count: operation.outputs) }
+            for thread in 0..<active { dt_add_to(biasGradient, biasSums + thread * biasStride, operation.outputs) }
+        }
     }
 
     /// Turns the output's gradient into that of the sum before bias and activation, in place.
@@ -107,11 +152,5 @@ final class ConvolutionKernel: Kernel {
             run.pointer(output) + samples.lowerBound * output.sampleStride, output.pixelStride,
             samples.count * geometry.outputPixels, operation.outputs, biasSum, operation.activation.kind,
             operation.activation.slope)
-    }
-
-    private func addBiasSums(_ run: Run, _ sums: UnsafeMutablePointer<Float>, active: Int) {
-        let gradient = run.gradients + site.parameters[1].range.lowerBound
-        if !site.parameters[1].accumulate { gradient.update(repeating: 0, count: operation.outputs) }
-        for thread in 0..<active { dt_add_to(gradient, sums + thread * biasStride, operation.outputs) }
     }
 }

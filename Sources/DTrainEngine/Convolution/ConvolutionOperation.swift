@@ -4,13 +4,19 @@ package import DTrainTensor
 ///
 /// Input height × width × channels; weight outputs × kernel height × kernel width × channels / groups in the arena
 /// (PyTorch: outputs × channels / groups × kernel height × kernel width).
-package struct Convolution: Operation, ActivationFusing {
+///
+/// In evaluation a batch-norm by running statistics and a residual (a second input) may be folded in: they are applied,
+/// with the activation, while a block of the output is in the cache.
+package struct Convolution: Operation, ActivationFusing, ResidualFusing {
     package let outputs: Int
     package let geometry: WindowGeometry
     package let groups: Int
     package let hasBias: Bool
     package let method: ConvolutionMethod
     package var activation = Activation.identity
+    /// The batch-norm that follows; its parameters stand behind those of the convolution.
+    package private(set) var batchNorm: BatchNorm?
+    package private(set) var hasResidual = false
 
     package init(
         outputs: Int, geometry: WindowGeometry, groups: Int, hasBias: Bool, method: ConvolutionMethod = .byRule
@@ -33,6 +39,21 @@ package struct Convolution: Operation, ActivationFusing {
         guard self.activation == .identity else { return nil }
         var fused = self
         fused.activation = activation
+        return fused
+    }
+
+    /// The convolution with the batch-norm inside, unless something else is.
+    func folding(_ batchNorm: BatchNorm) -> Convolution? {
+        guard activation == .identity, self.batchNorm == nil else { return nil }
+        var fused = self
+        fused.batchNorm = batchNorm
+        return fused
+    }
+
+    package func fusedWithResidual() -> (any Operation)? {
+        guard batchNorm != nil, activation == .identity, !hasResidual else { return nil }
+        var fused = self
+        fused.hasResidual = true
         return fused
     }
 

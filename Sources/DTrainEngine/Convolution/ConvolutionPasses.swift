@@ -22,6 +22,8 @@ struct ConvolutionGeometry: Sendable {
     /// Elements of the window over one group's channels: a row of the weight.
     var rowLength: Int { window.kernel_height * window.kernel_width * inputsPerGroup }
     var weightCount: Int { outputs * rowLength }
+    /// Every channel has a kernel of its own and sees itself alone.
+    var isDepthwise: Bool { groups > 1 && inputsPerGroup == 1 && outputsPerGroup == 1 }
     var isDilated: Bool { window.dilation_height != 1 || window.dilation_width != 1 }
     var hasUnitStride: Bool { window.stride_height == 1 && window.stride_width == 1 }
     /// A 1×1 convolution of stride 1 without padding: a product of matrices as they lie.
@@ -76,10 +78,10 @@ protocol ForwardPass: ConvolutionPass {
     /// Whether the bias costs nothing here; otherwise it is left to the caller.
     var addsBias: Bool { get }
     /// Computes the output lines `lines`, counted over all samples, and calls `finish` for each block of them while it is
-    /// in the cache. Output pixels are `stride` floats apart.
+    /// in the cache. Output pixels are `stride` floats apart; they are set, or added to.
     func forward(
         _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
-        into y: UnsafeMutablePointer<Float>, stride: Int, lines: Range<Int>, scratch: PassScratch,
+        into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
         finish: (_ lines: Range<Int>) -> Void)
 }
 
@@ -119,6 +121,12 @@ struct ConvolutionPasses: Sendable {
     let inputGradient: any InputGradientPass
 
     init(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) {
+        if geometry.isDepthwise, method != .unfolded {
+            forward = DepthwiseForward(geometry)
+            weightGradient = DepthwiseWeightGradient(geometry)
+            inputGradient = DepthwiseInputGradient(geometry)
+            return
+        }
         if Self.isDirect(geometry, method) {
             forward = DirectForward(geometry)
             weightGradient = DirectWeightGradient(geometry)

@@ -18,7 +18,7 @@ struct DirectForward: ForwardPass {
 
     func forward(
         _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
-        into y: UnsafeMutablePointer<Float>, stride: Int, lines: Range<Int>, scratch: PassScratch,
+        into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
         finish: (_ lines: Range<Int>) -> Void
     ) {
         let window = correlation.window
@@ -32,7 +32,7 @@ struct DirectForward: ForwardPass {
                 for: block, copy: scratch.own)
             correlation.correlate(
                 source, packed: scratch.shared, bias: bias, lines: block, into: y + sample * height * width * stride,
-                stride: stride, accumulate: false)
+                stride: stride, accumulate: accumulate)
             finish(line..<line + block.count)
             line += block.count
         }

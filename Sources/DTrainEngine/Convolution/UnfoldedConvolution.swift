@@ -55,7 +55,7 @@ struct UnfoldedForward: ForwardPass {
 
     func forward(
         _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
-        into y: UnsafeMutablePointer<Float>, stride: Int, lines: Range<Int>, scratch: PassScratch,
+        into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
         finish: (_ lines: Range<Int>) -> Void
     ) {
         let (geometry, k) = (rows.geometry, rows.geometry.rowLength)
@@ -65,7 +65,8 @@ struct UnfoldedForward: ForwardPass {
                 GEMM.multiply(
                     .no, .yes, m: block.count * rows.width, n: geometry.outputsPerGroup, k: k,
                     a: rows.unfold(x, group: group, lines: block, into: scratch.own), lda: k, b: weights + first * k,
-                    ldb: k, beta: 0, c: y + block.lowerBound * rows.width * stride + first, ldc: stride)
+                    ldb: k, beta: accumulate ? 1 : 0, c: y + block.lowerBound * rows.width * stride + first, ldc: stride
+                )
             }
             finish(block)
         }

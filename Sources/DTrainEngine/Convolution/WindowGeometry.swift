@@ -16,8 +16,10 @@ public struct WindowGeometry: Hashable, Sendable {
     }
 
     /// ⌊(extent + 2 · padding − dilation · (kernel − 1) − 1) / stride⌋ + 1, for height and width.
+    /// With `ceilMode` the quotient is rounded up, but a window that would start beyond the image and its left padding is
+    /// left out (PyTorch's ceil_mode).
     /// Throws where a number makes no sense or the window is larger than the padded image.
-    func outputExtents(_ image: (height: Int, width: Int)) throws -> (height: Int, width: Int) {
+    func outputExtents(_ image: (height: Int, width: Int), ceilMode: Bool = false) throws -> (height: Int, width: Int) {
         func extent(_ name: String, _ size: Int, _ kernel: Int, _ stride: Int, _ padding: Int, _ dilation: Int) throws
             -> Int
         {
@@ -27,11 +29,13 @@ public struct WindowGeometry: Hashable, Sendable {
                         + "and padding \(padding) at least 0")
             }
             let reach = dilation * (kernel - 1) + 1
-            guard size + 2 * padding >= reach else {
+            let beyond = ceilMode ? stride - 1 : 0
+            guard size + 2 * padding + beyond >= reach else {
                 throw ShapeMismatch(
                     "a window of \(reach) does not fit an input of \(name) \(size) with padding \(padding)")
             }
-            return (size + 2 * padding - reach) / stride + 1
+            let count = (size + 2 * padding + beyond - reach) / stride + 1
+            return ceilMode && (count - 1) * stride >= size + padding ? count - 1 : count
         }
         return (
             try extent("height", image.height, kernel.height, stride.height, padding.height, dilation.height),

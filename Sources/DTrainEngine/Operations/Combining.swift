@@ -5,6 +5,7 @@ package import DTrainTensor
 package struct Addition: Operation {
     package init() {}
     package var name: String { "add" }
+    package var gradientWorksInPlace: Bool { true }
 
     package func outputShape(_ inputs: [Shape]) throws -> Shape {
         guard inputs[0] == inputs[1] else { throw ShapeMismatch("cannot add \(inputs[0]) and \(inputs[1])") }
@@ -28,6 +29,7 @@ private final class AdditionKernel: Kernel {
         let count = site.output.shape.count
         for case let gradient? in site.inputGradients {
             let dx = run.pointer(gradient.place)
+            if dx == dy { continue }
             let part = run.part(of: run.rows * count, granularity: 1024)
             dt_copy_rows(
                 dy + part.lowerBound, part.count, dx + part.lowerBound, part.count, 1, part.count,

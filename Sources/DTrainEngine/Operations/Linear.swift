@@ -82,17 +82,18 @@ private final class LinearKernel: Kernel {
         let columns = run.part(of: outputs)
         let gradient = dy + columns.lowerBound
         var biasGradient: UnsafeMutablePointer<Float>?
-        if operation.hasBias {
-            biasGradient = run.gradients + site.parameters[1].range.lowerBound + columns.lowerBound
+        if operation.hasBias, let start = run.gradient(of: site.parameters[1]) {
+            biasGradient = start + columns.lowerBound
             if !site.parameters[1].accumulate { biasGradient!.update(repeating: 0, count: columns.count) }
         }
         dt_bias_activation_backward(
             gradient, outputs, y + columns.lowerBound, outputs, rows, columns.count, biasGradient,
             operation.activation.kind, operation.activation.slope)
-        GEMM.multiply(
-            .yes, .no, m: columns.count, n: inputs, k: rows, a: gradient, lda: outputs, b: x, ldb: inputs,
-            beta: weight.accumulate ? 1 : 0, c: run.gradients + weight.range.lowerBound + columns.lowerBound * inputs,
-            ldc: inputs)
+        if let weightGradient = run.gradient(of: weight) {
+            GEMM.multiply(
+                .yes, .no, m: columns.count, n: inputs, k: rows, a: gradient, lda: outputs, b: x, ldb: inputs,
+                beta: weight.accumulate ? 1 : 0, c: weightGradient + columns.lowerBound * inputs, ldc: inputs)
+        }
 
         guard let inputGradient = site.inputGradients[0] else { return }
         run.meet()

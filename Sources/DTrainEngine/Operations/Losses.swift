@@ -3,9 +3,16 @@ package import DTrainTensor
 
 /// Softmax cross-entropy of each sample's logits against its label, with PyTorch's label smoothing.
 /// Inputs: logits (classes), labels. Output: the loss of each sample; its gradient is that of the sum.
+/// Where samples are mixed with partners (Zhang et al. 2017), the target is the weighted mean of both labels'.
 package struct CrossEntropy: Operation {
     package let labelSmoothing: Float
-    package init(labelSmoothing: Float) { self.labelSmoothing = labelSmoothing }
+    /// The loss's share in the total; times 1 for a model's own output.
+    package let weight: Float
+
+    package init(labelSmoothing: Float, weight: Float = 1) {
+        self.labelSmoothing = labelSmoothing
+        self.weight = weight
+    }
 
     package var name: String { "crossEntropy" }
     package var backwardReads: BackwardReads { .inputs }
@@ -20,15 +27,15 @@ package struct CrossEntropy: Operation {
         return [1]
     }
     package func memory(_ extents: Extents) -> MemoryNeed { MemoryNeed(saved: 2 * extents.capacity) }
-    package func kernel(_ site: Site) -> any Kernel { CrossEntropyKernel(labelSmoothing, site) }
+    package func kernel(_ site: Site) -> any Kernel { CrossEntropyKernel(self, site) }
 }
 
 private final class CrossEntropyKernel: Kernel {
-    let labelSmoothing: Float
+    let operation: CrossEntropy
     let site: Site
 
-    init(_ labelSmoothing: Float, _ site: Site) {
-        self.labelSmoothing = labelSmoothing
+    init(_ operation: CrossEntropy, _ site: Site) {
+        self.operation = operation
         self.site = site
     }
 
@@ -43,8 +50,8 @@ private final class CrossEntropyKernel: Kernel {
         let rows = run.part(of: run.rows, granularity: 16)
         let first = rows.lowerBound
         dt_cross_entropy_forward(
-            logits + first * classes, run.labels + first, rows.count, classes, labelSmoothing, loss + first,
-            sums + first)
+            logits + first * classes, targets(run, first), rows.count, classes, operation.labelSmoothing,
+            operation.weight, loss + first, sums + first)
     }
 
     func backward(_ run: Run) {
@@ -54,14 +61,15 @@ private final class CrossEntropyKernel: Kernel {
         let rows = run.part(of: run.rows, granularity: 16)
         let first = rows.lowerBound
         dt_cross_entropy_backward(
-            logits + first * classes, run.labels + first, sums + first, rows.count, classes, labelSmoothing,
-            dx + first * classes, gradient.accumulate ? 1 : 0)
+            logits + first * classes, targets(run, first), sums + first, rows.count, classes, operation.labelSmoothing,
+            operation.weight, dx + first * classes, gradient.accumulate ? 1 : 0)
     }
 }
 
 /// Σ (x − target)² over the elements of each sample. Inputs: prediction, target. The gradient reaches the prediction.
 package struct SquaredError: Operation {
-    package init() {}
+    package let weight: Float
+    package init(weight: Float = 1) { self.weight = weight }
     package var name: String { "squaredError" }
     package var backwardReads: BackwardReads { .inputs }
 
@@ -71,19 +79,24 @@ package struct SquaredError: Operation {
         }
         return [1]
     }
-    package func kernel(_ site: Site) -> any Kernel { SquaredErrorKernel(site) }
+    package func kernel(_ site: Site) -> any Kernel { SquaredErrorKernel(weight, site) }
 }
 
 private final class SquaredErrorKernel: Kernel {
+    let weight: Float
     let site: Site
-    init(_ site: Site) { self.site = site }
+
+    init(_ weight: Float, _ site: Site) {
+        self.weight = weight
+        self.site = site
+    }
 
     func forward(_ run: Run) {
         let rows = run.part(of: run.rows)
         let (x, target, loss) = (run.pointer(site.inputs[0]), run.pointer(site.inputs[1]), run.pointer(site.output))
         let count = site.inputs[0].shape.count
         let offset = rows.lowerBound * count
-        dt_squared_error_forward(x + offset, target + offset, rows.count, count, loss + rows.lowerBound)
+        dt_squared_error_forward(x + offset, target + offset, rows.count, count, weight, loss + rows.lowerBound)
     }
 
     func backward(_ run: Run) {
@@ -91,7 +104,8 @@ private final class SquaredErrorKernel: Kernel {
         let (x, target, dx) = (run.pointer(site.inputs[0]), run.pointer(site.inputs[1]), run.pointer(gradient.place))
         let part = run.part(of: run.rows * site.inputs[0].shape.count, granularity: 16)
         let offset = part.lowerBound
-        dt_squared_error_backward(x + offset, target + offset, part.count, dx + offset, gradient.accumulate ? 1 : 0)
+        dt_squared_error_backward(
+            x + offset, target + offset, part.count, weight, dx + offset, gradient.accumulate ? 1 : 0)
     }
 }
 
@@ -111,7 +125,37 @@ private final class OneHotKernel: Kernel {
         let rows = run.part(of: run.rows)
         let classes = site.output.shape.count
         dt_one_hot(
-            run.labels + rows.lowerBound, rows.count, classes, run.pointer(site.output) + rows.lowerBound * classes)
+            targets(run, rows.lowerBound), rows.count, classes, run.pointer(site.output) + rows.lowerBound * classes)
+    }
+    func backward(_ run: Run) {}
+}
+
+/// The labels from sample `first` on, with those of their partners where samples are mixed (mixup, cutmix).
+private func targets(_ run: Run, _ first: Int) -> dt_targets {
+    dt_targets(
+        labels: run.labels + first, partners: run.mixing.map { $0.partnerLabels + first },
+        weights: run.mixing.map { $0.weights + first })
+}
+
+/// The sum of several losses of each sample. Nothing goes back through it: the gradient of the total is one.
+package struct LossTotal: Operation {
+    package init() {}
+    package var name: String { "lossTotal" }
+    package func outputShape(_ inputs: [Shape]) throws -> Shape { inputs[0] }
+    package func kernel(_ site: Site) -> any Kernel { LossTotalKernel(site) }
+}
+
+private final class LossTotalKernel: Kernel {
+    let site: Site
+    init(_ site: Site) { self.site = site }
+
+    func forward(_ run: Run) {
+        let total = run.pointer(site.output)
+        for row in run.part(of: run.rows, granularity: 16) {
+            var sum: Float = 0
+            for input in site.inputs { sum += run.pointer(input)[row] }
+            total[row] = sum
+        }
     }
     func backward(_ run: Run) {}
 }

@@ -1,18 +1,24 @@
 internal import CKernels
 package import DTrainTensor
 
-/// The maximum (padding never wins) or the mean (padding counts as zeros, PyTorch's default) of each window.
+/// The maximum (padding never wins) or the mean of each window.
 package struct Pooling: Operation, ActivationFusing {
     package enum Kind: String, Sendable { case maximum, average }
 
     package let kind: Kind
     package let geometry: WindowGeometry
+    /// Whether a last window that begins in the image and ends beyond its padding is taken too (PyTorch's ceil_mode).
+    package let ceilMode: Bool
+    /// Whether a mean's divisor counts positions in the padding, as zeros (PyTorch's count_include_pad, on by default).
+    package let countsPadding: Bool
     /// ReLU of the maximum: both are monotonic, so the quarter of the pixels that is left is all that ReLU must see.
     package var appliesReLU = false
 
-    package init(_ kind: Kind, _ geometry: WindowGeometry) {
+    package init(_ kind: Kind, _ geometry: WindowGeometry, ceilMode: Bool = false, countsPadding: Bool = true) {
         self.kind = kind
         self.geometry = geometry
+        self.ceilMode = ceilMode
+        self.countsPadding = countsPadding
     }
 
     package var name: String { kind == .maximum ? "maxPool" : "averagePool" }
@@ -38,7 +44,7 @@ package struct Pooling: Operation, ActivationFusing {
             throw ShapeMismatch("a pooling window of \(kernel.height)×\(kernel.width) has more than 254 pixels")
         }
         guard geometry.dilation == 1 else { throw ShapeMismatch("pooling windows are not dilated") }
-        let extents = try geometry.outputExtents((input.imageHeight, input.imageWidth))
+        let extents = try geometry.outputExtents((input.imageHeight, input.imageWidth), ceilMode: ceilMode)
         return input.image(height: extents.height, width: extents.width, channels: input.imageChannels)
     }
 
@@ -77,7 +83,8 @@ private final class PoolingKernel: Kernel {
                 from, samples.count, input.channels, window, operation.appliesReLU ? 1 : 0, to, output.pixelStride,
                 winners(run, from: first))
         case .average:
-            dt_average_pool_forward(from, samples.count, input.channels, window, to, output.pixelStride)
+            dt_average_pool_forward(
+                from, samples.count, input.channels, window, operation.countsPadding ? 1 : 0, to, output.pixelStride)
         }
     }
 
@@ -98,7 +105,9 @@ private final class PoolingKernel: Kernel {
                 winners(run, from: first), samples.count, channels, window, operation.appliesReLU ? 1 : 0, to,
                 accumulate)
         case .average:
-            dt_average_pool_backward(from, outputGradient.pixelStride, samples.count, channels, window, to, accumulate)
+            dt_average_pool_backward(
+                from, outputGradient.pixelStride, samples.count, channels, window, operation.countsPadding ? 1 : 0, to,
+                accumulate)
         }
     }
 }

@@ -48,8 +48,19 @@ def main():
     convolution("every setting", (2, 4, 8, 7), 6, [3, 2], [2, 1], [1, 2], [1, 2], 2, bias=True)
     convolution("depthwise without bias", (1, 3, 5, 6), 3, [2, 3], [1, 2], [0, 1], [2, 1], 3, bias=False)
     convolution("plain", (2, 3, 5, 5), 2, [3, 3], [1, 1], [0, 0], [1, 1], 1, bias=True)
+    convolution("dilated", (1, 3, 9, 8), 4, [3, 3], [1, 1], [2, 3], [2, 3], 1, bias=True)
+    convolution("groups of two", (2, 6, 5, 5), 9, [3, 3], [2, 2], [1, 1], [1, 1], 3, bias=False)
+    convolution("depthwise, stride 2", (2, 5, 7, 6), 5, [3, 3], [2, 2], [1, 1], [1, 1], 5, bias=True)
+    convolution("depthwise, two outputs a channel", (1, 3, 5, 4), 6, [3, 2], [1, 1], [2, 1], [2, 1], 3, bias=True)
     convolution("every setting", (2, 4, 11), 6, [3], [2], [3], [2], 2, bias=True)
     convolution("plain", (1, 2, 6), 3, [2], [1], [0], [1], 1, bias=False)
+
+    for name, x, outputs, kernel, stride, padding, more, groups, dilation in [
+        ("every setting", (2, 4, 3, 4), 6, [3, 2], [2, 3], [1, 1], [1, 2], 2, [1, 2]), ("plain", (1, 2, 3, 3), 3, [2, 2], [1, 1], [0, 0], [0, 0], 1, [1, 1]),
+        ("depthwise", (1, 3, 3, 4), 3, [3, 3], [2, 2], [1, 1], [0, 1], 3, [1, 1]), ("output padding below the dilation", (1, 2, 3, 3), 2, [2, 2], [1, 1], [0, 0], [2, 1], 1, [3, 2])]:
+        settings = {"stride": stride, "padding": padding, "outputPadding": more, "dilation": dilation, "groups": [groups]}
+        inputs = {"x": torch.randn(x), "weight": torch.randn(x[1], outputs // groups, *kernel), "bias": torch.randn(outputs)}
+        case(name, "conv_transpose2d", settings, lambda x, weight, bias: F.conv_transpose2d(x, weight, bias, stride, padding, more, groups, dilation), inputs)
 
     case("with bias", "linear", {}, F.linear, {"x": torch.randn(3, 5), "weight": torch.randn(4, 5), "bias": torch.randn(4)})
     case("without bias", "linear", {}, F.linear, {"x": torch.randn(1, 5), "weight": torch.randn(2, 5)})
@@ -59,6 +70,34 @@ def main():
         # Shifted below zero, so that padding with zeros instead of −∞ shows.
         case(name, "max_pool2d", settings, lambda x: F.max_pool2d(x, kernel, stride, padding), {"x": torch.randn(2, 3, 7, 6) - 2})
         case(name, "avg_pool2d", settings, lambda x: F.avg_pool2d(x, kernel, stride, padding), {"x": torch.randn(2, 3, 7, 6)})
+
+    for name, kernel, stride, padding, counts in [
+        ("beyond the image", [3, 3], [2, 2], [0, 0], True), ("beyond the padding", [3, 2], [2, 3], [1, 1], True),
+        ("padding does not count", [3, 3], [2, 2], [1, 1], False), ("one window left out", [2, 2], [3, 4], [1, 1], True)]:
+        settings = {"kernel": kernel, "stride": stride, "padding": padding, "ceil": [1], "counts": [int(counts)]}
+        case(f"ceil mode, {name}", "max_pool2d", settings, lambda x: F.max_pool2d(x, kernel, stride, padding, ceil_mode=True), {"x": torch.randn(2, 2, 6, 7) - 2})
+        case(f"ceil mode, {name}", "avg_pool2d", settings, lambda x: F.avg_pool2d(x, kernel, stride, padding, True, counts), {"x": torch.randn(2, 2, 6, 7)})
+    settings = {"kernel": [3, 2], "stride": [1, 2], "padding": [1, 1], "ceil": [0], "counts": [0]}
+    case("padding does not count", "avg_pool2d", settings, lambda x: F.avg_pool2d(x, [3, 2], [1, 2], [1, 1], False, False), {"x": torch.randn(1, 2, 4, 5)})
+    for size in ([3, 2], [1, 1], [7, 6]):
+        case(f"to {size}", "adaptive_avg_pool2d", {"size": size}, lambda x: F.adaptive_avg_pool2d(x, size), {"x": torch.randn(2, 2, 5, 4)})
+        case(f"to {size}", "adaptive_max_pool2d", {"size": size}, lambda x: F.adaptive_max_pool2d(x, size), {"x": torch.randn(2, 2, 5, 4)})
+    for size, alpha, beta, k in [(5, 1.5, 0.75, 2.0), (4, 2.0, 0.6, 0.5), (9, 1e-4, 0.75, 1.0)]:
+        settings = {"size": [size], "alpha": [alpha], "beta": [beta], "k": [k]}
+        case(f"size {size}", "local_response_norm", settings, lambda x: F.local_response_norm(x, size, alpha, beta, k), {"x": torch.randn(1, 7, 2, 3) * 2})
+    for name, shape, groups in [("images", (2, 6, 3, 2), 3), ("sequences", (2, 4, 5), 2), ("instances", (1, 3, 4, 2), 3)]:
+        inputs = {"x": torch.randn(shape) + 2, "weight": torch.randn(shape[1]), "bias": torch.randn(shape[1])}
+        case(name, "group_norm", {"groups": [groups], "epsilon": [0.01]}, lambda x, weight, bias: F.group_norm(x, groups, weight, bias, 0.01), inputs)
+    inputs = {"x": torch.randn(2, 3, 2, 4) + 2, "weight": torch.randn(3, 2, 4), "bias": torch.randn(3, 2, 4)}
+    case("images", "layer_norm", {"whole": [1], "epsilon": [0.01]}, lambda x, weight, bias: F.layer_norm(x, [3, 2, 4], weight, bias, 0.01), inputs)
+    inputs = {"x": torch.randn(2, 3, 5) + 2, "weight": torch.randn(5), "bias": torch.randn(5)}
+    case("sequences", "layer_norm", {"whole": [0], "epsilon": [0.01]}, lambda x, weight, bias: F.layer_norm(x, [5], weight, bias, 0.01), inputs, images=())
+    case("features", "softmax", {}, lambda x: torch.softmax(x, -1), {"x": torch.randn(3, 5) * 3})
+    case("images", "softmax", {}, lambda x: torch.softmax(x, 1), {"x": torch.randn(1, 4, 2, 3) * 3})
+    for name, (height, width), stride in [("even", (4, 6), 2), ("odd", (5, 7), 2), ("stride 3", (7, 3), 3)]:
+        shortcut = lambda x: F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, 0, 2))
+        case(name, "zero_padding_shortcut", {"channels": [5], "stride": [stride]}, shortcut, {"x": torch.randn(2, 3, height, width)})
+    case("two values", "mul", {}, lambda x, other: x * other, {"x": torch.randn(2, 3), "other": torch.randn(2, 3)})
 
     with_zero = torch.cat([torch.randn(11), torch.zeros(1)])
     for name, function in [("relu", F.relu), ("tanh", torch.tanh), ("sigmoid", torch.sigmoid)]:

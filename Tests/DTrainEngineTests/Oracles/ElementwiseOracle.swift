@@ -36,3 +36,35 @@ struct DropoutOracle {
     func forward(_ x: ReferenceTensor) -> ReferenceTensor { (x * mask).map { $0 / (1 - probability) } }
     func gradient(outputGradient: ReferenceTensor) -> ReferenceTensor { forward(outputGradient) }
 }
+
+/// e^x / Σ e^x over the last extent.
+enum SoftmaxOracle {
+    static func forward(_ x: ReferenceTensor) -> ReferenceTensor {
+        var y = x
+        forEachRow(x) { row in
+            let largest = row.map { x.values[$0] }.max()!
+            let sum = row.reduce(0) { $0 + exp(x.values[$1] - largest) }
+            for index in row { y.values[index] = exp(x.values[index] - largest) / sum }
+        }
+        return y
+    }
+
+    /// Σ over j of dy[j] · y[j] · (1 if i = j, else 0, minus y[i]).
+    static func gradient(_ x: ReferenceTensor, outputGradient: ReferenceTensor) -> ReferenceTensor {
+        let y = forward(x)
+        var dx = ReferenceTensor(x.shape)
+        forEachRow(x) { row in
+            for i in row {
+                for j in row {
+                    dx.values[i] += outputGradient.values[j] * y.values[j] * ((i == j ? 1 : 0) - y.values[i])
+                }
+            }
+        }
+        return dx
+    }
+
+    private static func forEachRow(_ x: ReferenceTensor, _ body: (Range<Int>) -> Void) {
+        let count = x.shape.last!
+        for first in stride(from: 0, to: x.values.count, by: count) { body(first..<first + count) }
+    }
+}

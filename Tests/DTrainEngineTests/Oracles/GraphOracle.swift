@@ -9,8 +9,9 @@ import Testing
 /// Dropout is left out: its masks belong to the engine.
 struct GraphOracle {
     let graph: Graph
-    /// By name, in PyTorch's shapes and order.
+    /// By name, in PyTorch's shapes and order; buffers too, where running statistics are used.
     var parameters: [String: ReferenceTensor]
+    var mixing: (partners: [Int], weights: [Double])?
 
     struct Result {
         var output: ReferenceTensor
@@ -41,12 +42,16 @@ struct GraphOracle {
 
         var gradients = graph.values.map { ReferenceTensor([rows] + $0.shape.dimensions) }
         gradients[loss] = ReferenceTensor([rows, 1], filledWith: 1)
+        if case .node(let index) = graph.values[loss].source, graph.nodes[index].operation is LossTotal {
+            for input in graph.nodes[index].inputs { gradients[input] = gradients[loss] }
+        }
         var parameterGradients: [String: ReferenceTensor] = [:]
         for node in graph.nodes.reversed() {
             let inputs = node.inputs.map { values[$0]! }
             let (dx, dParameters) = try backward(node, inputs, values[node.output]!, gradients[node.output], labels)
             for (index, gradient) in zip(node.inputs, dx) { gradients[index] = gradients[index] + gradient }
-            for (index, gradient) in zip(node.parameters, dParameters) {
+            for (index, gradient) in zip(node.parameters, dParameters) where graph.parameters[index].role == .trainable
+            {
                 let name = graph.parameters[index].name
                 parameterGradients[name] = parameterGradients[name].map { $0 + gradient } ?? gradient
             }
@@ -68,19 +73,45 @@ struct GraphOracle {
         case let pooling as Pooling:
             let y = pooling.kind == .maximum ? oracle(pooling).maximum(asImage(x)) : oracle(pooling).average(asImage(x))
             return y.reshaped([x.shape[0]] + shape)
+        case let pooling as AdaptivePooling:
+            let oracle = oracle(pooling, x)
+            let y = pooling.kind == .maximum ? oracle.maximum(asImage(x)) : oracle.average(asImage(x))
+            return y.reshaped([x.shape[0]] + shape)
+        case let norm as LocalResponseNorm: return oracle(norm).forward(x)
+        case let norm as Normalization:
+            return oracle(norm).forward(
+                x, weight: norm.isAffine ? inArenaOrder(node, 0) : nil,
+                bias: norm.isAffine ? inArenaOrder(node, 1) : nil)
+        case let convolution as TransposedConvolution:
+            return oracle(convolution).forward(x, weight: parameter(node, 0), bias: bias(node))
+        case is Softmax: return SoftmaxOracle.forward(x)
+        case let shortcut as ZeroPaddingShortcut: return oracle(shortcut).forward(x)
         case let activation as ActivationOperation: return oracle(activation.activation).forward(x)
         case is Addition: return x + inputs[1]
+        case is Multiplication: return x * inputs[1]
+        case let line as ScaleShift: return x.map { Double(line.scale) * $0 + Double(line.shift) }
         case is Concatenation: return ShapeOracle.concatenate(inputs)
         case is Reshape: return x.reshaped([x.shape[0]] + shape)
         case let transpose as Transpose: return transposed(x, transpose).reshaped([x.shape[0]] + shape)
         case is OneHot:
             var y = ReferenceTensor([x.shape[0]] + shape)
-            for (row, label) in labels.enumerated() { y[row, label] = 1 }
+            for (row, label) in labels.enumerated() {
+                y[row, label] += mixing?.weights[row] ?? 1
+                if let mixing { y[row, mixing.partners[row]] += 1 - mixing.weights[row] }
+            }
             return y
         case let loss as CrossEntropy:
-            let oracle = CrossEntropyOracle(smoothing: Double(loss.labelSmoothing))
-            return perRow(x) { oracle.forward($1, labels: [labels[$0]]) }
-        case is SquaredError: return perRow(x) { SquaredErrorOracle.forward($1, target: row($0, of: inputs[1])) }
+            return perRow(x) { row, x in
+                let weights = mixing.map { ([$0.partners[row]], [$0.weights[row]]) }
+                let oracle = CrossEntropyOracle(smoothing: Double(loss.labelSmoothing), mixing: weights)
+                return Double(loss.weight) * oracle.forward(x, labels: [labels[row]])
+            }
+        case let loss as SquaredError:
+            return perRow(x) { Double(loss.weight) * SquaredErrorOracle.forward($1, target: row($0, of: inputs[1])) }
+        case is LossTotal: return inputs.dropFirst().reduce(x, +)
+        case let batchNorm as BatchNorm:
+            let (oracle, statistics, weight, bias) = batchNormParts(batchNorm, node, x)
+            return oracle.forward(x, statistics, weight: weight, bias: bias)
         default: throw UnknownOperation(name: node.operation.name)
         }
     }
@@ -107,9 +138,31 @@ struct GraphOracle {
                 ? oracle.maximumGradient(asImage(x), outputGradient: asImage(dy))
                 : oracle.averageGradient(asImage(x), outputGradient: asImage(dy))
             return ([dx.reshaped(x.shape)], [])
+        case let pooling as AdaptivePooling:
+            let oracle = oracle(pooling, x)
+            let dx =
+                pooling.kind == .maximum
+                ? oracle.maximumGradient(asImage(x), outputGradient: asImage(dy))
+                : oracle.averageGradient(asImage(x), outputGradient: asImage(dy))
+            return ([dx.reshaped(x.shape)], [])
+        case let norm as Normalization:
+            let weight = norm.isAffine ? inArenaOrder(node, 0) : nil
+            let result = oracle(norm).gradients(x, weight: weight, outputGradient: dy)
+            let dParameters = zip([result.weight, result.bias], node.parameters).map { gradient, index in
+                inTorchOrder(gradient, graph.parameters[index]).reshaped(graph.parameters[index].shape.dimensions)
+            }
+            return ([result.x], dParameters)
+        case let convolution as TransposedConvolution:
+            let result = oracle(convolution).gradients(x, weight: parameter(node, 0), outputGradient: dy)
+            return ([result.x], [result.weight, result.bias])
+        case is Softmax: return ([SoftmaxOracle.gradient(x, outputGradient: dy)], [])
+        case let norm as LocalResponseNorm: return ([oracle(norm).gradient(x, outputGradient: dy)], [])
+        case let shortcut as ZeroPaddingShortcut: return ([oracle(shortcut).gradient(x, outputGradient: dy)], [])
         case let activation as ActivationOperation:
             return ([oracle(activation.activation).gradient(x, outputGradient: dy)], [])
         case is Addition: return ([dy, dy], [])
+        case is Multiplication: return ([dy * inputs[1], dy * x], [])
+        case let line as ScaleShift: return ([dy.map { Double(line.scale) * $0 }], [])
         case is Concatenation:
             return (ShapeOracle.concatenationGradients(inputs.map { $0.shape.last! }, outputGradient: dy), [])
         case is Reshape: return ([dy.reshaped(x.shape)], [])
@@ -118,8 +171,16 @@ struct GraphOracle {
             return ([transposed(dy, back).reshaped(x.shape)], [])
         case is OneHot: return ([], [])
         case let loss as CrossEntropy:
-            return ([CrossEntropyOracle(smoothing: Double(loss.labelSmoothing)).gradient(x, labels: labels)], [])
-        case is SquaredError: return ([SquaredErrorOracle.gradient(x, target: inputs[1])], [])
+            let oracle = CrossEntropyOracle(smoothing: Double(loss.labelSmoothing), mixing: mixing)
+            return ([oracle.gradient(x, labels: labels).map { $0 * Double(loss.weight) }], [])
+        case let loss as SquaredError:
+            return ([SquaredErrorOracle.gradient(x, target: inputs[1]).map { $0 * Double(loss.weight) }], [])
+        case is LossTotal: return ([], [])
+        case let batchNorm as BatchNorm:
+            let (oracle, statistics, weight, _) = batchNormParts(batchNorm, node, x)
+            let result = oracle.gradients(
+                x, statistics, isConstant: batchNorm.usesRunningStatistics, weight: weight, outputGradient: dy)
+            return ([result.x], batchNorm.isAffine ? [result.weight, result.bias] : [])
         default: throw UnknownOperation(name: node.operation.name)
         }
     }
@@ -144,9 +205,12 @@ struct GraphOracle {
     }
 
     /// A linear layer's weight, its columns in the order of the features that it reads.
-    private func linearWeight(_ node: Graph.Node) -> ReferenceTensor {
-        let weight = parameter(node, 0)
-        let torchIndices = torchIndices(graph.parameters[node.parameters[0]])
+    private func linearWeight(_ node: Graph.Node) -> ReferenceTensor { inArenaOrder(node, 0) }
+
+    /// A parameter's elements in the order of the arena.
+    private func inArenaOrder(_ node: Graph.Node, _ number: Int) -> ReferenceTensor {
+        let weight = parameter(node, number)
+        let torchIndices = torchIndices(graph.parameters[node.parameters[number]])
         return ReferenceTensor(weight.shape, torchIndices.map { weight.values[$0] })
     }
 
@@ -164,6 +228,22 @@ struct GraphOracle {
         let arena = NamedTensor(name: "", dtype: .float32, shape: parameter.shape)
         parameter.order.import(torch.floats, into: arena.floats)
         return arena.floats.array().map { Int($0) }
+    }
+
+    private func batchNormParts(_ operation: BatchNorm, _ node: Graph.Node, _ x: ReferenceTensor) -> (
+        BatchNormOracle, BatchNormOracle.Statistics, weight: ReferenceTensor?, bias: ReferenceTensor?
+    ) {
+        let oracle = BatchNormOracle(epsilon: Double(operation.epsilon))
+        let first = operation.isAffine ? 2 : 0
+        let statistics =
+            operation.usesRunningStatistics
+            ? BatchNormOracle.Statistics(
+                mean: parameter(node, first).values, variance: parameter(node, first + 1).values, count: 0)
+            : oracle.statistics(x)
+        return (
+            oracle, statistics, operation.isAffine ? parameter(node, 0) : nil,
+            operation.isAffine ? parameter(node, 1) : nil
+        )
     }
 
     // MARK: Settings and shapes
@@ -191,7 +271,39 @@ struct GraphOracle {
         return PoolingOracle(
             kernel: (geometry.kernel.height, geometry.kernel.width),
             stride: (geometry.stride.height, geometry.stride.width),
-            padding: (geometry.padding.height, geometry.padding.width))
+            padding: (geometry.padding.height, geometry.padding.width), ceilMode: pooling.ceilMode,
+            countsPadding: pooling.countsPadding)
+    }
+
+    private func oracle(_ pooling: AdaptivePooling, _ x: ReferenceTensor) -> AdaptivePoolingOracle {
+        AdaptivePoolingOracle(size: (x.shape.count == 4 ? pooling.size.height : 1, pooling.size.width))
+    }
+
+    private func oracle(_ norm: LocalResponseNorm) -> LocalResponseNormOracle {
+        LocalResponseNormOracle(
+            size: norm.size, alpha: Double(norm.alpha), beta: Double(norm.beta), k: Double(norm.k))
+    }
+
+    private func oracle(_ norm: Normalization) -> NormalizationOracle {
+        let extent: NormalizationOracle.Extent =
+            switch norm.extent {
+            case .channels: .channels
+            case .groups(let groups): .groups(groups)
+            case .sample: .sample
+            }
+        return NormalizationOracle(extent: extent, epsilon: Double(norm.epsilon))
+    }
+
+    private func oracle(_ convolution: TransposedConvolution) -> TransposedConvolutionOracle {
+        let (geometry, more) = (convolution.geometry, convolution.outputPadding)
+        return TransposedConvolutionOracle(
+            stride: (geometry.stride.height, geometry.stride.width),
+            padding: (geometry.padding.height, geometry.padding.width), outputPadding: (more.height, more.width),
+            dilation: (geometry.dilation.height, geometry.dilation.width), groups: convolution.groups)
+    }
+
+    private func oracle(_ shortcut: ZeroPaddingShortcut) -> ZeroPaddingShortcutOracle {
+        ZeroPaddingShortcutOracle(channels: shortcut.channels, stride: shortcut.stride.width)
     }
 
     /// A sequence [N, T, C] as an image of height 1.

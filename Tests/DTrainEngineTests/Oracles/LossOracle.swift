@@ -2,13 +2,16 @@ import Foundation
 
 /// Cross-entropy of softmax(x) for logits x [N, K], SUMMED over the samples. With label smoothing s the target of a
 /// sample of class k is (1 − s) · onehot(k) + s / K (Szegedy et al. 2015, as PyTorch defines it).
+///
+/// Mixed samples have a second label each and a weight of the first.
 struct CrossEntropyOracle {
     var smoothing = 0.0
+    var mixing: (partners: [Int], weights: [Double])?
 
     func forward(_ x: ReferenceTensor, labels: [Int]) -> Double {
         var loss = 0.0
         for n in labels.indices {
-            for k in 0..<x.shape[1] { loss -= target(k, labels[n], x.shape[1]) * logProbability(x, n, k) }
+            for k in 0..<x.shape[1] { loss -= target(k, n, labels, x.shape[1]) * logProbability(x, n, k) }
         }
         return loss
     }
@@ -17,13 +20,15 @@ struct CrossEntropyOracle {
     func gradient(_ x: ReferenceTensor, labels: [Int]) -> ReferenceTensor {
         var dx = ReferenceTensor(x.shape)
         for n in labels.indices {
-            for k in 0..<x.shape[1] { dx[n, k] = exp(logProbability(x, n, k)) - target(k, labels[n], x.shape[1]) }
+            for k in 0..<x.shape[1] { dx[n, k] = exp(logProbability(x, n, k)) - target(k, n, labels, x.shape[1]) }
         }
         return dx
     }
 
-    private func target(_ k: Int, _ label: Int, _ classes: Int) -> Double {
-        (k == label ? 1 - smoothing : 0) + smoothing / Double(classes)
+    private func target(_ k: Int, _ n: Int, _ labels: [Int], _ classes: Int) -> Double {
+        let own = k == labels[n] ? mixing?.weights[n] ?? 1 : 0
+        let partner = mixing.map { k == $0.partners[n] ? 1 - $0.weights[n] : 0 } ?? 0
+        return (1 - smoothing) * (own + partner) + smoothing / Double(classes)
     }
 
     private func logProbability(_ x: ReferenceTensor, _ n: Int, _ k: Int) -> Double {

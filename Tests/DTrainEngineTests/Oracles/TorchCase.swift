@@ -16,9 +16,9 @@ struct TorchCase: Decodable, CustomTestStringConvertible {
     var testDescription: String { "\(operation), \(name)" }
 
     /// All cases of the file, or those of `operation`.
-    static func load(_ operation: String) throws -> [TorchCase] {
+    static func load(_ operation: String, from fileName: String = "operation_cases.json") throws -> [TorchCase] {
         let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        let file = directory.appendingPathComponent("Fixtures/operation_cases.json")
+        let file = directory.appendingPathComponent("Fixtures/" + fileName)
         let cases = try JSONDecoder().decode([TorchCase].self, from: Data(contentsOf: file))
         let found = cases.filter { $0.operation == operation }
         try #require(!found.isEmpty, "no case of \(operation) in \(file.path)")
@@ -36,6 +36,9 @@ struct TorchCase: Decodable, CustomTestStringConvertible {
     func setting(_ name: String) throws -> [Double] {
         try #require(settings[name], "\(testDescription) has no setting \(name)")
     }
+
+    /// A setting of 0 or 1, which a case may leave out.
+    func flag(_ name: String, default value: Bool) -> Bool { settings[name].map { $0[0] != 0 } ?? value }
 
     func integers(_ name: String) throws -> [Int] { try setting(name).map { Int($0) } }
 

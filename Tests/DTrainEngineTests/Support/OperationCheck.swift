@@ -20,6 +20,8 @@ struct OperationCheck {
     var range: ClosedRange<Float> = -1...1
     /// False where a kink (ReLU, maximum) may lie within the step of the finite differences.
     var isSmooth = true
+    /// True where evaluation computes something else than training: then the output is that of a step.
+    var evaluatesInTraining = false
     let apply: ([Value]) -> Value
     let forward: ([ReferenceTensor]) -> ReferenceTensor
     /// The gradients of Σ y · dy with respect to inputs and parameters.
@@ -62,9 +64,14 @@ struct OperationCheck {
         let replica = try TestReplica(Probe(self, hasHead: false), input: [rows], capacity: rows, threads: threads)
         fill(replica, x)
         let labels = [Int](repeating: 0, count: rows)
-        expectMatches(
-            replica.evaluate(identity, labels: labels).outputs, flattened(y), "\(what): output",
-            sourceLocation: location)
+        let output: ReferenceTensor
+        if evaluatesInTraining {
+            replica.step(identity, labels: labels, sourceLocation: location)
+            output = ReferenceTensor([rows, replica.replica.outputCount], replica.outputs.map(Double.init))
+        } else {
+            output = replica.evaluate(identity, labels: labels).outputs
+        }
+        expectMatches(output, flattened(y), "\(what): output", sourceLocation: location)
     }
 
     private func checkBackward(

@@ -10,29 +10,35 @@ final class TestReplica {
     private var samples: (inputs: AlignedMemory, labels: AlignedMemory)?
 
     init(
-        _ model: any Module, input: [Int], objective: Objective = .crossEntropy(), capacity: Int, threads: Int
+        _ model: any Module, input: [Int], objective: Objective = .crossEntropy(), capacity: Int, threads: Int,
+        frozen: [String] = []
     ) throws {
         pool = ThreadPool(threadCount: threads)
-        replica = try Replica(model, input: Shape(input), objective: objective, capacity: capacity, pool: pool)
+        replica = try Replica(
+            model, input: Shape(input), objective: objective, capacity: capacity, pool: pool,
+            isFrozen: { NamePatterns(frozen).match($0) })
         replica.initialize(seed: 99)
     }
 
-    var parameterNames: [String] { replica.layout.segments.map(\.name) }
+    /// Of the trainable ones.
+    var parameterNames: [String] { replica.layout.segments.filter { $0.role == .trainable }.map(\.name) }
 
-    /// A parameter's values.
+    /// The values of a parameter or a buffer.
     subscript(_ name: String) -> ReferenceTensor {
         get { tensor(name, in: replica.parameters) }
         set {
             let segment = segment(name)
             precondition(
                 segment.shape.dimensions == newValue.shape, "\(name) is \(segment.shape), not \(newValue.shape)")
-            let torch = NamedTensor(name: name, shape: segment.shape, floats: newValue.floats)
-            segment.order.import(torch.floats, into: replica.parameters[segment.range])
+            segment.take(
+                NamedTensor(name: name, shape: segment.shape, floats: newValue.floats), into: replica.parameters)
         }
     }
 
+    /// All parameters, and the buffers of floats.
     var parameters: [String: ReferenceTensor] {
-        Dictionary(uniqueKeysWithValues: parameterNames.map { ($0, self[$0]) })
+        let names = replica.layout.segments.filter { $0.dtype == .float32 }.map(\.name)
+        return Dictionary(uniqueKeysWithValues: names.map { ($0, self[$0]) })
     }
 
     /// The gradient of the loss's sum.
@@ -43,19 +49,24 @@ final class TestReplica {
     @discardableResult
     func step(
         _ inputs: ReferenceTensor, labels: [Int], step: Int = 0, firstPosition: Int = 0,
+        mixing: (partners: [Int], weights: [Double])? = nil,
         sourceLocation: SourceLocation = #_sourceLocation
     ) -> Replica.LossSum {
         var samples = samples(inputs, labels)
         samples.step = step
         samples.firstPosition = firstPosition
         let context = GradientCollector(replica.gradients)
-        let loss = replica.computeGradients(samples, context: context)
+        let mixed = mixing.map { (ownedSlice($0.partners.map(Int32.init)), ownedSlice($0.weights.map(Float.init))) }
+        samples.mixing = mixed.map { ($0.0.slice, $0.1.slice) }
+        let loss = withExtendedLifetime(mixed) { replica.computeGradients(samples, context: context) }
         #expect(
             context.collected.map(\.bitPattern) == replica.gradients.array().map(\.bitPattern),
             "a gradient changed after it was reported as final",
             sourceLocation: sourceLocation)
         var covered = [Bool](repeating: false, count: replica.gradients.count)
-        for segment in replica.layout.segments { for index in segment.range { covered[index] = true } }
+        for segment in replica.layout.segments where segment.role == .trainable {
+            for index in segment.range { covered[index] = true }
+        }
         #expect(
             zip(covered, replica.gradients.array()).allSatisfy { $0 || $1 == 0 }, "the arena's padding is not zero",
             sourceLocation: sourceLocation)
@@ -93,9 +104,21 @@ final class TestReplica {
 
     private func tensor(_ name: String, in arena: MemorySlice<Float>) -> ReferenceTensor {
         let segment = segment(name)
-        let torch = NamedTensor(name: name, dtype: .float32, shape: segment.shape)
-        segment.order.export(arena[segment.range], into: torch.floats)
-        return ReferenceTensor(segment.shape.dimensions, torch.floats.array().map(Double.init))
+        return ReferenceTensor(
+            segment.shape.dimensions, segment.tensor(from: arena).array(of: Float.self).map(Double.init))
+    }
+
+    /// Gives the running statistics values far from their first ones.
+    func moveRunningStatistics() {
+        for segment in replica.layout.segments where segment.role == .buffer && segment.dtype == .float32 {
+            let range: ClosedRange<Float> = segment.name.hasSuffix("running_var") ? 0.5...2 : -1...1
+            self[segment.name] = .random(segment.shape.dimensions, seed: 61, in: range)
+        }
+    }
+
+    /// A counter among the buffers.
+    func counter(_ name: String) -> Int64 {
+        segment(name).tensor(from: replica.parameters).array(of: Int64.self)[0]
     }
 }
 
@@ -121,4 +144,12 @@ func expectMatches(
     expectClose(
         actual.map { $0 / scale }, expected.map { $0 / scale }, tolerance: tolerance, what,
         sourceLocation: sourceLocation)
+}
+
+/// A copy of `values` in memory of its own, which the caller keeps alive.
+func ownedSlice<Element: BitwiseCopyable>(_ values: [Element]) -> (owner: AlignedMemory, slice: MemorySlice<Element>) {
+    let owner = AlignedMemory(byteCount: values.count * MemoryLayout<Element>.stride)
+    let slice = owner.slice(of: Element.self)[0..<values.count]
+    for (index, value) in values.enumerated() { slice[index] = value }
+    return (owner, slice)
 }

@@ -1,0 +1,32 @@
+#pragma once
+#include <stddef.h>
+#include "activation.h"
+
+/// Adds to `sum` and `square` (a double a channel) the sums over `pixels` dense pixels of x − shift and of its square.
+/// With a shift near the mean the variance follows from both without cancellation.
+void dt_batch_norm_sums(const float *x, size_t pixels, size_t channels, const float *shift, double *sum,
+                        double *square);
+
+/// y[p][c] = x[p][c] · scale[c] + shift[c] (+ residual[p][c]), then ReLU where `relu` is not 0. x and residual (or null)
+/// are dense, pixels of y are `y_stride` floats apart; x and y may be the same.
+void dt_batch_norm_apply(const float *x, size_t pixels, size_t channels, const float *scale, const float *shift,
+                         const float *residual, int relu, float *y, size_t y_stride);
+
+/// The gradient dz that reaches the normalised value: dy, or where `y` is not null (ReLU) dy where y is above zero.
+/// Adds Σ dz to `sum` and Σ dz (x − mean) to `product`, a double a channel.
+void dt_batch_norm_backward_sums(const float *dy, size_t dy_stride, const float *y, size_t y_stride, const float *x,
+                                 size_t pixels, size_t channels, const float *mean, double *sum, double *product);
+
+/// What dt_batch_norm_backward makes of dz in each channel: dx = scale · (dz − offset − (x − mean) · slope).
+typedef struct { const float *scale, *offset, *mean, *slope; } dt_batch_norm_gradient;
+
+/// dx[p][c] (+)= the above, with dz as above; `residual` (or null) gets (+)= dz. A `slope` of null stands for offset = slope =
+/// 0: normalisation by constants, where x (not read) may be null. dx may be null, or dy itself.
+void dt_batch_norm_backward(const float *dy, size_t dy_stride, const float *y, size_t y_stride, const float *x,
+                            size_t pixels, size_t channels, dt_batch_norm_gradient gradient, float *dx, int accumulate,
+                            float *residual, int accumulate_residual);
+
+/// y[p][c] = f(y[p][c] · scale[c] + shift[c] (+ residual[p][c])): what is left of a batch-norm that is folded into the
+/// convolution before it. Pixels of y are `stride` floats apart, those of `residual` (or null) are dense.
+void dt_scale_shift_activation(float *y, size_t pixels, size_t channels, size_t stride, const float *scale,
+                               const float *shift, const float *residual, dt_activation activation, float slope);

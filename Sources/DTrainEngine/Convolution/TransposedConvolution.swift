@@ -1,0 +1,170 @@
+internal import CKernels
+package import DTrainTensor
+
+/// The adjoint of a convolution (PyTorch's ConvTranspose2d): every input pixel adds its window times the kernel to the
+/// output, plus a bias.
+///
+/// It is a convolution from the output's side: forward is that convolution's input gradient, the gradient of the input is
+/// its forward pass, and the gradient of the weight is its own with the roles of image and gradient exchanged. The weight is
+/// inputs × kernel height × kernel width × outputs / groups in the arena (PyTorch: inputs × outputs / groups × kernel).
+package struct TransposedConvolution: Operation {
+    package let outputs: Int
+    package let geometry: WindowGeometry
+    /// Lines and columns added at the bottom and on the right: a stride leaves open how large the output is.
+    package let outputPadding: Pair
+    package let groups: Int
+    package let hasBias: Bool
+
+    package init(outputs: Int, geometry: WindowGeometry, outputPadding: Pair, groups: Int, hasBias: Bool) {
+        self.outputs = outputs
+        self.geometry = geometry
+        self.outputPadding = outputPadding
+        self.groups = groups
+        self.hasBias = hasBias
+    }
+
+    package var name: String { "transposedConvolution" }
+    package var backwardReads: BackwardReads { .inputs }
+
+    package func outputShape(_ inputs: [Shape]) throws -> Shape {
+        let input = inputs[0]
+        try input.requireImage("a transposed convolution")
+        guard groups >= 1, outputs >= 1, input.imageChannels % groups == 0, outputs % groups == 0 else {
+            throw ShapeMismatch(
+                "\(groups) groups do not divide \(input.imageChannels) input and \(outputs) output channels")
+        }
+        return input.image(
+            height: try extent("height", input.imageHeight, \.height),
+            width: try extent("width", input.imageWidth, \.width), channels: outputs)
+    }
+
+    /// (extent − 1) · stride − 2 · padding + dilation · (kernel − 1) + output padding + 1.
+    private func extent(_ name: String, _ size: Int, _ side: KeyPath<Pair, Int>) throws -> Int {
+        let (kernel, stride) = (geometry.kernel[keyPath: side], geometry.stride[keyPath: side])
+        let (padding, dilation) = (geometry.padding[keyPath: side], geometry.dilation[keyPath: side])
+        let more = outputPadding[keyPath: side]
+        guard kernel >= 1, stride >= 1, padding >= 0, dilation >= 1 else {
+            throw ShapeMismatch(
+                "kernel \(kernel), stride \(stride) and dilation \(dilation) must be at least 1 "
+                    + "and padding \(padding) at least 0")
+        }
+        guard more >= 0, more < max(stride, dilation) else {
+            throw ShapeMismatch(
+                "output padding \(more) must be at least 0 and smaller than stride \(stride) or dilation \(dilation)")
+        }
+        let extent = (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + more + 1
+        guard extent >= 1 else {
+            throw ShapeMismatch("an input of \(name) \(size) with padding \(padding) leaves no output (\(extent))")
+        }
+        return extent
+    }
+
+    package func multiplyAdds(inputs: [Shape], output: Shape) -> Int {
+        inputs[0].count * geometry.kernel.height * geometry.kernel.width * outputs / groups
+    }
+
+    /// The convolution whose adjoint this is, from `output` to `input`.
+    fileprivate func adjoint(input: Shape, output: Shape) -> ConvolutionGeometry {
+        ConvolutionGeometry(
+            Convolution(outputs: input.imageChannels, geometry: geometry, groups: groups, hasBias: false),
+            input: output, output: input)
+    }
+    /// Floats from one thread's bias sums to the next one's.
+    fileprivate var biasStride: Int { hasBias ? (outputs + 15) / 16 * 16 : 0 }
+
+    package func memory(_ extents: Extents) -> MemoryNeed {
+        let passes = ConvolutionPasses(adjoint(input: extents.inputs[0], output: extents.output), .byRule)
+        return MemoryNeed(
+            forwardWorkspace: passes.inputGradient.memory.total(threads: extents.threads),
+            backwardWorkspace: extents.threads * biasStride
+                + passes.weightGradient.memory.total(threads: extents.threads)
+                + passes.forward.memory.total(threads: extents.threads))
+    }
+    package func kernel(_ site: Site) -> any Kernel { TransposedConvolutionKernel(self, site) }
+}
+
+/// Threads share samples. Each sums its weight and bias gradients apart, and the sums are added in thread order.
+private final class TransposedConvolutionKernel: Kernel {
+    private let operation: TransposedConvolution
+    private let site: Site
+    private let passes: ConvolutionPasses
+    private let biasStride: Int
+
+    init(_ operation: TransposedConvolution, _ site: Site) {
+        self.operation = operation
+        self.site = site
+        passes = ConvolutionPasses(
+            operation.adjoint(input: site.inputs[0].shape, output: site.output.shape), .byRule)
+        biasStride = operation.biasStride
+        GEMM.prepare
+    }
+
+    func forward(_ run: Run) {
+        let (input, output) = (site.inputs[0], site.output)
+        let y = run.pointer(output)
+        let weights = run.parameters + site.parameters[0].range.lowerBound
+        let scratch = PassScratch(run.arena + site.forwardWorkspace, passes.inputGradient.memory, thread: run.thread)
+        passes.inputGradient.prepare(run, weights: weights, scratch: scratch)
+        run.meet()
+        for sample in run.part(of: run.rows) {
+            passes.inputGradient.propagate(
+                run.pointer(input), stride: input.pixelStride, weights: weights, into: y, accumulate: false,
+                samples: sample..<sample + 1, scratch: scratch)
+            guard operation.hasBias else { continue }
+            dt_bias_activation(
+                y + sample * output.sampleStride, output.pixels, output.channels, output.pixelStride,
+                run.parameters + site.parameters[1].range.lowerBound, DT_IDENTITY, 0)
+        }
+    }
+
+    func backward(_ run: Run) {
+        let (x, input) = (run.pointer(site.inputs[0]), site.inputs[0])
+        let (dy, outer) = (run.pointer(site.outputGradient!), site.outputGradient!)
+        let weights = run.parameters + site.parameters[0].range.lowerBound
+        let biasSums = run.arena + site.backwardWorkspace
+        let afterBias = biasSums + run.threadCount * biasStride
+        let weightScratch = PassScratch(afterBias, passes.weightGradient.memory, thread: run.thread)
+        let samples = run.part(of: run.rows)
+
+        if let gradient = site.inputGradients[0] {
+            let scratch = PassScratch(
+                afterBias + passes.weightGradient.memory.total(threads: run.threadCount), passes.forward.memory,
+                thread: run.thread)
+            passes.forward.prepare(run, weights: weights, scratch: scratch)
+            run.meet()
+            let height = input.shape.imageHeight
+            passes.forward.forward(
+                dy, weights: weights, bias: nil, into: run.pointer(gradient.place), stride: gradient.place.pixelStride,
+                accumulate: gradient.accumulate, lines: samples.lowerBound * height..<samples.upperBound * height,
+                scratch: scratch
+            ) { _ in }
+        }
+
+        let (weight, bias) = (site.parameters[0], operation.hasBias ? site.parameters[1] : nil)
+        if weight.isTrainable, !samples.isEmpty {
+            passes.weightGradient.begin(weightScratch)
+            passes.weightGradient.add(dy, x, stride: input.pixelStride, samples: samples, scratch: weightScratch)
+        }
+        if bias?.isTrainable == true, !samples.isEmpty {
+            let sum = biasSums + run.thread * biasStride
+            sum.update(repeating: 0, count: operation.outputs)
+            // Without an activation nothing is read of the output.
+            dt_bias_activation_backward(
+                dy + samples.lowerBound * outer.sampleStride, outer.pixelStride, run.pointer(site.output),
+                site.output.pixelStride,
+                samples.count * outer.pixels, outer.channels, sum, DT_IDENTITY, 0)
+        }
+        run.meet()
+        let active = (0..<run.threadCount).reduce(0) { run.part(ofThread: $1, of: run.rows).isEmpty ? $0 : $0 + 1 }
+        if weight.isTrainable {
+            passes.weightGradient.finish(
+                run, active: active, into: run.gradients + weight.range.lowerBound, accumulate: weight.accumulate,
+                scratch: weightScratch)
+        }
+        if let bias, bias.isTrainable, run.thread == 0 {
+            let gradient = run.gradients + bias.range.lowerBound
+            if !bias.accumulate { gradient.update(repeating: 0, count: operation.outputs) }
+            for thread in 0..<active { dt_add_to(gradient, biasSums + thread * biasStride, operation.outputs) }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+internal import CKernels
+package import DTrainTensor
+
+/// Batch normalisation over the channels of an image or a sequence, or over features (Ioffe and Szegedy 2015):
+/// y = f((x − mean) / √(variance + ε) · weight + bias (+ residual)), per channel.
+///
+/// Mean and (biased) variance are those of the shard, of all shards at once (synchronised), or constants: the running
+/// statistics. Parameters, in this order: `weight` and `bias` where affine; `running_mean`, `running_var` and
+/// `num_batches_tracked`, which are buffers. Inputs: x, and the residual where something was fused.
+package struct BatchNorm: Operation, ActivationFusing, ResidualFusing {
+    package let epsilon: Float
+    /// The weight of a step's statistics in the running ones; nil averages over all steps so far.
+    package let momentum: Float?
+    package let isAffine: Bool
+    /// Normalises by the running statistics instead of the batch's: in evaluation, and where it is frozen.
+    package let usesRunningStatistics: Bool
+    /// Statistics over all ranks.
+    package let isSynchronised: Bool
+    package private(set) var appliesReLU = false
+    package private(set) var hasResidual = false
+
+    package init(
+        epsilon: Float, momentum: Float?, isAffine: Bool, usesRunningStatistics: Bool, isSynchronised: Bool
+    ) {
+        self.epsilon = epsilon
+        self.momentum = momentum
+        self.isAffine = isAffine
+        self.usesRunningStatistics = usesRunningStatistics
+        self.isSynchronised = isSynchronised
+    }
+
+    package var name: String { "batchNorm" }
+    package var backwardReads: BackwardReads {
+        let reads: BackwardReads = usesRunningStatistics ? [] : .inputs
+        return appliesReLU ? reads.union(.output) : reads
+    }
+    package var worksInPlace: Bool { usesRunningStatistics }
+    package var gradientWorksInPlace: Bool { true }
+    package var writesStridedPixels: Bool { true }
+
+    package func fused(with activation: Activation) -> (any Operation)? {
+        guard activation == .relu, !appliesReLU else { return nil }
+        var fused = self
+        fused.appliesReLU = true
+        return fused
+    }
+
+    package func fusedWithResidual() -> (any Operation)? {
+        guard !hasResidual, !appliesReLU else { return nil }
+        var fused = self
+        fused.hasResidual = true
+        return fused
+    }
+
+    package func outputShape(_ inputs: [Shape]) throws -> Shape {
+        guard inputs[0].rank >= 1 else { throw ShapeMismatch("batch normalisation cannot read \(inputs[0])") }
+        guard epsilon > 0 else { throw ShapeMismatch("batch normalisation needs a positive epsilon, not \(epsilon)") }
+        guard momentum.map({ $0 >= 0 && $0 <= 1 }) ?? true else {
+            throw ShapeMismatch("the momentum of batch normalisation lies in 0 ... 1, not at \(momentum!)")
+        }
+        return inputs[0]
+    }
+
+    /// Where the running statistics stand among the node's parameters: mean, variance, counter.
+    var firstBuffer: Int { isAffine ? 2 : 0 }
+
+    package func stepStatistics(_ inputs: [Shape]) -> Int {
+        usesRunningStatistics ? 0 : BatchNormStatistics.count(channels: inputs[0].dimensions.last!)
+    }
+
+    package func memory(_ extents: Extents) -> MemoryNeed {
+        let memory = BatchNormMemory(channels: extents.output.dimensions.last!, threads: extents.threads)
+        return MemoryNeed(saved: memory.savedCount, forwardWorkspace: memory.sumCount, backwardWorkspace: memory.sumCount)
+    }
+    package func kernel(_ site: Site) -> any Kernel { BatchNormKernel(self, site) }
+}
+
+/// What a batch-norm tells about a step's samples: count, Σ x and Σ x² of each channel, in double, about zero, so that
+/// shards and ranks add up to the statistics of the global batch.
+struct BatchNormStatistics {
+    static func count(channels: Int) -> Int { 1 + 2 * channels }
+
+    let base: UnsafeMutablePointer<Double>
+    let channels: Int
+
+    var samples: Double {
+        get { base[0] }
+        nonmutating set { base[0] = newValue }
+    }
+    var sums: UnsafeMutablePointer<Double> { base + 1 }
+    var squares: UnsafeMutablePointer<Double> { base + 1 + channels }
+
+    func mean(_ channel: Int) -> Double { sums[channel] / samples }
+    /// Σ (x − mean)².
+    func centredSquares(_ channel: Int) -> Double {
+        max(0, squares[channel] - sums[channel] * sums[channel] / samples)
+    }
+
+    /// Moves running statistics towards those of the step (PyTorch's rule: the unbiased variance is kept).
+    func update(
+        _ momentum: Float?, mean runningMean: UnsafeMutablePointer<Float>, variance: UnsafeMutablePointer<Float>,
+        counter: UnsafeMutablePointer<Int64>
+    ) {
+        counter.pointee += 1
+        let share = momentum.map(Double.init) ?? 1 / Double(counter.pointee)
+        for channel in 0..<channels {
+            let unbiased = centredSquares(channel) / max(samples - 1, 1)
+            runningMean[channel] = Float(Double(runningMean[channel]) * (1 - share) + mean(channel) * share)
+            variance[channel] = Float(Double(variance[channel]) * (1 - share) + unbiased * share)
+        }
+    }
+}
+
+/// The memory of a batch-norm, in floats.
+struct BatchNormMemory {
+    let channels: Int
+    let threads: Int
+    private func rounded(_ count: Int) -> Int { (count + 15) / 16 * 16 }
+
+    /// Five vectors of a float a channel: mean, 1/deviation, and three that each pass makes for itself.
+    var savedCount: Int { 5 * rounded(channels) }
+    /// Sums in double: for all threads together, then two vectors for each thread.
+    var sumCount: Int { sharedSumCount + threads * threadSumCount }
+    private var sharedSumCount: Int { rounded(2 * BatchNormStatistics.count(channels: channels)) }
+    private var threadSumCount: Int { rounded(4 * channels) }
+
+    func vector(_ index: Int, in saved: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> {
+        saved + index * rounded(channels)
+    }
+    func sharedSums(_ workspace: UnsafeMutablePointer<Float>) -> BatchNormStatistics {
+        BatchNormStatistics(base: doubles(workspace), channels: channels)
+    }
+    func sums(_ workspace: UnsafeMutablePointer<Float>, thread: Int) -> UnsafeMutablePointer<Double> {
+        doubles(workspace + sharedSumCount + thread * threadSumCount)
+    }
+    private func doubles(_ floats: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Double> {
+        UnsafeMutableRawPointer(floats).assumingMemoryBound(to: Double.self)
+    }
+}

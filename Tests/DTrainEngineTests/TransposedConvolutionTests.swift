@@ -1,0 +1,84 @@
+import DTrainLayers
+import Testing
+
+/// Transposed convolutions against the naive oracle: outputs and the gradients of input, weight and bias.
+@Suite struct TransposedConvolutionTests {
+    struct Case: CustomTestStringConvertible, Sendable {
+        var image: [Int]
+        var outputs: Int
+        var kernel: (Int, Int)
+        var stride = (1, 1)
+        var padding = (0, 0)
+        var outputPadding = (0, 0)
+        var dilation = (1, 1)
+        var groups = 1
+        var bias = true
+        var rows = 2
+
+        var testDescription: String {
+            "\(rows)×\(image) to \(outputs), kernel \(kernel), stride \(stride), padding \(padding), "
+                + "output padding \(outputPadding), dilation \(dilation), groups \(groups)\(bias ? "" : ", no bias")"
+        }
+    }
+
+    static let cases = [
+        Case(image: [4, 5, 3], outputs: 4, kernel: (3, 2), stride: (2, 3), padding: (1, 0), outputPadding: (1, 2)),
+        Case(image: [5, 4, 6], outputs: 3, kernel: (3, 3), padding: (1, 1), rows: 3),
+        Case(image: [3, 4, 4], outputs: 6, kernel: (2, 3), stride: (2, 1), dilation: (1, 2), groups: 2, rows: 1),
+        Case(image: [4, 3, 5], outputs: 5, kernel: (3, 3), stride: (2, 2), padding: (1, 1), groups: 5, rows: 3),
+        Case(image: [2, 3, 8], outputs: 16, kernel: (2, 2), stride: (2, 2), bias: false),
+        Case(image: [4, 4, 3], outputs: 7, kernel: (1, 1), rows: 1),
+        Case(image: [1, 1, 9], outputs: 4, kernel: (4, 4), rows: 3),
+        // Output padding beyond the stride, below the dilation: lines that no window reaches.
+        Case(image: [3, 4, 2], outputs: 3, kernel: (2, 2), outputPadding: (2, 1), dilation: (3, 2)),
+        Case(image: [5, 6, 2], outputs: 2, kernel: (2, 2), padding: (2, 1), rows: 1),
+        Case(image: [7, 7, 16], outputs: 24, kernel: (4, 4), stride: (2, 2), padding: (1, 1)),
+    ]
+
+    @Test(arguments: cases, 1...3)
+    func matchesOracle(_ setting: Case, threads: Int) throws {
+        let oracle = TransposedConvolutionOracle(
+            stride: setting.stride, padding: setting.padding, outputPadding: setting.outputPadding,
+            dilation: setting.dilation, groups: setting.groups)
+        let weight = ReferenceTensor.random(
+            [setting.image[2], setting.outputs / setting.groups, setting.kernel.0, setting.kernel.1], seed: 21)
+        let bias = setting.bias ? ReferenceTensor.random([setting.outputs], seed: 22) : nil
+        let layer = ConvTranspose2d(
+            setting.outputs, kernel: Pair(setting.kernel.0, setting.kernel.1),
+            stride: Pair(setting.stride.0, setting.stride.1), padding: Pair(setting.padding.0, setting.padding.1),
+            outputPadding: Pair(setting.outputPadding.0, setting.outputPadding.1),
+            dilation: Pair(setting.dilation.0, setting.dilation.1), groups: setting.groups, bias: setting.bias)
+        let parameters = bias.map { ["weight": weight, "bias": $0] } ?? ["weight": weight]
+        for uses in 1...2 {
+            // Called twice: the gradients of input and parameters are added.
+            try OperationCheck(
+                inputs: [setting.image], layer: layer, parameters: parameters, rows: setting.rows, threads: threads,
+                apply: { x in uses == 1 ? layer(x[0]) : layer(x[0]) + layer(x[0]) },
+                forward: { x in oracle.forward(x[0], weight: weight, bias: bias).map { Double(uses) * $0 } },
+                gradients: { x, dy in
+                    let result = oracle.gradients(
+                        x[0], weight: weight, outputGradient: dy.map { Double(uses) * $0 })
+                    return (
+                        [result.x],
+                        bias == nil ? ["weight": result.weight] : ["weight": result.weight, "bias": result.bias]
+                    )
+                }
+            ).run("\(setting.testDescription), \(uses) times")
+        }
+    }
+
+    /// PyTorch's default bounds follow from the elements of one input's kernels, and so do ours.
+    @Test func initialValuesHavePyTorchsBounds() throws {
+        final class Model: Module {
+            let up = ConvTranspose2d(8, kernel: Pair(3, 5), groups: 2)
+            func callAsFunction(_ x: Value) -> Value { flatten(up(x)) }
+        }
+        let replica = try TestReplica(Model(), input: [2, 2, 6], capacity: 1, threads: 1)
+        let bound = 1 / Double(4 * 3 * 5).squareRoot()
+        #expect(replica["up.weight"].shape == [6, 4, 3, 5])
+        for name in ["up.weight", "up.bias"] {
+            let largest = replica[name].values.map(abs).max()!
+            #expect(largest <= bound && largest > bound / 2, "\(name)")
+        }
+    }
+}
