@@ -29,7 +29,7 @@ public struct TorchFile: Sendable {
     }
 
     /// What all tensors of a file may need together, in bytes: 16 times the file's size. More comes only from expanded
-    /// tensors, many views of one storage, or deflated zeros.
+    /// tensors, many names or views of one storage, or deflated zeros.
     static func byteLimit(of file: FileInput) -> Int { 16 * file.byteCount + (1 << 16) }
 
     /// Opens `path` and checks it: container, pickle, storages, and that every tensor lies within its storage.
@@ -142,12 +142,13 @@ public struct TorchFile: Sendable {
         return place
     }
 
-    /// The bytes that reading a tensor moves: what it becomes or, where larger, what it is taken from.
+    /// The bytes that a tensor costs: what it becomes or, where larger, what it is taken from, and what any tensor takes,
+    /// though its mention may have but a dozen bytes.
     private static func cost(of tensor: TorchTensor, in place: TorchStoragePlace) -> Int {
         var source = tensor.spannedCount * tensor.type.byteCount
         if case .entry(_, let entry) = place, entry.isDeflated { source = entry.byteCount }
         let read = tensor.type.readType?.byteCount ?? 0
-        return max(tensor.elementCount * max(tensor.type.byteCount, read), source)
+        return max(tensor.elementCount * max(tensor.type.byteCount, read), source) + 512
     }
 
     private func read(

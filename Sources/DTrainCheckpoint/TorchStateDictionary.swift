@@ -81,6 +81,8 @@ struct TorchValueReader {
     private let pickle: Pickle
     /// The dotted names of globals, each made once however often it is mentioned.
     private var names: [UInt32: String] = [:]
+    /// Tensors by their arguments' place, so that the many names of one share it.
+    private var tensors: [UInt64: TorchTensor] = [:]
 
     init(_ pickle: Pickle) { self.pickle = pickle }
 
@@ -105,7 +107,12 @@ struct TorchValueReader {
             guard let called = global(function), let values = pickle.sequence(arguments) else { break }
             let list = Array(values.prefix(16))
             if let count = Self.rebuilders[called] {
-                return try tensor(name, list, count: count)
+                guard case .tuple(let span) = arguments else { break }
+                let place = UInt64(span.start) << 8 | UInt64(count)
+                if let known = tensors[place] { return .tensor(known) }
+                let entry = try tensor(name, list, count: count)
+                if case .tensor(let tensor) = entry { tensors[place] = tensor }
+                return entry
             } else if Self.wrappers.contains(called), let first = list.first, let inner = pickle.call(first) {
                 (function, arguments) = inner
             } else if called == Self.attributesWrapper, list.count >= 3 {
