@@ -4,8 +4,8 @@ import DTrainTensor
 public final class Batch: @unchecked Sendable {
     /// What this batch is: epoch, step, and place in the global batch.
     public internal(set) var item = WorkItem(epoch: 0, batch: 0, step: 0, shard: Shard(offset: 0, rows: 0))
-    /// The number of samples.
-    public var rows: Int { item.shard.rows }
+    /// The number of samples: the shard's, less those that an evaluation leaves out because their files are broken.
+    public internal(set) var rows = 0
     /// The position in the global batch of the first sample.
     public var firstPosition: Int { item.shard.offset }
     /// Normalised pixels, row × height × width × channel: `rows` × `sampleShape.count` values, on 64 bytes.

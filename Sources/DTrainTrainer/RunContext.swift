@@ -68,7 +68,10 @@ final class RunContext {
                 synchronisesBatchNorm: configuration.synchronisesBatchNorm,
                 isFrozen: { [frozen = NamePatterns(configuration.freeze)] in frozen.match($0) })
             try Self.check(replica, configuration, smallestShard: course.smallestShard)
-            return (replica, try Optimizer(configuration.optimizerConfiguration, layout: replica.layout))
+            let optimizer = try Optimizer(
+                configuration.optimizerConfiguration, decay: configuration.decay, averaging: configuration.averaging,
+                layout: replica.layout)
+            return (replica, optimizer)
         } text: { replica, _ in
             replica.trainingGraph.fingerprint
         }
@@ -96,7 +99,8 @@ final class RunContext {
                 reason: "\(configuration.model) has no batch normalisation that uses the batch's statistics",
                 remedy: "leave it out")
         }
-        let rows = configuration.synchronisesBatchNorm ? configuration.batchSize / configuration.accumulate : smallestShard
+        let rows =
+            configuration.synchronisesBatchNorm ? configuration.batchSize / configuration.accumulate : smallestShard
         if let batchNorm = batchNorms.first(where: { $0.pixels * rows < 2 }) {
             throw ConfigurationError.doesNotFit(
                 problem: "\(batchNorm.path) normalises over the samples of a shard, and there is only one",
@@ -110,18 +114,18 @@ final class RunContext {
     }
 
     /// What state.json says after `step` updates.
-    func state(step: Int, best: BestMetric?) -> TrainingState {
+    func state(step: Int, best: BestMetric?, decisions: EvaluationDecisions?) -> TrainingState {
         let position = course.sampler.position(ofStep: step)
         return TrainingState(
             step: step, epoch: position.epoch, samplesInEpoch: position.batch * configuration.batchSize,
             seed: UInt64(configuration.seed), batchSize: configuration.batchSize,
-            optimizer: configuration.optimizerConfiguration.description,
+            optimizer: configuration.optimizerDescription,
             schedule: configuration.learningRateSchedule.description,
             model: ModelDescription(
                 name: model.name, options: model.options, parameterCount: replica.layout.parameterCount),
             data: DTrainCheckpoint.DataDescription(
                 specification: data.specification.description, sampleCount: data.train.count, digest: data.digest),
-            execution: execution, best: best)
+            execution: execution, best: best, decisions: decisions)
     }
 
     /// The evaluation event of `evaluation` after `step` updates.

@@ -19,7 +19,7 @@ private struct AddNoise: Transform {
         let image = PixelBuffer([1, 1, bytes.count]), result = PixelBuffer()
         for (index, byte) in bytes.enumerated() { image.bytes[index] = byte }
         transform.apply(image, into: result, random: SampleRandom(seed: 0, epoch: 0, sample: 0))
-        return result.bytes.array()
+        return result.array()
     }
 
     @Test func permutedPixelsAreAllThereAndElsewhere() {

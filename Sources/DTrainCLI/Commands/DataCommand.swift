@@ -6,7 +6,10 @@ import DTrainTensor
 struct DataCommand<Program: TrainingProgram>: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
-            commandName: "data", abstract: "Look at data sets.", subcommands: [DataShowCommand<Program>.self])
+            commandName: "data", abstract: "Look at data sets, pack them and download them.",
+            subcommands: [
+                DataShowCommand<Program>.self, DataPackCommand<Program>.self, DataFetchCommand<Program>.self,
+            ])
     }
 }
 
@@ -39,8 +42,11 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
         }
         let augmentations = try Augmentation.parse(augment)
         let pair = try DataSpecification.parse(spec).open()
+        let sizes =
+            pair.train.sizesMayDiffer ? "of various sizes, the first \(pair.sampleShape)" : "of \(pair.sampleShape)"
         var lines = [
-            "\(pair.specification): \(pair.train.name), samples of \(pair.sampleShape), \(pair.classCount) classes"
+            "\(pair.specification): \(pair.train.name), samples \(sizes), "
+                + "\(pair.classCount) classes"
         ]
         for split in DatasetSplit.allCases {
             let counts = zip(pair.classNames, try pair[split].countPerClass())

@@ -34,6 +34,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         parsing: .unconditional,
         help: ArgumentHelp("Compute threads of each rank. Default: its share of the cores granted.", valueName: "n"))
     var threads: Int?
+    @OptionGroup var weights: WeightsOption
     @Flag(help: "Print the 'eval' object of metrics.jsonl.")
     var json = false
 
@@ -46,20 +47,22 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         }
         guard batchSize >= 1 else { throw UsageError("--batch-size '\(batchSize)' is not valid: give at least 1.") }
         try checkThreads(threads)
+        let choice = try weights.choice()
         let augmentations = try augment.map { try Augmentation.parse($0) }
         let specification = try data.map { try DataSpecification.parse($0) }
 
         let launch = LaunchEnvironment()
         let job = try Job(launch, facts: MachineFacts.gather(), name: Program.name)
         let code = job.run {
-            try evaluate(job, part, augmentations, specification)
+            try evaluate(job, part, augmentations, specification, choice)
             return .done
         }
         if code != ExitStatus.done.rawValue { throw ExitCode(code) }
     }
 
     private func evaluate(
-        _ job: Job, _ part: DatasetSplit, _ augmentations: [Augmentation]?, _ specification: DataSpecification?
+        _ job: Job, _ part: DatasetSplit, _ augmentations: [Augmentation]?, _ specification: DataSpecification?,
+        _ choice: WeightsChoice?
     ) throws {
         let checkpoint = try CheckpointLocation.open(source)
         let state = checkpoint.state
@@ -75,7 +78,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
             entry.make(options), input: pair.sampleShape, objective: entry.objective,
             capacity: min(batchSize, max(1, pair[part].count)), pool: ThreadPool(threadCount: job.threads(threads)))
         do {
-            try checkpoint.loadModel(into: [NamedArena(replica.layout, replica.parameters)])
+            try checkpoint.loadModel(into: [NamedArena(replica.layout, replica.parameters)], choice)
         } catch {
             guard case .mismatch(_, let mismatch) = error, specification != nil else { throw error }
             throw UsageError(
