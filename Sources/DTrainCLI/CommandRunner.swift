@@ -19,7 +19,8 @@ struct RootCommand<Program: TrainingProgram>: ParsableCommand {
                 """,
             version: "0.1.0",
             subcommands: [
-                TrainCommand<Program>.self, EvaluateCommand<Program>.self, ModelsCommand<Program>.self,
+                TrainCommand<Program>.self, EvaluateCommand<Program>.self, PredictCommand<Program>.self,
+                ModelsCommand<Program>.self,
                 DataCommand<Program>.self, ExportCommand<Program>.self, BenchCommand<Program>.self,
                 DoctorCommand<Program>.self,
             ],
@@ -69,7 +70,9 @@ enum CommandRunner<Program: TrainingProgram> {
     }
 
     private static func helpCommand(_ arguments: [String]) -> String {
-        if arguments.starts(with: ["data", "show"]) { return "\(Program.name) data show --help" }
+        for subcommand in ["show", "fetch"] where arguments.starts(with: ["data", subcommand]) {
+            return "\(Program.name) data \(subcommand) --help"
+        }
         let subcommand = arguments.first.flatMap { RootCommand<Program>.subcommandNames.contains($0) ? $0 : nil }
         return "\(Program.name) \(subcommand ?? "train") --help"
     }

@@ -24,7 +24,9 @@ final class RunContext {
     /// The ranks that train; on a dedicated coordinator it is not used.
     let group: CommunicatorGroup
     let isDedicatedCoordinator: Bool
-    let transforms: [any Transform]
+    let transforms: TransformPipeline
+    /// Where samples that cannot be read are left out, what is known of them.
+    let brokenSamples: BrokenSamples?
     let execution: ExecutionDescription
     let startTime = now()
     /// On rank 0, while the run lasts.
@@ -61,21 +63,29 @@ final class RunContext {
         self.shards = isDedicatedCoordinator ? [] : shards
         // A coordinator only evaluates; it need not do so in the trainers' small parts.
         let capacity = max(shards.map(\.rows).max()!, isDedicatedCoordinator ? min(64, data.test.count) : 1)
+        let transforms = try Agreement.shared {
+            try configuration.transforms(of: data, model.presets ?? .usual(forImagesOf: data.sampleShape))
+        }
+        self.transforms = transforms
+        let trains = !isDedicatedCoordinator
         let built = try Agreement.onModel(over: queue) {
             let replica = try Replica(
-                model.module, input: data.sampleShape, classes: configuration.classes ?? data.classCount,
+                model.module, input: transforms.outputShape, classes: configuration.classes ?? data.classCount,
                 objective: Self.objective(of: model, configuration), capacity: capacity, pool: pool,
-                synchronisesBatchNorm: configuration.synchronisesBatchNorm,
+                trains: trains, synchronisesBatchNorm: configuration.synchronisesBatchNorm,
                 isFrozen: { [frozen = NamePatterns(configuration.freeze)] in frozen.match($0) })
             try Self.check(replica, configuration, smallestShard: course.smallestShard)
-            return (replica, try Optimizer(configuration.optimizerConfiguration, layout: replica.layout))
+            let optimizer = try Optimizer(
+                configuration.optimizerConfiguration, decay: configuration.decay, averaging: configuration.averaging,
+                layout: replica.layout)
+            return (replica, optimizer)
         } text: { replica, _ in
             replica.trainingGraph.fingerprint
         }
         (replica, optimizer) = built
-        transforms = configuration.augment.map {
-            $0.transform(seed: UInt64(configuration.seed), sampleShape: data.sampleShape)
-        }
+        brokenSamples =
+            configuration.skipsBroken
+            ? BrokenSamples { [events] in events.receive(.notice(Notice(.warning, "left out: \($0.error)"))) } : nil
         execution = ExecutionDescription(
             ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures())
     }
@@ -96,7 +106,8 @@ final class RunContext {
                 reason: "\(configuration.model) has no batch normalisation that uses the batch's statistics",
                 remedy: "leave it out")
         }
-        let rows = configuration.synchronisesBatchNorm ? configuration.batchSize / configuration.accumulate : smallestShard
+        let rows =
+            configuration.synchronisesBatchNorm ? configuration.batchSize / configuration.accumulate : smallestShard
         if let batchNorm = batchNorms.first(where: { $0.pixels * rows < 2 }) {
             throw ConfigurationError.doesNotFit(
                 problem: "\(batchNorm.path) normalises over the samples of a shard, and there is only one",
@@ -110,18 +121,24 @@ final class RunContext {
     }
 
     /// What state.json says after `step` updates.
-    func state(step: Int, best: BestMetric?) -> TrainingState {
+    func state(step: Int, best: BestMetric?, decisions: EvaluationDecisions?) -> TrainingState {
         let position = course.sampler.position(ofStep: step)
         return TrainingState(
             step: step, epoch: position.epoch, samplesInEpoch: position.batch * configuration.batchSize,
             seed: UInt64(configuration.seed), batchSize: configuration.batchSize,
-            optimizer: configuration.optimizerConfiguration.description,
+            optimizer: configuration.optimizerDescription,
             schedule: configuration.learningRateSchedule.description,
             model: ModelDescription(
                 name: model.name, options: model.options, parameterCount: replica.layout.parameterCount),
             data: DTrainCheckpoint.DataDescription(
-                specification: data.specification.description, sampleCount: data.train.count, digest: data.digest),
-            execution: execution, best: best)
+                specification: data.specification.description, sampleCount: data.train.count, digest: data.digest,
+                images: ImageDescription(
+                    sampleShape: data.sampleShape.dimensions,
+                    sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer,
+                    inputShape: transforms.outputShape.dimensions, classNames: data.classNames,
+                    mean: data.train.normalisation.mean, standardDeviation: data.train.normalisation.standardDeviation,
+                    augmentations: Augmentation.text(of: configuration.augment))),
+            execution: execution, best: best, decisions: decisions)
     }
 
     /// The evaluation event of `evaluation` after `step` updates.
@@ -130,5 +147,15 @@ final class RunContext {
             step: step, epoch: course.epoch(ofUpdate: step), split: DatasetSplit.test.rawValue, loss: evaluation.loss,
             correct: evaluation.correct, correctTop5: evaluation.correctTop5, samples: evaluation.samples,
             seconds: evaluation.seconds)
+    }
+}
+
+extension RunConfiguration {
+    /// What happens to samples of `data` on their way to a model of `family`. Throws `DataUsageError`.
+    public func transforms(of data: DatasetPair, _ family: PresetFamily) throws(DataUsageError) -> TransformPipeline {
+        try TransformPipeline(
+            augment, family: family, sampleShape: data.sampleShape,
+            sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer, imageSize: imageSize,
+            normalisation: data.train.normalisation, seed: UInt64(seed))
     }
 }

@@ -9,6 +9,8 @@ struct StartPoint: Codable {
     /// Updates already made.
     var step = 0
     var best: BestMetric?
+    /// What evaluations have led to.
+    var decisions: EvaluationDecisions?
     /// The checkpoint that is continued.
     var resumedFrom: String?
     /// What people should know, and what they should worry about.
@@ -46,11 +48,14 @@ struct RunStart {
             try load(checkpoint, &start)
         } else {
             context.replica.initialize(seed: UInt64(context.configuration.seed))
-            if let path = context.configuration.initialWeights {
+            if let path = context.model.initialWeightsPath ?? context.configuration.initialWeights {
                 guard FileManager.default.fileExists(atPath: path) else {
                     throw CheckpointError.fileSystem(operation: "read the weights", path: path, code: ENOENT)
                 }
-                try loadWeights(path, into: [NamedArena(context.replica.layout, context.replica.parameters)])
+                let report = try loadWeights(
+                    path, into: NamedArena(context.replica.layout, context.replica.parameters).targets,
+                    policy: context.model.weightsPolicy)
+                start.remarks.append(report.description)
             }
         }
         try store.prepare()
@@ -124,7 +129,7 @@ struct RunStart {
     /// Takes over parameters and optimizer state.
     private func load(_ checkpoint: Checkpoint, _ start: inout StartPoint) throws {
         let saved = checkpoint.state
-        let now = context.state(step: saved.step, best: nil)
+        let now = context.state(step: saved.step, best: nil, decisions: nil)
         func require(_ what: String, _ saved: String, _ given: String) throws {
             guard saved == given else {
                 throw TrainerError.checkpointDiffers(path: checkpoint.path, what: what, saved: saved, given: given)
@@ -145,6 +150,7 @@ struct RunStart {
         }
         start.step = saved.step
         start.best = saved.best
+        start.decisions = saved.decisions
         start.resumedFrom = checkpoint.path
         let differences = saved.execution.differences(from: now.execution)
         if !differences.isEmpty {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import DTrainData
 import DTrainTrainer
 
 /// The flags of `train`. Values are text here: `RunConfiguration` reads them, so that a flag and a line of a
@@ -12,7 +13,22 @@ struct TrainOptions: ParsableArguments {
         parsing: .unconditional, help: ArgumentHelp("Replaces the model's own dropout probability.", valueName: "p"))
     var dropout: String?
     @Option(
-        name: .customLong("init"), help: ArgumentHelp("Weights to start from, a safetensors file.", valueName: "file"))
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Height and width of the images that the model sees. Default those of the data or, where they differ, those "
+                + "that the model is made for.", valueName: "n"))
+    var imageSize: String?
+    @Flag(help: "Leave the model's head out: it returns features.")
+    var noTop = false
+    @Flag(help: "Leave auxiliary classifiers out (googlenet).")
+    var noAux = false
+    @Option(help: ArgumentHelp("The residual block of resnet-mnist, such as full-pre-activation.", valueName: "name"))
+    var block: String?
+    @Option(
+        name: .customLong("init"),
+        help: ArgumentHelp(
+            "Weights to start from: a safetensors or PyTorch file, a checkpoint, or pretrained (torchvision's, "
+                + "downloaded once). A head of another size starts anew.", valueName: "weights"))
     var initialWeights: String?
 
     @Option(
@@ -31,8 +47,12 @@ struct TrainOptions: ParsableArguments {
             valueName: "spec"))
     var data: String?
     @Option(
-        help: ArgumentHelp("What is done to each sample: permute-pixels, or none. Default none.", valueName: "names"))
+        help: ArgumentHelp(
+            "What is done to each sample, separated by commas: \(Augmentation.forms.joined(separator: ", ")). "
+                + "Default none.", valueName: "list"))
     var augment: String?
+    @Flag(help: "Leave out images that cannot be read, and name them, instead of ending.")
+    var skipBroken = false
     @Flag(help: "Keep the samples in the order of the files.")
     var noShuffle = false
     @Option(
@@ -55,24 +75,63 @@ struct TrainOptions: ParsableArguments {
         help: ArgumentHelp("Parts in which a rank computes its share of a batch. Default 1.", valueName: "n"))
     var accumulate: String?
 
-    @Option(help: ArgumentHelp("sgd, adam or adamw. Default sgd.", valueName: "name"))
+    @Option(help: ArgumentHelp("sgd, adam, adamw, rmsprop, adagrad, lars or lamb. Default sgd.", valueName: "name"))
     var optimizer: String?
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Learning rate. Default 0.01; 0.001 for adam and adamw.", valueName: "rate"))
+        help: ArgumentHelp("Learning rate. Default 0.01; 0.001 for adam, adamw, lamb; 1 for lars.", valueName: "rate"))
     var lr: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Momentum of sgd. Default 0.9.", valueName: "m"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Momentum of sgd, lars, rmsprop. Default 0.9; 0 for rmsprop.", valueName: "m"))
     var momentum: String?
-    @Flag(help: "Nesterov's form of sgd's momentum.")
+    @Flag(help: "Nesterov's form of the momentum of sgd and lars.")
     var nesterov = false
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Decay rates of adam's moments. Default 0.9,0.999.", valueName: "b1,b2"))
+        help: ArgumentHelp("Decay rates of the moments of adam, adamw, lamb. Default 0.9,0.999.", valueName: "b1,b2"))
     var betas: String?
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Weight decay on all parameters. Default 0; 0.01 for adamw.", valueName: "d"))
+        help: ArgumentHelp("Decay rate of rmsprop's mean square. Default 0.99.", valueName: "a"))
+    var alpha: String?
+    @Flag(help: "Take the square of the mean off rmsprop's mean square.")
+    var centered = false
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Adagrad's rate is the rate / (1 + updates times this). Default 0.", valueName: "d"))
+    var lrDecay: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("What adagrad's sums of squares start from. Default 0.", valueName: "x"))
+    var initialAccumulator: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Trust coefficient of lars. Default 0.001.", valueName: "c"))
+    var trustCoefficient: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Keeps the divisions of adam and its like from 0. Default 1e-8; 1e-10 for adagrad, 1e-6 for lamb.",
+            valueName: "e"))
+    var epsilon: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Weight decay. Default 0; 0.01 for adamw and lamb.", valueName: "d"))
     var weightDecay: String?
+    @Option(
+        help: ArgumentHelp(
+            "What decays: all parameters, or weights: neither biases nor normalisations. Default all.",
+            valueName: "all|weights"))
+    var decay: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Keep an exponential moving average of the weights with this decay, and evaluate it. Default none.",
+            valueName: "decay"))
+    var ema: String?
+    @Flag(help: "Let the average's decay after t updates be at most (1 + t)/(10 + t).")
+    var emaWarmup = false
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp("Largest global norm of the gradient. Default none.", valueName: "norm"))
@@ -81,18 +140,63 @@ struct TrainOptions: ParsableArguments {
         parsing: .unconditional,
         help: ArgumentHelp("Part of the target spread over all classes. Default 0.", valueName: "p"))
     var labelSmoothing: String?
-    @Option(help: ArgumentHelp("constant, step, multistep or cosine. Default constant.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "constant, step, multistep, cosine, polynomial, onecycle or plateau. Default constant.", valueName: "name"))
     var schedule: String?
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp("Epochs at which multistep lowers the rate, such as 30,60.", valueName: "epochs"))
     var milestones: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Factor of step and multistep. Default 0.1.", valueName: "g"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Factor of step, multistep and plateau. Default 0.1.", valueName: "g"))
     var gamma: String?
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp("Epochs between two reductions by step. Default 1.", valueName: "epochs"))
     var stepSize: String?
+    @Option(parsing: .unconditional, help: ArgumentHelp("Exponent of polynomial. Default 1.", valueName: "p"))
+    var power: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Part of the run in which onecycle rises to --lr. Default 0.3.", valueName: "p"))
+    var pctStart: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Onecycle starts from --lr over this. Default 25.", valueName: "x"))
+    var divFactor: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Onecycle ends at its first rate over this. Default 10000.", valueName: "x"))
+    var finalDivFactor: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Bad evaluations that plateau lets pass. Default 10.", valueName: "n"))
+    var patience: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Relative improvement that plateau asks for. Default 0.0001.", valueName: "x"))
+    var threshold: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Evaluations that plateau ignores after a reduction. Default 0.", valueName: "n"))
+    var cooldown: String?
+    @Option(
+        help: ArgumentHelp(
+            "What plateau and early stopping watch in the test split. Default loss.",
+            valueName: "loss|top1"))
+    var monitor: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "End the run after so many evaluations in a row without improvement; it takes effect at the evaluation after "
+                + "them. Default never.", valueName: "n"))
+    var earlyStop: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Improvement that early stopping asks for. Default 0.", valueName: "x"))
+    var minDelta: String?
     @Option(parsing: .unconditional, help: ArgumentHelp("Epochs of linear warm-up. Default 0.", valueName: "epochs"))
     var warmupEpochs: String?
     @Option(
@@ -136,6 +240,11 @@ struct TrainOptions: ParsableArguments {
     var resume: String?
     @Option(help: ArgumentHelp("The run directory. Default runs/MODEL-TIME.", valueName: "dir"))
     var out: String?
+    @Option(
+        help: ArgumentHelp(
+            "An experiment of the lectures: \(Recipe.all.map(\.name).joined(separator: ", ")). Flags win over it.",
+            valueName: "name"))
+    var recipe: String?
     @Option(help: ArgumentHelp("A YAML file of settings named like these flags; flags win over it.", valueName: "file"))
     var config: String?
     @Option(
@@ -153,11 +262,16 @@ struct TrainOptions: ParsableArguments {
     var settings: RunSettings {
         var settings = RunSettings(source: RunSettings.commandLine)
         let texts: [(RunSetting, String?)] = [
-            (.model, model), (.classes, classes), (.dropout, dropout), (.`init`, initialWeights),
+            (.model, model), (.classes, classes), (.dropout, dropout), (.imageSize, imageSize), (.block, block), (.`init`, initialWeights),
             (.freeze, freeze), (.data, data),
             (.augment, augment), (.loaderThreads, loaderThreads), (.epochs, epochs), (.steps, steps),
             (.batchSize, batchSize), (.accumulate, accumulate), (.optimizer, optimizer), (.lr, lr),
-            (.momentum, momentum), (.betas, betas), (.weightDecay, weightDecay), (.clipNorm, clipNorm),
+            (.momentum, momentum), (.betas, betas), (.alpha, alpha), (.rateDecay, lrDecay),
+            (.initialAccumulator, initialAccumulator), (.trustCoefficient, trustCoefficient), (.epsilon, epsilon),
+            (.weightDecay, weightDecay), (.decay, decay), (.ema, ema), (.clipNorm, clipNorm), (.power, power),
+            (.pctStart, pctStart), (.divFactor, divFactor), (.finalDivFactor, finalDivFactor), (.patience, patience),
+            (.threshold, threshold), (.cooldown, cooldown), (.monitor, monitor), (.earlyStop, earlyStop),
+            (.minDelta, minDelta),
             (.labelSmoothing, labelSmoothing), (.schedule, schedule), (.milestones, milestones), (.gamma, gamma),
             (.stepSize, stepSize), (.warmupEpochs, warmupEpochs), (.seed, seed), (.precision, precision),
             (.workers, workers), (.threads, threads), (.coordinator, coordinator), (.evalEvery, evalEvery),
@@ -166,11 +280,16 @@ struct TrainOptions: ParsableArguments {
         for (setting, text) in texts { settings.values[setting] = text }
         let flags: [(RunSetting, Bool)] = [
             (.noShuffle, noShuffle), (.nesterov, nesterov), (.quiet, quiet), (.syncBatchNorm, syncBatchNorm),
+            (.noTop, noTop), (.noAux, noAux), (.skipBroken, skipBroken),
+            (.centered, centered), (.emaWarmup, emaWarmup),
         ]
         for (setting, isOn) in flags where isOn { settings.values[setting] = "true" }
         return settings
     }
 
-    /// The file's settings under the flags'.
-    func layers() throws -> [RunSettings] { try (config.map { [try ConfigurationFile.read($0)] } ?? []) + [settings] }
+    /// The recipe's settings under the file's under the flags'.
+    func layers() throws -> [RunSettings] {
+        try (recipe.map { [try Recipe.layer(named: $0)] } ?? []) + (config.map { [try ConfigurationFile.read($0)] } ?? [])
+            + [settings]
+    }
 }
