@@ -34,7 +34,7 @@ struct SteeringTests {
 
     /// A rate that soon makes the loss jump about, so that the plateau has something to do.
     private func plateau(_ configuration: inout RunConfiguration) {
-        configuration.learningRate = 0.15
+        configuration.learningRate = 0.08
         configuration.schedule = .plateau
         configuration.gamma = 0.5
         configuration.patience = 0
@@ -104,7 +104,7 @@ struct SteeringTests {
         var (decided, inEffect) = (1.0, 1.0)
         var evaluations = run.log.evaluations[...]
         for step in run.log.steps {
-            #expect(abs(step.learningRate - 0.15 * inEffect) < 1e-12, "step \(step.step)")
+            #expect(abs(step.learningRate - 0.08 * inEffect) < 1e-12, "step \(step.step)")
             if evaluations.first?.step == step.step {
                 inEffect = decided
                 rule.record(evaluations.removeFirst().loss, goal: .smaller, in: &state)
