@@ -90,7 +90,7 @@ final class DedicatedCoordinator {
             if evaluate {
                 let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
                     try Evaluation.alone(
-                        context.replica, on: context.data.test, transforms: context.transforms,
+                        context.replica, on: context.data.test, transforms: context.transforms.evaluation,
                         seed: UInt64(context.configuration.seed), loaderThreads: context.configuration.loaderThreads)
                 }
                 guard evaluation.loss.isFinite else {

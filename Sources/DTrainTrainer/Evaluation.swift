@@ -58,10 +58,12 @@ public struct Evaluation: Sendable, Equatable {
     ) throws -> Totals {
         let loader = DataLoader.evaluation(
             dataset: dataset, rank: rank, rankCount: rankCount, rows: replica.capacity, transforms: transforms,
-            seed: seed, threadCount: loaderThreads)
+            sampleShape: replica.inputShape, seed: seed, threadCount: loaderThreads)
         defer { loader.stop() }
         var totals = Totals(confusion: countsConfusion ? ConfusionMatrix(classCount: replica.outputCount) : nil)
         while let batch = try loader.next() {
+            // All its samples may be broken.
+            if batch.rows == 0 { continue }
             let sum = replica.evaluate(Replica.Samples(inputs: batch.images, labels: batch.labels))
             totals.loss += sum.loss.sum
             totals.denominator += sum.loss.denominator

@@ -40,7 +40,7 @@ final class InlineCoordinator: Coordination {
             ends = steering.begin(evaluationAfter: step, course: context.course)
             let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
                 try Evaluation.run(
-                    context.replica, on: context.data.test, transforms: context.transforms,
+                    context.replica, on: context.data.test, transforms: context.transforms.evaluation,
                     seed: UInt64(context.configuration.seed), queue: context.queue,
                     loaderThreads: context.configuration.loaderThreads)
             }

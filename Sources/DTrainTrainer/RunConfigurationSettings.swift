@@ -141,8 +141,8 @@ extension RunConfiguration {
         case .syncBatchNorm: synchronisesBatchNorm = try value.flag()
         case .data: data = try value.name("a data specification such as mnist-sample or mnist:DIR")
         case .augment:
-            augment = try value.text == "none" ? [] : value.list.map { try $0.choice(Augmentation.self) }
-            guard Set(augment).count == augment.count else { throw value.invalid("each name once") }
+            augment = try value.text == "none" ? [] : value.list.map { try $0.augmentation() }
+            guard Set(augment.map(\.name)).count == augment.count else { throw value.invalid("each name once") }
         case .noShuffle: shuffle = try !value.flag()
         case .loaderThreads: loaderThreads = try value.whole(atLeast: 1)
         case .epochs: epochs = try value.whole(atLeast: 1)
@@ -226,7 +226,7 @@ extension RunConfiguration {
         case .freeze: freeze.isEmpty ? nil : freeze.joined(separator: ",")
         case .syncBatchNorm: "\(synchronisesBatchNorm)"
         case .data: data
-        case .augment: augment.isEmpty ? nil : augment.map(\.rawValue).joined(separator: ",")
+        case .augment: augment.isEmpty ? nil : Augmentation.text(of: augment)
         case .noShuffle: "\(!shuffle)"
         case .loaderThreads: "\(loaderThreads)"
         case .epochs: epochs.map(String.init)

@@ -24,7 +24,7 @@ final class RunContext {
     /// The ranks that train; on a dedicated coordinator it is not used.
     let group: CommunicatorGroup
     let isDedicatedCoordinator: Bool
-    let transforms: [any Transform]
+    let transforms: TransformPipeline
     let execution: ExecutionDescription
     let startTime = now()
     /// On rank 0, while the run lasts.
@@ -61,9 +61,17 @@ final class RunContext {
         self.shards = isDedicatedCoordinator ? [] : shards
         // A coordinator only evaluates; it need not do so in the trainers' small parts.
         let capacity = max(shards.map(\.rows).max()!, isDedicatedCoordinator ? min(64, data.test.count) : 1)
+        let transforms = try Agreement.shared {
+            try TransformPipeline(
+                configuration.augment, family: model.presets ?? .usual(forImagesOf: data.sampleShape),
+                sampleShape: data.sampleShape,
+                sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer, normalisation: data.train.normalisation,
+                seed: UInt64(configuration.seed))
+        }
+        self.transforms = transforms
         let built = try Agreement.onModel(over: queue) {
             let replica = try Replica(
-                model.module, input: data.sampleShape, classes: configuration.classes ?? data.classCount,
+                model.module, input: transforms.outputShape, classes: configuration.classes ?? data.classCount,
                 objective: Self.objective(of: model, configuration), capacity: capacity, pool: pool,
                 synchronisesBatchNorm: configuration.synchronisesBatchNorm,
                 isFrozen: { [frozen = NamePatterns(configuration.freeze)] in frozen.match($0) })
@@ -76,9 +84,6 @@ final class RunContext {
             replica.trainingGraph.fingerprint
         }
         (replica, optimizer) = built
-        transforms = configuration.augment.map {
-            $0.transform(seed: UInt64(configuration.seed), sampleShape: data.sampleShape)
-        }
         execution = ExecutionDescription(
             ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures())
     }

@@ -1,3 +1,5 @@
+import DTrainData
+
 /// A setting's text on its way to a value.
 struct SettingText {
     enum Range { case fraction, nonNegative, positive, atLeastOne }
@@ -55,6 +57,16 @@ struct SettingText {
         case "false", "no", "off": return false
         default: throw invalid("true or false")
         }
+    }
+
+    func augmentation() throws -> Augmentation {
+        let names = Augmentation.names
+        do {
+            if let augmentation = try Augmentation.parse(text).first { return augmentation }
+        } catch {
+            if case .malformedAugmentation(_, let form, let reason) = error { throw invalid("\(form); \(reason)") }
+        }
+        throw invalid("some of " + names.joined(separator: ", "), names: names)
     }
 
     func choice<Choice: RawRepresentable & CaseIterable>(_ type: Choice.Type) throws -> Choice

@@ -13,14 +13,18 @@ public struct TrainingModel {
     /// What the model minimises; cross-entropy takes the configuration's label smoothing.
     public let objective: Objective
     public let module: any Module
+    /// What `--augment preset` means for this model; by default what is usual for images of the data's size.
+    public let presets: PresetFamily?
 
     public init(
-        _ name: String, options: [String: String] = [:], objective: Objective = .crossEntropy(), module: any Module
+        _ name: String, options: [String: String] = [:], objective: Objective = .crossEntropy(), module: any Module,
+        presets: PresetFamily? = nil
     ) {
         self.name = name
         self.options = options
         self.objective = objective
         self.module = module
+        self.presets = presets
     }
 }
 

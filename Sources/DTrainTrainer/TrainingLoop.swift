@@ -20,7 +20,7 @@ struct TrainingLoop {
             stop: context.stop)
         let loader = DataLoader.training(
             dataset: context.data.train, sampler: course.sampler, shards: context.shards,
-            steps: start.step..<max(start.step, course.totalSteps), transforms: context.transforms,
+            steps: start.step..<max(start.step, course.totalSteps), transforms: context.transforms.training,
             threadCount: configuration.loaderThreads)
         defer { loader.stop() }
 

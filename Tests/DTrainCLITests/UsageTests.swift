@@ -60,8 +60,15 @@ import Testing
         ),
         ("train --progress dots", "--progress 'dots' is not valid: give one of auto, bar, lines, none."),
         (
-            "train --augment permute",
-            "--augment 'permute' is not valid (did you mean permute-pixels?): give permute-pixels."
+            "train --augment flip,permute",
+            "--augment 'permute' is not valid (did you mean permute-pixels?): give some of preset, resize, "
+                + "center-crop, random-crop, random-resized-crop, flip, rotation, color-jitter, cutout, "
+                + "trivial-augment, permute-pixels, mixup, cutmix."
+        ),
+        (
+            "train --augment random-crop:32:x",
+            "--augment 'random-crop:32:x' is not valid: give random-crop:SIDE[:PADDING]; 'x' is not a number of pixels "
+                + "from 0 to 4096."
         ),
         ("train --betas 0.9", "--betas '0.9' is not valid: give two numbers in 0 ..< 1, such as 0.9,0.999."),
         (

@@ -24,7 +24,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
     var data: String?
     @Option(help: ArgumentHelp("train or test. Default test.", valueName: "name"))
     var split = "test"
-    @Option(help: ArgumentHelp("permute-pixels, or none. Default the run's.", valueName: "names"))
+    @Option(help: ArgumentHelp("As --augment of 'train' takes it. Default the run's.", valueName: "list"))
     var augment: String?
     @Option(
         parsing: .unconditional,
@@ -73,9 +73,13 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
             throw UsageError(
                 "the model has \(classes) classes and \(pair.specification) has \(pair.classCount); give other --data.")
         }
+        let transforms = try TransformPipeline(
+            augmentations ?? savedAugmentations(checkpoint), family: .usual(forImagesOf: entry.input),
+            sampleShape: pair.sampleShape, sizesMayDiffer: pair.train.sizesMayDiffer || pair.test.sizesMayDiffer,
+            normalisation: pair.train.normalisation, seed: state.seed)
         let options = ModelOptions(classes: classes, dropout: state.model.options["dropout"].flatMap(Float.init))
         let replica = try Replica(
-            entry.make(options), input: pair.sampleShape, objective: entry.objective,
+            entry.make(options), input: transforms.outputShape, objective: entry.objective,
             capacity: min(batchSize, max(1, pair[part].count)), pool: ThreadPool(threadCount: job.threads(threads)))
         do {
             try checkpoint.loadModel(into: [NamedArena(replica.layout, replica.parameters)], choice)
@@ -85,10 +89,8 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
                 "\(pair.specification) has samples of \(pair.sampleShape), and the model was trained on "
                     + "\(state.data.specification): \(mismatch); give other --data.")
         }
-        let transforms = try (augmentations ?? savedAugmentations(checkpoint))
-            .map { $0.transform(seed: state.seed, sampleShape: pair.sampleShape) }
         let evaluation = try Evaluation.run(
-            replica, on: pair[part], transforms: transforms, seed: state.seed, queue: job.queue)
+            replica, on: pair[part], transforms: transforms.evaluation, seed: state.seed, queue: job.queue)
         guard job.speaks else { return }
         // The epoch of the last update, not of the next one.
         let epoch = state.samplesInEpoch == 0 ? max(0, state.epoch - 1) : state.epoch

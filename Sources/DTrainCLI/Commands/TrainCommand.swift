@@ -144,7 +144,8 @@ extension ModelEntry {
                 )
             }
         }
-        return TrainingModel(name, options: options, objective: objective, module: module)
+        return TrainingModel(
+            name, options: options, objective: objective, module: module, presets: .usual(forImagesOf: input))
     }
 }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import DTrainData
 import DTrainTrainer
 
 /// The flags of `train`. Values are text here: `RunConfiguration` reads them, so that a flag and a line of a
@@ -31,7 +32,9 @@ struct TrainOptions: ParsableArguments {
             valueName: "spec"))
     var data: String?
     @Option(
-        help: ArgumentHelp("What is done to each sample: permute-pixels, or none. Default none.", valueName: "names"))
+        help: ArgumentHelp(
+            "What is done to each sample, separated by commas: \(Augmentation.forms.joined(separator: ", ")). "
+                + "Default none.", valueName: "list"))
     var augment: String?
     @Flag(help: "Keep the samples in the order of the files.")
     var noShuffle = false
