@@ -189,7 +189,8 @@ struct SteeringTests {
         #expect(run.log.finished?.step == step && run.log.finished?.evaluation?.step == step)
         let notice = try #require(run.log.notices.first)
         #expect(
-            notice.message.hasPrefix("early stopping: the test loss did not improve by more than 0.2 in 2 "),
+            notice.message.hasPrefix(
+                "early stopping: the test loss did not improve by more than 0.2 in 2 evaluations in a row; "),
             "\(notice)")
 
         // Resumed, it is evaluated again and stays as it is, until more patience is given.
