@@ -126,7 +126,7 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
                     "\(Program.name): the run is complete at step \(step); give more --epochs or --steps"
                         + (configuration.earlyStop == nil ? "" : ", or a larger --early-stop,") + " to train on\n")
             }
-            let commands = [("evaluate it again", next.evaluate), ("train on", next.trainOn)]
+            let commands = [("evaluate it again", next.evaluate), ("train on", next.trainOn(endedEarly: reporter.endedEarly))]
             guard let summary = reporter.summary(nextCommands: commands) else { return }
             Console.result(configuration.quiet ? summary.resultLine + "\n" : summary.text)
         }
@@ -149,7 +149,8 @@ struct NextCommands {
 
     var evaluate: String { "\(program) evaluate \(shellQuoted(directory))" }
     var resume: String { "\(program) train --resume auto --out \(shellQuoted(directory))\(workers)" }
-    var trainOn: String {
+    func trainOn(endedEarly: Bool) -> String {
+        if endedEarly, let patience = configuration.earlyStop { return resume + " --early-stop \(2 * patience)" }
         let length =
             if let epochs = configuration.epochs { " --epochs \(2 * epochs)" } else {
                 " --steps \(2 * (configuration.steps ?? 1))"
