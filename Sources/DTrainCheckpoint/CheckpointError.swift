@@ -13,6 +13,10 @@ public enum CheckpointError: Error, Hashable, Sendable {
     case fileSystem(operation: String, path: String, code: Int32)
     /// Not a valid safetensors file.
     case safetensors(path: String, SafetensorsProblem)
+    /// Not a file of PyTorch's that dtrain reads.
+    case torch(path: String, TorchProblem)
+    /// Neither a safetensors file nor one of PyTorch's.
+    case notWeights(path: String, reason: String)
     /// A directory or a state.json that is not a checkpoint of dtrain.
     case notACheckpoint(path: String, reason: String)
     /// Written by a later version of dtrain.
@@ -27,6 +31,8 @@ public enum CheckpointError: Error, Hashable, Sendable {
     case corrupt(path: String, expected: String, found: String)
     /// The tensors are not those of this model (or this optimizer).
     case mismatch(path: String, TensorMismatch)
+    /// Averaged weights are asked for, and the run kept no average.
+    case noAverage(path: String)
     /// No checkpoint in the directory is valid; those that are there, with their reasons.
     case noValidCheckpoint(directory: String, skipped: [SkippedCheckpoint])
 }
@@ -38,6 +44,11 @@ extension CheckpointError: CustomStringConvertible {
             return "cannot \(operation) \(path): \(String(cString: strerror(code)))" + Self.advice(code)
         case .safetensors(let path, let problem):
             return "\(path) is not a valid safetensors file: \(problem)"
+        case .torch(let path, let problem):
+            return "\(path) holds no weights that dtrain reads: \(problem)"
+        case .notWeights(let path, let reason):
+            return
+                "\(path) holds no weights: \(reason). Name a .safetensors, .pth or .pt file, or a checkpoint's directory"
         case .notACheckpoint(let path, let reason):
             return "\(path) is not a checkpoint: \(reason). Name a directory like RUN/checkpoints/step-00000100"
         case .futureVersion(let path, let found, let supported):
@@ -54,6 +65,8 @@ extension CheckpointError: CustomStringConvertible {
                 + "Resume from another checkpoint"
         case .mismatch(let path, let mismatch):
             return "\(path) does not fit this model: \(mismatch)"
+        case .noAverage(let path):
+            return "\(path) holds no averaged weights: its run was started without --ema. Take those of training"
         case .noValidCheckpoint(let directory, let skipped):
             return "no valid checkpoint in \(directory); start afresh in another directory (--out):"
                 + skipped.map { "\n  \($0)" }.joined()

@@ -11,6 +11,11 @@ enum FileSystem {
         return lstat(path, &status) == 0
     }
 
+    static func isDirectory(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
     /// Creates `path` and what is missing above it, each entry synced into its parent.
     static func createDirectories(_ path: String) throws(CheckpointError) {
         if exists(path) { return }

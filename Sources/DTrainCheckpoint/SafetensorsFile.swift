@@ -16,7 +16,7 @@ public struct SafetensorsFile: Sendable {
     private let places: [String: Place]
 
     private struct Place: Sendable {
-        let type: String
+        let type: StoredType
         let shape: Shape
         let range: Range<Int>
     }
@@ -47,38 +47,26 @@ public struct SafetensorsFile: Sendable {
         guard end == file.byteCount else { throw fail(.trailingBytes(expected: end, found: file.byteCount)) }
         metadata = header.metadata
         order = header.entries.map {
-            ($0.name, Place(type: $0.type.rawValue, shape: $0.shape, range: $0.range))
+            ($0.name, Place(type: $0.type, shape: $0.shape, range: $0.range))
         }
         places = Dictionary(uniqueKeysWithValues: order.map { ($0.name, $0.place) })
     }
 
     /// The shape of a tensor; nil where there is none of that name.
     public func shape(of name: String) -> Shape? { places[name]?.shape }
+    /// The type that a tensor's elements have in the file; nil where there is none of that name.
+    public func type(of name: String) -> StoredType? { places[name]?.type }
 
-    /// Reads one tensor. F32, F64, U8, I32 and I64 come as they are, F16 and BF16 exactly widened to F32; other types
-    /// throw.
+    /// Reads one tensor, as `StoredType.readType` says; types that it does not read throw.
     public func tensor(_ name: String) throws(CheckpointError) -> NamedTensor {
         guard let place = places[name] else { throw .safetensors(path: file.path, .noSuchTensor(name)) }
         let start = dataStart + place.range.lowerBound
-        if place.type == "F16" || place.type == "BF16" {
-            let tensor = NamedTensor(name: name, dtype: .float32, shape: place.shape)
-            let halves = AlignedMemory(byteCount: place.range.count)
-            try file.read(UnsafeMutableRawBufferPointer(start: halves.base, count: place.range.count), at: start)
-            withExtendedLifetime(halves) {
-                let bits = halves.slice(of: UInt16.self)
-                let floats = tensor.floats
-                for index in 0..<place.shape.count {
-                    floats[index] =
-                        place.type == "BF16" ? Float(bitPattern: UInt32(bits[index]) << 16) : widened(half: bits[index])
-                }
-            }
-            return tensor
+        let tensor = try place.type.tensor(name, shape: place.shape) { (memory) throws(CheckpointError) in
+            try file.read(memory, at: start)
         }
-        guard let type = DType(rawValue: place.type) else {
-            throw .safetensors(path: file.path, .unsupportedType(name: name, type: place.type))
+        guard let tensor else {
+            throw .safetensors(path: file.path, .unsupportedType(name: name, type: place.type.rawValue))
         }
-        let tensor = NamedTensor(name: name, dtype: type, shape: place.shape)
-        try file.read(UnsafeMutableRawBufferPointer(start: tensor.memory.base, count: tensor.byteCount), at: start)
         return tensor
     }
 
@@ -87,17 +75,5 @@ public struct SafetensorsFile: Sendable {
         var tensors: [NamedTensor] = []
         for name in names { tensors.append(try tensor(name)) }
         return tensors
-    }
-}
-
-/// The value of an IEEE 754 binary16. (`Float16` does not exist on every platform.)
-private func widened(half bits: UInt16) -> Float {
-    let sign: Float = bits & 0x8000 == 0 ? 1 : -1
-    let exponent = Int(bits >> 10 & 0x1F)
-    let fraction = Float(bits & 0x3FF)
-    switch exponent {
-    case 0: return sign * fraction * 0x1p-24
-    case 31: return fraction == 0 ? sign * .infinity : .nan
-    default: return sign * (1024 + fraction) * Float(sign: .plus, exponent: exponent - 25, significand: 1)
     }
 }

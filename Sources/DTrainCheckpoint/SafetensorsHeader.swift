@@ -1,26 +1,10 @@
 import DTrainTensor
 
-/// The element types of the format.
-enum SafetensorsType: String, CaseIterable {
-    case bool = "BOOL", uint8 = "U8", int8 = "I8", float8E5M2 = "F8_E5M2", float8E4M3 = "F8_E4M3", int16 = "I16"
-    case uint16 = "U16", float16 = "F16", bfloat16 = "BF16", int32 = "I32", uint32 = "U32", float32 = "F32"
-    case float64 = "F64", int64 = "I64", uint64 = "U64"
-
-    var byteCount: Int {
-        switch self {
-        case .bool, .uint8, .int8, .float8E5M2, .float8E4M3: 1
-        case .int16, .uint16, .float16, .bfloat16: 2
-        case .int32, .uint32, .float32: 4
-        case .float64, .int64, .uint64: 8
-        }
-    }
-}
-
 /// The JSON at the start of a safetensors file: what tensors there are and where.
 struct SafetensorsHeader {
     struct Entry {
         let name: String
-        let type: SafetensorsType
+        let type: StoredType
         let shape: Shape
         /// Bytes, counted from the end of the header.
         let range: Range<Int>
@@ -72,7 +56,7 @@ struct SafetensorsHeader {
         var names: Set<String> = []
         for tensor in tensors {
             guard names.insert(tensor.name).inserted else { throw .duplicateName(tensor.name) }
-            let type = SafetensorsType(rawValue: tensor.dtype.rawValue)!
+            let type = StoredType(rawValue: tensor.dtype.rawValue)!
             let range = offset..<offset + tensor.byteCount
             entries.append(Entry(name: tensor.name, type: type, shape: tensor.shape, range: range))
             offset = range.upperBound

@@ -37,14 +37,14 @@ struct SafetensorsHeaderParser {
     }
 
     private mutating func parseEntry(_ name: String) throws(SafetensorsProblem) -> SafetensorsHeader.Entry {
-        var type: SafetensorsType?
+        var type: StoredType?
         var shape: [Int]?
         var offsets: [Int]?
         try parseObject { (parser, key) throws(SafetensorsProblem) in
             switch key {
             case "dtype" where type == nil:
                 let text = try parser.parseString()
-                type = SafetensorsType(rawValue: text)
+                type = StoredType(rawValue: text)
                 if type == nil { throw .unsupportedType(name: name, type: text) }
             case "shape" where shape == nil: shape = try parser.parseIntegers()
             case "data_offsets" where offsets == nil: offsets = try parser.parseIntegers()

@@ -214,6 +214,17 @@ public final class Replica {
         MemorySlice(base: run.pointer(evaluation.outputPlace), count: run.rows * outputCount)
     }
 
+    /// The class with the largest output for each sample of the last call of `evaluate`; of equal ones the first.
+    public var predictions: [Int] {
+        let outputs = outputs
+        return (0..<run.rows).map { row in
+            let logits = outputs[row * outputCount..<(row + 1) * outputCount]
+            var best = 0
+            for index in 1..<max(outputCount, 1) where logits[index] > logits[best] { best = index }
+            return best
+        }
+    }
+
     /// The outputs of the last call of `computeGradients`, valid until the next run.
     package var trainingOutputs: MemorySlice<Float> {
         MemorySlice(base: run.pointer(training.outputPlace), count: run.rows * outputCount)

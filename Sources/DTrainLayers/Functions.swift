@@ -26,10 +26,10 @@ public func concatenate(_ values: [Value]) -> Value {
     return values[0].applying(Concatenation(), with: Array(values.dropFirst()))
 }
 
-/// e^x[i] / Σ e^x[j] over the last extent: features, or the channels of each pixel or step. The cross-entropy loss takes
-/// logits and needs no softmax before it.
-public func softmax(_ x: Value) -> Value { x.applying(Softmax()) }
-
 /// Lets training judge `logits` as well: `weight` times their loss is added to that of the model's output (Szegedy et al.
 /// 2014, section 5). In evaluation it does nothing; a model does not even compute them then.
 public func auxiliaryLoss(_ logits: Value, weight: Float) { logits.judgedAsAuxiliary(weight: weight) }
+
+/// e^x[i] / Σ e^x[j] over the last extent: features, or the channels of each pixel or step. The cross-entropy loss takes
+/// logits and needs no softmax before it.
+public func softmax(_ x: Value) -> Value { x.applying(Softmax()) }

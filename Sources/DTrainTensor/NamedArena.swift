@@ -2,6 +2,9 @@
 ///
 /// A model's parameters are one (`suffix` empty), each state of an optimizer another (`.momentum_buffer`).
 public struct NamedArena: Sendable {
+    /// What the averaged weights are called among an optimizer's states: `conv1.weight.average`.
+    public static let averageName = "average"
+
     public let layout: ParameterLayout
     /// The whole arena, or the trainable part alone.
     public let memory: MemorySlice<Float>
@@ -46,14 +49,14 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
     public struct Misshapen: Hashable, Sendable {
         public let name: String
         public let expected: Shape
+        public let expectedType: DType
         public let found: Shape
         public let type: DType
-        public let expectedType: DType
 
-        public init(name: String, expected: Shape, found: Shape, type: DType, expectedType: DType = .float32) {
+        public init(name: String, expected: Shape, expectedType: DType = .float32, found: Shape, type: DType) {
             self.name = name
-            self.expectedType = expectedType
             self.expected = expected
+            self.expectedType = expectedType
             self.found = found
             self.type = type
         }
@@ -69,6 +72,13 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
     /// Whether the sets agree.
     public var isEmpty: Bool { missing.isEmpty && unexpected.isEmpty && misshapen.isEmpty }
 
+    public init(missing: [String], unexpected: [String], misshapen: [Misshapen]) {
+        self.missing = missing
+        self.unexpected = unexpected
+        self.misshapen = misshapen
+    }
+
+    /// Compares a set with the one that is needed.
     public init(
         expected: [(name: String, shape: Shape, type: DType)], found: [(name: String, shape: Shape, type: DType)]
     ) {
@@ -84,7 +94,7 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
             if tensor.shape != shape || tensor.type != type {
                 misshapen.append(
                     Misshapen(
-                        name: name, expected: shape, found: tensor.shape, type: tensor.type, expectedType: type))
+                        name: name, expected: shape, expectedType: type, found: tensor.shape, type: tensor.type))
             }
         }
         unexpected += remaining.keys.sorted()
@@ -103,8 +113,8 @@ public struct TensorMismatch: Error, Hashable, Sendable, CustomStringConvertible
                 "misshapen: "
                     + list(
                         misshapen.map {
-                            "\($0.name) is \($0.found) \($0.type.rawValue), "
-                                + "needs \($0.expected) \($0.expectedType.rawValue)"
+                            "\($0.name) is \($0.found) \($0.type.rawValue), needs \($0.expected) "
+                                + $0.expectedType.rawValue
                         }))
         }
         return parts.joined(separator: "; ")

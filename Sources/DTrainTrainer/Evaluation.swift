@@ -14,6 +14,10 @@ public struct Evaluation: Sendable, Equatable {
     public var loss: Double
     /// Wall time on this rank.
     public var seconds: Double
+    /// Which class was taken for which, where it was asked for.
+    public var confusion: ConfusionMatrix?
+    /// The fraction of samples whose label has the largest output.
+    public var top1: Double { samples == 0 ? 0 : Double(correct) / Double(samples) }
 
     /// Evaluates `replica`, which every rank of `group` holds with the same parameters, on `dataset`.
     ///
@@ -22,19 +26,19 @@ public struct Evaluation: Sendable, Equatable {
     ///   - seed: the run's, for transforms that draw.
     ///   - group: the ranks that share the work; all by default.
     ///   - loaderThreads: threads that read samples.
+    ///   - countsConfusion: whether to count which class is taken for which.
     public static func run(
         _ replica: Replica, on dataset: any Dataset, transforms: [any Transform] = [], seed: UInt64 = 0,
-        queue: CommunicationQueue, group: CommunicatorGroup? = nil, loaderThreads: Int = 1
+        queue: CommunicationQueue, group: CommunicatorGroup? = nil, loaderThreads: Int = 1,
+        countsConfusion: Bool = false
     ) throws -> Evaluation {
         let group = group ?? queue.world
         let start = now()
         var totals = try local(
             replica, on: dataset, transforms: transforms, seed: seed, rank: group.rank, rankCount: group.size,
-            loaderThreads: loaderThreads)
+            loaderThreads: loaderThreads, countsConfusion: countsConfusion)
         if group.size > 1 { try totals.sum(over: group, of: queue) }
-        return Evaluation(
-            correct: totals.correct, correctTop5: totals.correctTop5, samples: totals.samples,
-            loss: totals.loss / max(totals.denominator, 1), seconds: now() - start)
+        return totals.evaluation(since: start)
     }
 
     /// Evaluates the whole of `dataset` here.
@@ -42,30 +46,34 @@ public struct Evaluation: Sendable, Equatable {
         _ replica: Replica, on dataset: any Dataset, transforms: [any Transform], seed: UInt64, loaderThreads: Int
     ) throws -> Evaluation {
         let start = now()
-        let totals = try local(
+        return try local(
             replica, on: dataset, transforms: transforms, seed: seed, rank: 0, rankCount: 1,
-            loaderThreads: loaderThreads)
-        return Evaluation(
-            correct: totals.correct, correctTop5: totals.correctTop5, samples: totals.samples,
-            loss: totals.loss / max(totals.denominator, 1), seconds: now() - start)
+            loaderThreads: loaderThreads
+        ).evaluation(since: start)
     }
 
     private static func local(
         _ replica: Replica, on dataset: any Dataset, transforms: [any Transform], seed: UInt64, rank: Int,
-        rankCount: Int, loaderThreads: Int
+        rankCount: Int, loaderThreads: Int, countsConfusion: Bool = false
     ) throws -> Totals {
         let loader = DataLoader.evaluation(
             dataset: dataset, rank: rank, rankCount: rankCount, rows: replica.capacity, transforms: transforms,
-            seed: seed, threadCount: loaderThreads)
+            sampleShape: replica.inputShape, seed: seed, threadCount: loaderThreads)
         defer { loader.stop() }
-        var totals = Totals()
+        var totals = Totals(confusion: countsConfusion ? ConfusionMatrix(classCount: replica.outputCount) : nil)
         while let batch = try loader.next() {
+            // All its samples may be broken.
+            if batch.rows == 0 { continue }
             let sum = replica.evaluate(Replica.Samples(inputs: batch.images, labels: batch.labels))
             totals.loss += sum.loss.sum
             totals.denominator += sum.loss.denominator
             totals.correct += sum.correct
             totals.correctTop5 += sum.correctTop5
             totals.samples += batch.rows
+            guard countsConfusion else { continue }
+            for (row, prediction) in replica.predictions.enumerated() {
+                totals.confusion?.record(label: Int(batch.labels[row]), prediction: prediction)
+            }
         }
         return totals
     }
@@ -76,6 +84,15 @@ public struct Evaluation: Sendable, Equatable {
         var correct = 0
         var correctTop5 = 0
         var samples = 0
+        var confusion: ConfusionMatrix?
+
+        init(confusion: ConfusionMatrix?) { self.confusion = confusion }
+
+        func evaluation(since start: Double) -> Evaluation {
+            Evaluation(
+                correct: correct, correctTop5: correctTop5, samples: samples, loss: loss / max(denominator, 1),
+                seconds: now() - start, confusion: confusion)
+        }
 
         mutating func sum(over group: CommunicatorGroup, of queue: CommunicationQueue) throws {
             let memory = AlignedMemory(byteCount: 64)
@@ -90,6 +107,7 @@ public struct Evaluation: Sendable, Equatable {
             try queue.wait(queue.submit(.allReduceSumDouble(losses), in: group))
             (correct, correctTop5, samples) = (Int(counts[0]), Int(counts[1]), Int(counts[2]))
             (loss, denominator) = (losses[0], losses[1])
+            try confusion?.sum(over: group, of: queue)
             withExtendedLifetime(memory) {}
         }
     }

@@ -63,10 +63,10 @@ import Testing
     private final class OneBatchNorm: Module {
         let norm: any Module
         /// Something to train where the batch-norm has no parameters.
-        let side: Linear
+        let side: DTrainLayers.Linear
 
         init(shape: [Int], epsilon: Float, momentum: Float?, affine: Bool) {
-            side = Linear(shape.reduce(1, *))
+            side = DTrainLayers.Linear(shape.reduce(1, *))
             norm =
                 shape.count == 3
                 ? BatchNorm2d(epsilon: epsilon, momentum: momentum, affine: affine)
@@ -144,9 +144,9 @@ import Testing
         final class TwoBatchNorms: Module {
             let conv1 = Conv2d(4, kernel: 3, padding: 1)
             let bn1 = BatchNorm2d()
-            let fc1 = Linear(6)
+            let fc1 = DTrainLayers.Linear(6)
             let bn2 = BatchNorm1d()
-            let fc2 = Linear(4)
+            let fc2 = DTrainLayers.Linear(4)
             func callAsFunction(_ x: Value) -> Value { fc2(tanh(bn2(fc1(flatten(relu(bn1(conv1(x)))))))) }
         }
         let shape = [4, 3, 5]
