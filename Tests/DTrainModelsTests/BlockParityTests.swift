@@ -2,6 +2,7 @@ import DTrainEngine
 import DTrainLayers
 import DTrainModels
 import DTrainTensor
+import TestSupport
 import Testing
 
 /// torchvision's blocks in training mode: logits, loss, every gradient, running statistics after the step.
@@ -10,19 +11,22 @@ import Testing
     private static let batch = 4
     private static let classes = 5
 
-    static let blocks = ["basic", "bottleneck", "grouped", "dense", "inception", "vgg-bn"]
+    enum Block: String, CaseIterable, Sendable {
+        case basic, bottleneck, grouped, dense, inception
+        case vggWithBatchNorm = "vgg-bn"
+    }
 
-    private static func block(_ name: String) throws -> any Module {
-        switch name {
-        case "basic": return Sequential(BasicBlock(16, stride: 2, projects: true), BasicBlock(16))
-        case "bottleneck": return Sequential(Bottleneck(4, stride: 2, projects: true), Bottleneck(4))
-        case "grouped":
-            return Sequential(
+    private static func make(_ block: Block) -> any Module {
+        switch block {
+        case .basic: Sequential(BasicBlock(16, stride: 2, projects: true), BasicBlock(16))
+        case .bottleneck: Sequential(Bottleneck(4, stride: 2, projects: true), Bottleneck(4))
+        case .grouped:
+            Sequential(
                 Bottleneck(4, stride: 2, projects: true, middle: 16, groups: 4), Bottleneck(4, middle: 16, groups: 4))
-        case "dense": return Dense()
-        case "inception": return Inception(4, 6, 8, 3, 5, pool: 4)
-        case "vgg-bn": return vggFeatures([(channels: 12, convolutions: 1), (channels: 16, convolutions: 2)], batchNorm: true)
-        default: throw GraphError(place: name, reason: "no such block")
+        case .dense: Dense()
+        case .inception: Inception(4, 6, 8, 3, 5, pool: 4)
+        case .vggWithBatchNorm:
+            vggFeatures([(channels: 12, convolutions: 1), (channels: 16, convolutions: 2)], batchNorm: true)
         }
     }
 
@@ -41,12 +45,13 @@ import Testing
         func callAsFunction(_ x: Value) -> Value { fc(flatten(block(stem(x)))) }
     }
 
-    @Test(arguments: blocks, [1, 2])
-    func gradientsMatchTorchvision(_ name: String, threads: Int) throws {
+    @Test(arguments: Block.allCases, [1, 2])
+    func gradientsMatchTorchvision(_ block: Block, threads: Int) throws {
+        let name = block.rawValue
         let fixture = try Fixture("blocks")
         let first = Int(try fixture("\(name).first")[0])
         let run = try ModelRun(
-            Surrounded(Self.block(name)), inputs: Formula.images(Self.batch, [11, 11, 3], first: first),
+            Surrounded(Self.make(block)), inputs: Formula.images(Self.batch, [11, 11, 3], first: first),
             labels: Formula.labels(Self.batch, classes: Self.classes, first: first), threads: threads)
         Formula.fill(run.replica)
         let loss = run.computeGradients()

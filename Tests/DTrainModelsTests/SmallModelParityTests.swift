@@ -1,6 +1,7 @@
 import DTrainEngine
 import DTrainModels
 import DTrainTensor
+import TestSupport
 import Testing
 
 /// The models for CIFAR and MNIST against PyTorch's: logits, loss, gradients. `Fixtures/make_small_models.py` has their
