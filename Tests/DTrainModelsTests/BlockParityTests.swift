@@ -74,7 +74,7 @@ import Testing
         #expect(Set(buffers.map(\.name)) == Set(expected.keys))
         for buffer in buffers {
             expectClose(
-                buffer.tensor(from: run.replica.parameters).floats.array(), try #require(expected[buffer.name]),
+                buffer.tensor(from: run.replica.parameters).array(of: Float.self), try #require(expected[buffer.name]),
                 tolerance: 1e-4, "\(name): \(buffer.name)")
         }
     }

@@ -44,7 +44,7 @@ final class ModelRun {
 
     /// The gradient of the mean loss, in PyTorch's order.
     func gradient(_ segment: ParameterSegment) -> [Float] {
-        segment.tensor(from: replica.gradients).floats.array().map { $0 / Float(count) }
+        segment.tensor(from: replica.gradients).array(of: Float.self).map { $0 / Float(count) }
     }
 
     /// The parameters that have gradients.
@@ -63,7 +63,7 @@ struct Fixture {
     init(_ name: String) throws {
         let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         let file = try SafetensorsFile(directory.appendingPathComponent("Fixtures/\(name).safetensors").path)
-        tensors = try Dictionary(uniqueKeysWithValues: file.tensors().map { ($0.name, $0.floats.array()) })
+        tensors = try Dictionary(uniqueKeysWithValues: file.tensors().map { ($0.name, $0.array(of: Float.self)) })
         metadata = file.metadata
     }
 
