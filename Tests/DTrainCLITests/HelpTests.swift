@@ -33,7 +33,7 @@ import Testing
                                           sample counts exactly once.
                   models                  List the models; with a name, its layers with output
                                           shapes, parameters and multiply-adds.
-                  data                    Look at data sets and download them.
+                  data                    Look at data sets, pack them and download them.
                   export                  Write a checkpoint's weights to a file for other
                                           programs.
                   bench                   Measure the speed of training on made-up input:

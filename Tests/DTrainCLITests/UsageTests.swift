@@ -18,7 +18,8 @@ import Testing
         (
             "train --data mnits:x",
             "unknown data set 'mnits' in 'mnits:x' (did you mean mnist?); "
-                + "valid: mnist-sample, mnist:DIR, fashion-mnist:DIR, synthetic:HxWxC,CLASSES"
+                + "valid: mnist-sample, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, images:DIR, packed:FILE, "
+                + "synthetic:HxWxC,CLASSES"
         ),
         (
             "train --data synthetic:28x28,10",

@@ -79,9 +79,17 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
         let threads = job.threads(configuration.threads)
         log.debug("rank \(job.rank) of \(job.queue.size) on \(job.facts.host): \(threads) threads")
 
+        let choice = try ModelChoice(entry, configuration, data: data)
+        // A new run alone looks for weights; rank 0 fetches them for all.
+        let initialWeights = try configuration.initialWeights == Pretrained.name && configuration.resume == .none
+            ? job.fromRankZero { try Pretrained.path(of: entry.name) } : nil
         let reporter = RunReporter(configuration)
         let trainer = Trainer(
-            configuration, model: try entry.trainingModel(configuration, data: data), data: data, queue: job.queue,
+            configuration, 
+            model: try choice.trainingModel(
+                configuration, input: configuration.transforms(of: data, choice.presets).outputShape,
+                initialWeights: initialWeights),
+            data: data, queue: job.queue,
             threads: threads,
             files: RunFiles(
                 directory: briefing.directory, configurationText: configuration.saved.yaml, fault: fault),
@@ -122,30 +130,6 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
             guard let summary = reporter.summary(nextCommands: commands) else { return }
             Console.result(configuration.quiet ? summary.resultLine + "\n" : summary.text)
         }
-    }
-}
-
-extension ModelEntry {
-    /// The model as `configuration` asks for it, for `data`.
-    func trainingModel(_ configuration: RunConfiguration, data: DatasetPair) throws -> TrainingModel {
-        let classes = configuration.classes ?? data.classCount
-        guard classes >= data.classCount else {
-            throw UsageError(
-                "--classes \(classes) is fewer than the \(data.classCount) classes of \(configuration.data).")
-        }
-        var options = ["classes": "\(classes)"]
-        options["dropout"] = configuration.dropout.map { "\($0)" }
-        let module = make(ModelOptions(classes: classes, dropout: configuration.dropout.map { Float($0) }))
-        if configuration.dropout != nil {
-            let graph = try Graph.trace(module, input: data.sampleShape, mode: .training, objective: nil)
-            guard graph.nodes.contains(where: { $0.operation is DropoutOperation }) else {
-                throw ConfigurationError.withoutEffect(
-                    setting: RunSetting.dropout.rawValue, reason: "\(name) has no dropout layer", remedy: "leave it out"
-                )
-            }
-        }
-        return TrainingModel(
-            name, options: options, objective: objective, module: module, presets: .usual(forImagesOf: input))
     }
 }
 
