@@ -18,12 +18,16 @@ let package = Package(
         // System libraries: each has a pkg-config file, so that headers and link flags follow the machine.
         .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
         .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
         .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
-        // C: what MPI's macros, the embedded data and the inner loops need.
+        // C: what MPI's macros, libpng's jumps, the embedded data and the inner loops need.
         .target(name: "CMPIShim", dependencies: ["COpenMPI"]),
+        .target(name: "CImageShim", dependencies: ["CPNG"]),
+        // libcurl's header alone (libcurl4-openssl-dev): the library is loaded with the first transfer.
+        .target(name: "CCurlShim", linkerSettings: [.linkedLibrary("dl")]),
         .target(name: "CKernels"),
         .target(name: "CSamples", exclude: ["data"]),
         .target(name: "CAllocationCounter"),
@@ -33,10 +37,14 @@ let package = Package(
         .target(name: "DTrainLayers", dependencies: ["DTrainEngine", "DTrainTensor"]),
         .target(name: "DTrainModels", dependencies: ["DTrainLayers", "DTrainEngine", "DTrainTensor"]),
         .target(name: "DTrainOptimizers", dependencies: ["DTrainTensor", "CKernels"]),
-        .target(name: "DTrainData", dependencies: ["DTrainTensor", "CSamples", "CZlib", "CPNG"]),
+        .target(
+            name: "DTrainData",
+            dependencies: ["DTrainTensor", "CKernels", "CSamples", "CZlib", "CPNG", "CImageShim", "CTurboJPEG"]),
         .target(name: "DTrainCollectives", dependencies: ["DTrainTensor"]),
         .target(name: "DTrainMPI", dependencies: ["DTrainCollectives", "DTrainTensor", "CMPIShim"]),
-        .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "CCrypto", "CZlib"]),
+        .target(name: "DTrainDigest", dependencies: ["CCrypto"]),
+        .target(name: "DTrainFetch", dependencies: ["DTrainDigest", "DTrainData", "DTrainTensor", "CCurlShim"]),
+        .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "DTrainDigest", "CZlib"]),
         .target(
             name: "DTrainONNX",
             dependencies: [
@@ -56,7 +64,7 @@ let package = Package(
             dependencies: [
                 "DTrainTensor", "DTrainEngine", "DTrainLayers", "DTrainModels", "DTrainOptimizers", "DTrainData",
                 "DTrainCollectives", "DTrainMPI", "DTrainCheckpoint", "DTrainONNX", "DTrainEvents", "DTrainReport",
-                "DTrainTrainer", "COpenBLAS",
+                "DTrainTrainer", "DTrainFetch", "COpenBLAS",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 "Yams",
@@ -84,7 +92,9 @@ let package = Package(
             name: "DTrainOptimizersTests", dependencies: ["DTrainOptimizers", "DTrainTensor", "TestSupport"],
             exclude: ["Fixtures"]),
         .testTarget(
-            name: "DTrainDataTests", dependencies: ["DTrainData", "DTrainTensor", "CZlib", "CPNG", "TestSupport"]),
+            name: "DTrainDataTests",
+            dependencies: ["DTrainData", "DTrainTensor", "CZlib", "CPNG", "TestSupport", "CAllocationCounter"],
+            exclude: ["Fixtures"]),
         .testTarget(
             name: "DTrainCollectivesTests",
             dependencies: ["DTrainCollectives", "DTrainTensor", "TestSupport", "CAllocationCounter"]),
@@ -94,6 +104,12 @@ let package = Package(
             path: "Tests/MPICheck"),
         .testTarget(
             name: "DTrainMPITests", dependencies: ["DTrainMPI", "DTrainCollectives", "mpi-check", "TestSupport"]),
+        .testTarget(name: "DTrainDigestTests", dependencies: ["DTrainDigest"]),
+        // The loopback server, which the tests of the command use as well.
+        .target(name: "LoopbackServer", path: "Tests/LoopbackServer"),
+        .testTarget(
+            name: "DTrainFetchTests",
+            dependencies: ["DTrainFetch", "DTrainDigest", "DTrainData", "LoopbackServer", "TestSupport", "CZlib"]),
         // Dies on purpose: what DTrainCheckpointTests starts.
         .executableTarget(
             name: "store-check", dependencies: ["DTrainCheckpoint", "StoreSamples"], path: "Tests/StoreCheck"),
@@ -104,7 +120,8 @@ let package = Package(
         .testTarget(
             name: "DTrainCheckpointTests",
             dependencies: [
-                "DTrainCheckpoint", "DTrainTensor", "StoreSamples", "TestSupport", "store-check", "weights-check",
+                "DTrainCheckpoint", "DTrainDigest", "DTrainTensor", "StoreSamples", "TestSupport", "store-check",
+                "weights-check",
             ],
             exclude: ["Fixtures"]),
         .testTarget(
@@ -124,7 +141,8 @@ let package = Package(
         .testTarget(
             name: "DTrainCLITests",
             dependencies: [
-                "DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "dtrain", "CAllocationCounter", "TestSupport",
+                "DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "dtrain", "CAllocationCounter", "LoopbackServer",
+                "TestSupport",
             ]),
     ],
     swiftLanguageModes: [.v6],

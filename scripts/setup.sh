@@ -3,7 +3,8 @@
 # nothing when all is there.
 . "$(dirname "$0")/common.sh"
 
-packages="ca-certificates git pkg-config openmpi-bin libopenmpi-dev libopenblas-dev libpng-dev zlib1g-dev libssl-dev $*"
+packages="ca-certificates git pkg-config openmpi-bin libopenmpi-dev libopenblas-dev libturbojpeg0-dev libpng-dev zlib1g-dev
+    libssl-dev libcurl4-openssl-dev $*"
 
 command -v swift >/dev/null ||
     fail "Swift is not on the PATH. Install Swift 6.1 or newer: https://www.swift.org/install/linux/"
@@ -28,7 +29,7 @@ if command -v dpkg-query >/dev/null; then
     done
 else
     # Another distribution: look for the libraries themselves.
-    for module in ompi-c openblas libpng zlib libcrypto; do
+    for module in ompi-c openblas libturbojpeg libpng zlib libcrypto; do
         pkg-config --exists "$module" 2>/dev/null || missing="$missing $module"
     done
     [ -z "$missing" ] || fail "Missing development files for:$missing. Install them with this system's package manager."

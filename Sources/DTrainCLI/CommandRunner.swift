@@ -69,7 +69,9 @@ enum CommandRunner<Program: TrainingProgram> {
     }
 
     private static func helpCommand(_ arguments: [String]) -> String {
-        if arguments.starts(with: ["data", "show"]) { return "\(Program.name) data show --help" }
+        for subcommand in ["show", "fetch"] where arguments.starts(with: ["data", subcommand]) {
+            return "\(Program.name) data \(subcommand) --help"
+        }
         let subcommand = arguments.first.flatMap { RootCommand<Program>.subcommandNames.contains($0) ? $0 : nil }
         return "\(Program.name) \(subcommand ?? "train") --help"
     }

@@ -1,5 +1,6 @@
 import DTrainCheckpoint
 import DTrainData
+import DTrainFetch
 import DTrainReport
 import DTrainTrainer
 
@@ -24,8 +25,8 @@ package enum ExitStatus: Int32, Sendable, CaseIterable {
     /// The exit code that an error ends the command with.
     static func of(_ error: any Error) -> ExitStatus {
         switch error {
-        case is UsageError, is CheckpointFaultError: .usage
-        case is PNGError: .data
+        case is UsageError, is CheckpointFaultError, is FetchUsageError: .usage
+        case is PNGError, is FetchError: .data
         case is MetricsError: .checkpoint
         default: ExitStatus(rawValue: exitCode(of: error)) ?? .unexpected
         }

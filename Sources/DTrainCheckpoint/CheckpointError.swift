@@ -31,6 +31,8 @@ public enum CheckpointError: Error, Hashable, Sendable {
     case corrupt(path: String, expected: String, found: String)
     /// The tensors are not those of this model (or this optimizer).
     case mismatch(path: String, TensorMismatch)
+    /// Averaged weights are asked for, and the run kept no average.
+    case noAverage(path: String)
     /// No checkpoint in the directory is valid; those that are there, with their reasons.
     case noValidCheckpoint(directory: String, skipped: [SkippedCheckpoint])
 }
@@ -63,6 +65,8 @@ extension CheckpointError: CustomStringConvertible {
                 + "Resume from another checkpoint"
         case .mismatch(let path, let mismatch):
             return "\(path) does not fit this model: \(mismatch)"
+        case .noAverage(let path):
+            return "\(path) holds no averaged weights: its run was started without --ema. Take those of training"
         case .noValidCheckpoint(let directory, let skipped):
             return "no valid checkpoint in \(directory); start afresh in another directory (--out):"
                 + skipped.map { "\n  \($0)" }.joined()

@@ -1,3 +1,4 @@
+import DTrainDigest
 import Foundation
 
 /// A file that is read at given places.
@@ -46,7 +47,7 @@ final class FileInput: Sendable {
     func digest() throws(CheckpointError) -> String {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
         defer { buffer.deallocate() }
-        var hash = SHA256()
+        var hash = Digest(.sha256)
         var offset = 0
         while offset < byteCount {
             let chunk = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(buffer.count, byteCount - offset)])

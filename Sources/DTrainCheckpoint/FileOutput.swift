@@ -1,3 +1,4 @@
+import DTrainDigest
 import Foundation
 
 /// A new file that is written once, hashed on the way, and durable when `finish` returns.
@@ -5,7 +6,7 @@ final class FileOutput {
     let path: String
     private let descriptor: Int32
     private let fault: CheckpointFault?
-    private var hash = SHA256()
+    private var hash = Digest(.sha256)
     private(set) var byteCount = 0
 
     /// Bytes hashed and written at a time: they are still in the cache when they are written.
@@ -58,7 +59,7 @@ final class FileOutput {
     /// Waits until the content is on the disk; returns its SHA-256. The output is used up.
     func finish() throws(CheckpointError) -> String {
         if fsync(descriptor) != 0 { throw FileSystem.error("sync", path) }
-        var digest = SHA256()
+        var digest = Digest(.sha256)
         swap(&digest, &hash)
         return digest.finish()
     }

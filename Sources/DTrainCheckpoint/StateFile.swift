@@ -1,3 +1,4 @@
+import DTrainDigest
 import Foundation
 
 /// `state.json`: the training state, the format's version, the other files' sizes and digests, and, last, the SHA-256 of
@@ -61,7 +62,7 @@ enum StateFile {
 
     /// The text after `body`: its digest, and the object's end. It always has the same length.
     private static func closing(of body: [UInt8]) -> [UInt8] {
-        Array(",\n  \"state_sha256\" : \"\(SHA256.digest(of: body))\"\n}\n".utf8)
+        Array(",\n  \"state_sha256\" : \"\(Digest.of(body, .sha256))\"\n}\n".utf8)
     }
 }
 

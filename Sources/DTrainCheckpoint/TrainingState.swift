@@ -22,10 +22,13 @@ public struct TrainingState: Hashable, Sendable, Codable {
     public var execution: ExecutionDescription
     /// The best evaluation so far; nil before the first.
     public var best: BestMetric?
+    /// What evaluations have led to; nil where they decide nothing.
+    public var decisions: EvaluationDecisions?
 
     public init(
         step: Int, epoch: Int, samplesInEpoch: Int, seed: UInt64, batchSize: Int, optimizer: String, schedule: String,
-        model: ModelDescription, data: DataDescription, execution: ExecutionDescription, best: BestMetric? = nil
+        model: ModelDescription, data: DataDescription, execution: ExecutionDescription, best: BestMetric? = nil,
+        decisions: EvaluationDecisions? = nil
     ) {
         self.step = step
         self.epoch = epoch
@@ -38,10 +41,11 @@ public struct TrainingState: Hashable, Sendable, Codable {
         self.data = data
         self.execution = execution
         self.best = best
+        self.decisions = decisions
     }
 
     private enum CodingKeys: String, CodingKey {
-        case step, epoch, seed, optimizer, schedule, model, data, execution, best
+        case step, epoch, seed, optimizer, schedule, model, data, execution, best, decisions
         case samplesInEpoch = "samples_in_epoch"
         case batchSize = "batch_size"
     }

@@ -4,14 +4,18 @@ import DTrainTensor
 public final class Batch: @unchecked Sendable {
     /// What this batch is: epoch, step, and place in the global batch.
     public internal(set) var item = WorkItem(epoch: 0, batch: 0, step: 0, shard: Shard(offset: 0, rows: 0))
-    /// The number of samples.
-    public var rows: Int { item.shard.rows }
+    /// The number of samples: the shard's, less those that an evaluation leaves out because their files are broken.
+    public internal(set) var rows = 0
     /// The position in the global batch of the first sample.
     public var firstPosition: Int { item.shard.offset }
     /// Normalised pixels, row × height × width × channel: `rows` × `sampleShape.count` values, on 64 bytes.
     public var images: MemorySlice<Float> { allImages[0..<rows * sampleShape.count] }
     /// The class of each row.
     public var labels: MemorySlice<Int32> { allLabels[0..<rows] }
+    /// The class of the sample that each row is mixed with; nil without mixing.
+    public var partnerLabels: MemorySlice<Int32>? { mixing.map { $0.partnerLabels[0..<rows] } }
+    /// How much the row's own label counts, 0 … 1; the partner's counts the rest. Nil without mixing.
+    public var mixWeights: MemorySlice<Float>? { mixing.map { $0.weights[0..<rows] } }
     /// Height, width, channels.
     public let sampleShape: Shape
 
@@ -19,9 +23,12 @@ public final class Batch: @unchecked Sendable {
     var number = -1
     let allImages: MemorySlice<Float>
     let allLabels: MemorySlice<Int32>
+    /// For all rows, where samples are mixed.
+    let mixing: (partnerLabels: MemorySlice<Int32>, weights: MemorySlice<Float>)?
     private let memory: (images: AlignedMemory, labels: AlignedMemory)
+    private let mixingMemory: (labels: AlignedMemory, weights: AlignedMemory)?
 
-    init(capacity: Int, sampleShape: Shape) {
+    init(capacity: Int, sampleShape: Shape, mixes: Bool) {
         self.sampleShape = sampleShape
         memory = (
             AlignedMemory(byteCount: capacity * sampleShape.count * MemoryLayout<Float>.stride),
@@ -29,5 +36,12 @@ public final class Batch: @unchecked Sendable {
         )
         allImages = memory.images.slice()
         allLabels = memory.labels.slice()
+        mixingMemory =
+            mixes
+            ? (
+                AlignedMemory(byteCount: capacity * MemoryLayout<Int32>.stride),
+                AlignedMemory(byteCount: capacity * MemoryLayout<Float>.stride)
+            ) : nil
+        mixing = mixingMemory.map { ($0.labels.slice(), $0.weights.slice()) }
     }
 }

@@ -9,14 +9,14 @@ internal import CZlib
 /// The bytes of a file or of memory in order, decompressed on the way if they are gzip (RFC 1952).
 ///
 /// The first two bytes decide, not the name. Memory stays small: the input passes through a buffer of 64 KiB.
-final class ByteSource {
+package final class ByteSource {
     /// The file's path, or what the memory is called in errors.
     let path: String
     /// The most bytes that can come out: the file's size, or 1032 times that, the bound of deflate (zlib, technical
     /// details), so that a damaged header cannot ask for more memory than there can be data.
     var maximumByteCount: Int { isCompressed ? inputByteCount * 1032 : inputByteCount }
     /// True once the input has ended before the compressed stream did.
-    private(set) var endsInsideStream = false
+    package private(set) var endsInsideStream = false
     /// The bytes of input used so far.
     private(set) var consumedByteCount = 0
 
@@ -31,7 +31,7 @@ final class ByteSource {
     private static let chunkByteCount = 1 << 16
 
     /// The bytes of a regular file. Throws `DataError.unreadable` if it cannot be opened.
-    init(path: String) throws(DataError) {
+    package init(path: String) throws(DataError) {
         self.path = path
         var status = stat()
         guard stat(path, &status) == 0 else { throw .unreadable(path: path, reason: errorText()) }
@@ -68,7 +68,7 @@ final class ByteSource {
     /// Fills `target` as far as the data go and returns how many bytes those were.
     ///
     /// Throws `DataError.corruptGzip` for a damaged stream, `DataError.unreadable` if reading fails.
-    func read(into target: UnsafeMutableRawBufferPointer) throws(DataError) -> Int {
+    package func read(into target: UnsafeMutableRawBufferPointer) throws(DataError) -> Int {
         var filled = 0
         while filled < target.count {
             let rest = UnsafeMutableRawBufferPointer(rebasing: target[filled...])
@@ -80,7 +80,7 @@ final class ByteSource {
     }
 
     /// The number of bytes that are left; reads them.
-    func drain() throws(DataError) -> Int {
+    package func drain() throws(DataError) -> Int {
         let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.chunkByteCount, alignment: 16)
         defer { scratch.deallocate() }
         var total = 0

@@ -19,12 +19,38 @@ public enum DataError: Error, Hashable, Sendable, CustomStringConvertible {
     case empty(path: String)
     case countMismatch(imagesPath: String, images: Int, labelsPath: String, labels: Int)
     case labelOutOfRange(path: String, index: Int, label: Int, classCount: Int)
+    /// A file of records of `recordBytes` bytes that ends inside one.
+    case wrongFileSize(path: String, actualBytes: Int, recordBytes: Int)
+    /// A list of class names with another number of names than the data set has classes.
+    case wrongClassNames(path: String, expected: Int, actual: Int)
+    /// A JPEG or PNG file, or an image in a packed file, that cannot be decoded.
+    case brokenImage(path: String, reason: String)
+    /// A folder without folders of classes.
+    case noClasses(path: String)
+    /// A folder of a class without images.
+    case emptyClass(path: String)
+    /// The classes of two splits differ; each list holds those that the other split lacks.
+    case classesDiffer(first: String, second: String, onlyFirst: [String], onlySecond: [String])
+    /// A sample that has another shape (height, width, channels) than the model's after all transforms.
+    case wrongSampleSize(sample: String, expected: Shape, actual: Shape)
+    /// A packed file that is damaged or none.
+    case brokenPackedFile(path: String, reason: String)
+    /// The operating system refuses to write it.
+    case unwritable(path: String, reason: String)
+
+    /// Whether the error is about one sample, so that the data set can be used without it (`--skip-broken`).
+    package var isAboutOneSample: Bool {
+        switch self {
+        case .unreadable, .brokenImage: true
+        default: false
+        }
+    }
 
     public var description: String {
         switch self {
         case .notFound(let what, let tried):
             "cannot find the \(what): tried \(tried.joined(separator: " and ")); "
-                + "give the folder that holds the four IDX files"
+                + "give the folder that holds the data set's files"
         case .unreadable(let path, let reason):
             "cannot read \(path): \(reason)"
         case .truncated(let path, let expected, let actual):
@@ -48,7 +74,33 @@ public enum DataError: Error, Hashable, Sendable, CustomStringConvertible {
                 + "use two files of the same data set and split"
         case .labelOutOfRange(let path, let index, let label, let classCount):
             "\(path): label \(index) is \(label); this data set has the labels 0 to \(classCount - 1)"
+        case .wrongFileSize(let path, let actual, let record):
+            "\(path) has \(actual) bytes, which is no whole number of records of \(record) bytes; download it again"
+        case .wrongClassNames(let path, let expected, let actual):
+            "\(path) holds \(actual) class names; this data set has \(expected)"
+        case .brokenImage(let path, let reason):
+            "\(path) cannot be decoded: \(reason); repair or remove it (training leaves such files out with --skip-broken)"
+        case .noClasses(let path):
+            "\(path) holds no folders; give one folder a class, with its images in it"
+        case .emptyClass(let path):
+            "\(path) holds no images (files that end in .jpg, .jpeg or .png); remove the folder or fill it"
+        case .classesDiffer(let first, let second, let onlyFirst, let onlySecond):
+            "the classes of \(first) and \(second) differ"
+                + (onlyFirst.isEmpty ? "" : "; only the first has \(Self.list(onlyFirst))")
+                + (onlySecond.isEmpty ? "" : "; only the second has \(Self.list(onlySecond))")
+        case .wrongSampleSize(let sample, let expected, let actual):
+            "\(sample) is \(actual) (height×width×channels) and the model takes \(expected); "
+                + "make all samples equal with --image-size or a resizing transform"
+        case .brokenPackedFile(let path, let reason):
+            "\(path) is no sound packed data set: \(reason); make it again with 'data pack'"
+        case .unwritable(let path, let reason):
+            "cannot write \(path): \(reason)"
         }
+    }
+
+    /// The first five of `names`, and how many more there are.
+    private static func list(_ names: [String]) -> String {
+        names.prefix(5).joined(separator: ", ") + (names.count > 5 ? " and \(names.count - 5) more" : "")
     }
 
     private static func hex(_ magic: UInt32) -> String {
@@ -71,6 +123,11 @@ public enum DataUsageError: Error, Hashable, Sendable, CustomStringConvertible {
     case malformedSpecification(specification: String, form: String, reason: String)
     case unknownAugmentation(name: String)
     case repeatedAugmentation(name: String)
+    case malformedAugmentation(text: String, form: String, reason: String)
+    /// The samples' sizes differ where this augmentation needs equal ones.
+    case augmentationNeedsOneSize(name: String)
+    /// What the transforms make of the samples is not what the model wants.
+    case wrongImageSize(wanted: Int, actual: Shape)
     /// The global batch has more samples than the training split, or none.
     case batchSize(batchSize: Int, sampleCount: Int)
     /// The global batch cannot give every shard a sample.
@@ -89,6 +146,14 @@ public enum DataUsageError: Error, Hashable, Sendable, CustomStringConvertible {
                 + "; valid: \(Augmentation.names.joined(separator: ", ")), none"
         case .repeatedAugmentation(let name):
             "augmentation '\(name)' is listed twice; list it once"
+        case .malformedAugmentation(let text, let form, let reason):
+            "cannot understand the augmentation '\(text)': \(reason); write it as \(form)"
+        case .augmentationNeedsOneSize(let name):
+            "augmentation '\(name)' needs images of one size, and those of this data set differ; "
+                + "name one that fixes the size before it, such as center-crop:224"
+        case .wrongImageSize(let wanted, let actual):
+            "the augmentations make images of \(actual), but the model takes \(wanted)×\(wanted) pixels; "
+                + "change --augment or --image-size"
         case .batchSize(let batchSize, let sampleCount):
             batchSize < 1
                 ? "the batch size is \(batchSize); it must be at least 1"

@@ -15,42 +15,55 @@ public final class DataLoader: Sendable {
     /// - Parameters:
     ///   - sampler: the order that `work` refers to.
     ///   - transforms: applied in this order; in an evaluation, only those that apply there.
+    ///   - sampleShape: what the model sees; by default, what the transforms make of `dataset.sampleShape`. `next()`
+    ///     throws `DataError.wrongSampleSize` for a sample that comes out differently.
+    ///   - mixing: how samples of a global batch are mixed; not in an evaluation.
     ///   - forEvaluation: leaves out the transforms that are for training only.
+    ///   - brokenSamples: leaves out samples that cannot be read, as `BrokenSamples` says; nil makes `next()` throw.
     ///   - threadCount: the number of loader threads.
     ///   - depth: the number of batches in memory, the one that the consumer works on included; at least 2.
     public init(
         dataset: any Dataset, sampler: Sampler, work: LoaderWork, transforms: [any Transform] = [],
-        forEvaluation: Bool = false, threadCount: Int = 1, depth: Int = 4
+        sampleShape: Shape? = nil, mixing: Mixing? = nil, forEvaluation: Bool = false, brokenSamples: BrokenSamples? = nil,
+        threadCount: Int = 1, depth: Int = 4
     ) {
         precondition(threadCount >= 1 && depth >= 2)
+        precondition(mixing == nil || !forEvaluation, "an evaluation does not mix samples")
         precondition(sampler.sampleCount == dataset.count, "the sampler is of another data set")
-        ring = LoaderRing(
-            dataset: dataset, sampler: sampler, work: work,
-            transforms: forEvaluation ? transforms.filter(\.appliesInEvaluation) : transforms,
-            depth: min(depth, max(work.count, 1)))
+        let applied = forEvaluation ? transforms.filter(\.appliesInEvaluation) : transforms
+        let samples = SampleDecoder.Source(
+            dataset: dataset, sampler: sampler, transforms: applied,
+            normaliser: Normaliser(dataset.normalisation),
+            sampleShape: sampleShape ?? dataset.sampleShape(after: applied), mixing: mixing,
+            forEvaluation: forEvaluation, brokenSamples: brokenSamples)
+        ring = LoaderRing(samples, work: work, depth: min(depth, max(work.count, 1)))
         ring.start(threadCount: min(threadCount, work.count))
     }
 
     /// A loader for training: the given shards of each step's batch.
     public static func training(
         dataset: any Dataset, sampler: Sampler, shards: [Shard], steps: Range<Int>, transforms: [any Transform] = [],
-        threadCount: Int = 1, depth: Int = 4
+        sampleShape: Shape? = nil, mixing: Mixing? = nil, brokenSamples: BrokenSamples? = nil, threadCount: Int = 1,
+        depth: Int = 4
     ) -> DataLoader {
         DataLoader(
             dataset: dataset, sampler: sampler,
             work: .training(sampler: sampler, shards: shards, steps: steps), transforms: transforms,
-            threadCount: threadCount, depth: depth)
+            sampleShape: sampleShape, mixing: mixing, brokenSamples: brokenSamples, threadCount: threadCount, depth: depth)
     }
 
-    /// A loader for this rank's part of an evaluation, at most `rows` samples a batch: over all ranks, each sample once.
+    /// A loader for this rank's part of an evaluation, at most `rows` samples a batch: over all ranks, each sample
+    /// once. With `brokenSamples`, a batch has fewer rows, or none, where samples are left out.
     public static func evaluation(
         dataset: any Dataset, rank: Int, rankCount: Int, rows: Int, transforms: [any Transform] = [],
-        seed: UInt64 = 0, threadCount: Int = 1, depth: Int = 4
+        sampleShape: Shape? = nil, seed: UInt64 = 0, brokenSamples: BrokenSamples? = nil, threadCount: Int = 1,
+        depth: Int = 4
     ) -> DataLoader {
         DataLoader(
             dataset: dataset, sampler: .evaluation(sampleCount: dataset.count, seed: seed),
             work: .evaluation(sampleCount: dataset.count, rank: rank, rankCount: rankCount, rows: rows),
-            transforms: transforms, forEvaluation: true, threadCount: threadCount, depth: depth)
+            transforms: transforms, sampleShape: sampleShape, forEvaluation: true, brokenSamples: brokenSamples,
+            threadCount: threadCount, depth: depth)
     }
 
     deinit { stop() }

@@ -8,11 +8,22 @@ public enum DataSpecification: Hashable, Sendable, CustomStringConvertible {
     case mnist(directory: String)
     /// `fashion-mnist:DIR`: the four IDX files of Fashion-MNIST, plain or gzip.
     case fashionMNIST(directory: String)
+    /// `cifar10:DIR`: the binary files of CIFAR-10.
+    case cifar10(directory: String)
+    /// `cifar100:DIR`: the binary files of CIFAR-100, with its 100 fine labels.
+    case cifar100(directory: String)
+    /// `images:DIR`: a folder `train/CLASS` and `test/CLASS` of JPEG and PNG files.
+    case images(directory: String)
+    /// `packed:FILE`: what `data pack` wrote.
+    case packed(file: String)
     /// `synthetic:HxWxC,CLASSES`: random images for measuring speed.
     case synthetic(sampleShape: Shape, classCount: Int)
 
     /// How each kind is written, for help and errors.
-    public static let forms = ["mnist-sample", "mnist:DIR", "fashion-mnist:DIR", "synthetic:HxWxC,CLASSES"]
+    public static let forms = [
+        "mnist-sample", "mnist:DIR", "fashion-mnist:DIR", "cifar10:DIR", "cifar100:DIR", "images:DIR", "packed:FILE",
+        "synthetic:HxWxC,CLASSES",
+    ]
     /// The part of each form before the colon.
     public static let names = forms.map { String($0.prefix { $0 != ":" }) }
 
@@ -29,10 +40,12 @@ public enum DataSpecification: Hashable, Sendable, CustomStringConvertible {
                 throw .malformedSpecification(specification: text, form: forms[0], reason: "it takes no folder")
             }
             return .mnistSample
-        case "mnist":
-            return .mnist(directory: try directory(argument, of: text, form: forms[1]))
-        case "fashion-mnist":
-            return .fashionMNIST(directory: try directory(argument, of: text, form: forms[2]))
+        case "mnist": return .mnist(directory: try path(argument, of: text, name))
+        case "fashion-mnist": return .fashionMNIST(directory: try path(argument, of: text, name))
+        case "cifar10": return .cifar10(directory: try path(argument, of: text, name))
+        case "cifar100": return .cifar100(directory: try path(argument, of: text, name))
+        case "images": return .images(directory: try path(argument, of: text, name))
+        case "packed": return .packed(file: try path(argument, of: text, name))
         case "synthetic":
             return try synthetic(argument ?? "", of: text)
         default:
@@ -46,39 +59,64 @@ public enum DataSpecification: Hashable, Sendable, CustomStringConvertible {
         case .mnistSample: "mnist-sample"
         case .mnist(let directory): "mnist:\(directory)"
         case .fashionMNIST(let directory): "fashion-mnist:\(directory)"
+        case .cifar10(let directory): "cifar10:\(directory)"
+        case .cifar100(let directory): "cifar100:\(directory)"
+        case .images(let directory): "images:\(directory)"
+        case .packed(let file): "packed:\(file)"
         case .synthetic(let shape, let classCount):
             "synthetic:\(shape.dimensions.map(String.init).joined(separator: "x")),\(classCount)"
         }
     }
 
-    /// Loads both splits. Throws `DataError` if files are missing or damaged.
+    /// Opens both splits. Throws `DataError` if files are missing or damaged.
     public func open() throws(DataError) -> DatasetPair {
+        let splits = try openSplits()
+        return DatasetPair(specification: self, train: splits.train, test: splits.test)
+    }
+
+    private func openSplits() throws(DataError) -> (train: any Dataset, test: any Dataset) {
         switch self {
         case .mnistSample:
-            DatasetPair(
-                specification: self, train: try IDXDataset.embeddedSample(.train),
-                test: try IDXDataset.embeddedSample(.test))
+            return (try IDXDataset.embeddedSample(.train), try IDXDataset.embeddedSample(.test))
         case .mnist(let directory):
-            DatasetPair(
-                specification: self, train: try IDXDataset(.mnist, split: .train, directory: directory),
-                test: try IDXDataset(.mnist, split: .test, directory: directory))
+            return (
+                try IDXDataset(.mnist, split: .train, directory: directory),
+                try IDXDataset(.mnist, split: .test, directory: directory)
+            )
         case .fashionMNIST(let directory):
-            DatasetPair(
-                specification: self, train: try IDXDataset(.fashionMNIST, split: .train, directory: directory),
-                test: try IDXDataset(.fashionMNIST, split: .test, directory: directory))
+            return (
+                try IDXDataset(.fashionMNIST, split: .train, directory: directory),
+                try IDXDataset(.fashionMNIST, split: .test, directory: directory)
+            )
+        case .cifar10(let directory):
+            return (
+                try CIFARDataset(.cifar10, split: .train, directory: directory),
+                try CIFARDataset(.cifar10, split: .test, directory: directory)
+            )
+        case .cifar100(let directory):
+            return (
+                try CIFARDataset(.cifar100, split: .train, directory: directory),
+                try CIFARDataset(.cifar100, split: .test, directory: directory)
+            )
+        case .images(let directory):
+            return try ImageFolder.open(directory: directory)
+        case .packed(let file):
+            let packed = try PackedFile(path: file)
+            return (PackedDataset(packed, split: .train), PackedDataset(packed, split: .test))
         case .synthetic(let shape, let classCount):
-            DatasetPair(
-                specification: self,
-                train: SyntheticDataset(split: .train, sampleShape: shape, classCount: classCount),
-                test: SyntheticDataset(split: .test, sampleShape: shape, classCount: classCount))
+            return (
+                SyntheticDataset(split: .train, sampleShape: shape, classCount: classCount),
+                SyntheticDataset(split: .test, sampleShape: shape, classCount: classCount)
+            )
         }
     }
 
-    private static func directory(
-        _ argument: String?, of text: String, form: String
-    ) throws(DataUsageError) -> String {
+    /// What follows the colon in the form that begins with `name`.
+    private static func path(_ argument: String?, of text: String, _ name: String) throws(DataUsageError) -> String {
         guard let argument, !argument.isEmpty else {
-            throw .malformedSpecification(specification: text, form: form, reason: "the folder is missing")
+            let form = forms.first { $0.hasPrefix(name + ":") }!
+            throw .malformedSpecification(
+                specification: text, form: form, reason: "the \(form.hasSuffix("FILE") ? "file" : "folder") is missing")
         }
         return argument
     }
@@ -87,7 +125,7 @@ public enum DataSpecification: Hashable, Sendable, CustomStringConvertible {
     private static func synthetic(_ argument: String, of text: String) throws(DataUsageError) -> DataSpecification {
         func malformed(_ reason: String) -> DataUsageError {
             .malformedSpecification(
-                specification: text, form: "\(forms[3]), for example synthetic:64x64x3,10", reason: reason)
+                specification: text, form: "\(forms.last!), for example synthetic:64x64x3,10", reason: reason)
         }
         let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
         guard parts.count == 2 else { throw malformed("it needs an image size and a number of classes") }

@@ -5,15 +5,18 @@ public enum DatasetSplit: String, Hashable, Sendable, Codable, CaseIterable {
     case train, test
 }
 
-/// Labelled images of one shape that any thread may read in any order.
+/// Labelled images that any thread may read in any order.
 ///
-/// Pixels are bytes, height × width × channel; the loader makes them fp32 and applies `normalisation`.
+/// Pixels are bytes, height × width × channel; the loader makes them fp32 and applies `normalisation`. All samples have
+/// the same number of channels. Their sizes may differ: then transforms must make them equal.
 public protocol Dataset: Sendable {
     /// What people call it: `mnist`.
     var name: String { get }
     var split: DatasetSplit { get }
-    /// Height, width, channels.
+    /// Height, width, channels of every sample or, where sizes may differ, of the first one.
     var sampleShape: Shape { get }
+    /// True where samples may have other sizes than `sampleShape`.
+    var sizesMayDiffer: Bool { get }
     /// The name of each class; a label is an index into it.
     var classNames: [String] { get }
     /// The number of samples.
@@ -23,21 +26,32 @@ public protocol Dataset: Sendable {
     /// equal on all ranks that see the same data, different where the data differ.
     var digest: String { get }
 
-    /// Writes the pixels of sample `index` into `sample` (`sampleShape.count` bytes) and returns its label.
+    /// Writes the pixels of sample `index` into `image`, which it resizes, and returns the sample's label.
     ///
     /// Several threads may call it at the same time. Throws `DataError` if the sample cannot be read.
-    func read(_ index: Int, into sample: MemorySlice<UInt8>) throws -> Int
+    func read(_ index: Int, into image: PixelBuffer) throws -> Int
 
     /// The label of sample `index`, without its pixels where they are not needed.
     func label(of index: Int) throws -> Int
+
+    /// What errors call sample `index`: its file's path where it has one of its own.
+    func sampleName(_ index: Int) -> String
 }
 
 extension Dataset {
     public var classCount: Int { classNames.count }
 
-    public func label(of index: Int) throws -> Int {
-        let scratch = AlignedMemory(byteCount: sampleShape.count)
-        return try withExtendedLifetime(scratch) { try read(index, into: scratch.slice()[0..<sampleShape.count]) }
+    public var sizesMayDiffer: Bool { false }
+
+    public func label(of index: Int) throws -> Int { try read(index, into: PixelBuffer()) }
+
+    public func sampleName(_ index: Int) -> String {
+        "sample \(index) of \(name), \(split == .train ? "training" : "test") split"
+    }
+
+    /// The shape that `transforms` make of a sample; of the first one where sizes differ.
+    public func sampleShape(after transforms: [any Transform]) -> Shape {
+        transforms.reduce(sampleShape) { $1.outputShape(of: $0) }
     }
 
     /// The number of samples of each class.
@@ -67,7 +81,8 @@ public struct Normalisation: Hashable, Sendable, Codable {
     }
 }
 
-/// The two splits that a `DataSpecification` opens. They agree in shape, classes and normalisation.
+/// The two splits that a `DataSpecification` opens. They agree in classes, channels and normalisation and, where all
+/// samples have one size, in that.
 public struct DatasetPair: Sendable {
     public let specification: DataSpecification
     public let train: any Dataset
@@ -75,13 +90,16 @@ public struct DatasetPair: Sendable {
 
     public init(specification: DataSpecification, train: any Dataset, test: any Dataset) {
         precondition(
-            train.sampleShape == test.sampleShape && train.classNames == test.classNames
-                && train.normalisation == test.normalisation, "the splits of \(specification) do not belong together")
+            train.sampleShape[2] == test.sampleShape[2] && train.classNames == test.classNames
+                && train.normalisation == test.normalisation
+                && (train.sizesMayDiffer || test.sizesMayDiffer || train.sampleShape == test.sampleShape),
+            "the splits of \(specification) do not belong together")
         self.specification = specification
         self.train = train
         self.test = test
     }
 
+    /// Height, width, channels of every sample or, where sizes may differ, of the first training sample.
     public var sampleShape: Shape { train.sampleShape }
     public var classNames: [String] { train.classNames }
     public var classCount: Int { train.classCount }
@@ -104,7 +122,8 @@ public struct DatasetPair: Sendable {
     public subscript(_ split: DatasetSplit) -> any Dataset { split == .train ? train : test }
 }
 
-/// What a checkpoint remembers of its data: enough to normalise and name classes without them, and to tell others apart.
+/// What a checkpoint remembers of its data: enough to normalise and name classes without them, and to tell others
+/// apart.
 public struct DataDescription: Hashable, Sendable, Codable {
     /// As `DataSpecification.parse` takes it.
     public let specification: String

@@ -97,9 +97,10 @@ public struct IDXDataset: Dataset {
         ])
     }
 
-    public func read(_ index: Int, into sample: MemorySlice<UInt8>) throws -> Int {
+    public func read(_ index: Int, into image: PixelBuffer) throws -> Int {
         let size = sampleShape.count
-        sample.copy(from: images.bytes[index * size..<(index + 1) * size])
+        image.resize(to: sampleShape)
+        image.bytes.copy(from: images.bytes[index * size..<(index + 1) * size])
         return label(of: index)
     }
 

@@ -12,10 +12,8 @@ import DTrainTensor
 /// given back; `number` of a batch says which item it holds.
 final class LoaderRing: @unchecked Sendable {
     let work: LoaderWork
-    private let dataset: any Dataset
-    private let sampler: Sampler
-    private let transforms: [any Transform]
-    private let normaliser: Normaliser
+    /// What the loader threads' decoders have in common.
+    private let samples: SampleDecoder.Source
     private let batches: [Batch]
 
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -30,13 +28,12 @@ final class LoaderRing: @unchecked Sendable {
     private var waitedNanoseconds = 0
     private var threads: [pthread_t] = []
 
-    init(dataset: any Dataset, sampler: Sampler, work: LoaderWork, transforms: [any Transform], depth: Int) {
+    init(_ samples: SampleDecoder.Source, work: LoaderWork, depth: Int) {
         self.work = work
-        self.dataset = dataset
-        self.sampler = sampler
-        self.transforms = transforms
-        normaliser = Normaliser(dataset.normalisation)
-        batches = (0..<depth).map { _ in Batch(capacity: work.capacity, sampleShape: dataset.sampleShape) }
+        self.samples = samples
+        batches = (0..<depth).map { _ in 
+            Batch(capacity: work.capacity, sampleShape: samples.sampleShape, mixes: samples.mixing != nil)
+         }
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(filled, nil)
         pthread_cond_init(released, nil)
@@ -109,7 +106,7 @@ final class LoaderRing: @unchecked Sendable {
     // MARK: The loader threads' side
 
     func fillUntilDone() {
-        let decoder = SampleDecoder(dataset: dataset, sampler: sampler, transforms: transforms, normaliser: normaliser)
+        let decoder = SampleDecoder(samples)
         pthread_mutex_lock(mutex)
         while true {
             while claimedCount < work.count && claimedCount >= releasedCount + batches.count && !stopping

@@ -18,6 +18,18 @@ package struct Normaliser: Sendable {
         }
     }
 
+    /// Mixes `bytes`, normalised, into as many floats: floats (1 − weight) + value × weight.
+    func blend(_ bytes: MemorySlice<UInt8>, weight: Float, into floats: MemorySlice<Float>) {
+        precondition(bytes.count == floats.count && bytes.count % channels == 0)
+        let source = bytes.base, target = floats.base, table = table.base
+        for first in stride(from: 0, to: bytes.count, by: channels) {
+            for channel in 0..<channels {
+                let value = table[channel * 256 + Int(source[first + channel])]
+                target[first + channel] = (1 - weight) * target[first + channel] + weight * value
+            }
+        }
+    }
+
     /// Normalises `bytes`, pixel × channel, into as many floats.
     package func apply(_ bytes: MemorySlice<UInt8>, into floats: MemorySlice<Float>) {
         precondition(bytes.count == floats.count && bytes.count % channels == 0)

@@ -41,9 +41,10 @@ public struct SyntheticDataset: Dataset {
         for index in 0..<wordCount { words[index] = random.word64(1 << 40 | UInt64(index)).littleEndian }
     }
 
-    public func read(_ index: Int, into sample: MemorySlice<UInt8>) throws -> Int {
+    public func read(_ index: Int, into image: PixelBuffer) throws -> Int {
+        image.resize(to: sampleShape)
         let offset = random.below(Self.windowCount, UInt64(index) << 1)
-        sample.copy(from: memory.slice()[offset..<offset + sampleShape.count])
+        image.bytes.copy(from: memory.slice()[offset..<offset + sampleShape.count])
         return label(of: index)
     }
 

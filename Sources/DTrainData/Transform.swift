@@ -10,12 +10,16 @@ public protocol Transform: Sendable {
     /// The shape (height, width, channels) of what `apply` makes of an image of `shape`; it never depends on chance.
     func outputShape(of shape: Shape) -> Shape
 
+    /// True where the height and width of the result are the same for every image.
+    var fixesSize: Bool { get }
+
     /// Writes the changed `image` into `result`, another buffer, which it resizes.
     func apply(_ image: PixelBuffer, into result: PixelBuffer, random: SampleRandom)
 }
 
 extension Transform {
     public func outputShape(of shape: Shape) -> Shape { shape }
+    public var fixesSize: Bool { false }
 }
 
 /// The random numbers of one transform for one sample in one epoch: 65,536 draws, each addressed directly.
@@ -59,39 +63,6 @@ public struct PixelPermutation: Transform {
                 let first = Int(source[pixel]) * channels
                 for channel in 0..<channels { to[pixel * channels + channel] = from[first + channel] }
             }
-        }
-    }
-}
-
-/// The transforms that `--augment` can name.
-public enum Augmentation: String, Hashable, Sendable, Codable, CaseIterable {
-    case permutePixels = "permute-pixels"
-
-    /// Every valid name.
-    public static var names: [String] { allCases.map(\.rawValue) }
-
-    /// Reads names separated by commas; an empty text and `none` mean no transform.
-    ///
-    /// Throws `DataUsageError` that lists the valid names, or for a name given twice.
-    public static func parse(_ text: String) throws(DataUsageError) -> [Augmentation] {
-        if text.isEmpty || text == "none" { return [] }
-        var list: [Augmentation] = []
-        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-            var name = part.drop { $0 == " " }
-            while name.last == " " { name.removeLast() }
-            guard let augmentation = Augmentation(rawValue: String(name)) else {
-                throw .unknownAugmentation(name: String(name))
-            }
-            guard !list.contains(augmentation) else { throw .repeatedAugmentation(name: String(name)) }
-            list.append(augmentation)
-        }
-        return list
-    }
-
-    /// The transform itself, for samples of height, width, channels `sampleShape`.
-    public func transform(seed: UInt64, sampleShape: Shape) -> any Transform {
-        switch self {
-        case .permutePixels: PixelPermutation(seed: seed, sampleShape: sampleShape)
         }
     }
 }

@@ -12,6 +12,9 @@ public enum Initializer: Hashable, Sendable {
     case constant(Float)
     case uniform(lower: Float, upper: Float)
     case normal(mean: Float = 0, standardDeviation: Float)
+    /// Normal, drawn again where it falls outside `lower` … `upper`, which must hold at least a hundredth of the
+    /// distribution.
+    case truncatedNormal(mean: Float = 0, standardDeviation: Float, lower: Float, upper: Float)
     /// Uniform in ±√(6 / ((1 + slope²) · fan-in)) (He et al. 2015). PyTorch's default for weights has slope √5, which is
     /// ±1/√fan-in.
     case kaimingUniform(slope: Float = 0, fan: Fan = .input)
@@ -44,19 +47,35 @@ public enum Initializer: Hashable, Sendable {
         func uniform(_ lower: Float, _ upper: Float) -> [Float] {
             (0..<shape.count).map { lower + (upper - lower) * random.uniform(UInt64($0)) }
         }
-        /// Box and Muller's transformation of two uniform numbers.
+        /// Box and Muller's transformation of the two uniform numbers that belong to a counter.
+        func standardNormal(_ counter: UInt64) -> Float {
+            let words = random.words(counter)
+            let radius = (-2 * log((Double(words.0) + 1) * 0x1p-32)).squareRoot()
+            return Float(radius * cos(2 * Double.pi * Double(words.1) * 0x1p-32))
+        }
         func normal(_ mean: Float, _ standardDeviation: Float) -> [Float] {
-            (0..<shape.count).map { index in
-                let words = random.words(UInt64(index))
-                let radius = (-2 * log((Double(words.0) + 1) * 0x1p-32)).squareRoot()
-                return mean + standardDeviation * Float(radius * cos(2 * Double.pi * Double(words.1) * 0x1p-32))
-            }
+            (0..<shape.count).map { mean + standardDeviation * standardNormal(UInt64($0)) }
         }
 
         switch self {
         case .constant(let value): return [Float](repeating: value, count: shape.count)
         case .uniform(let lower, let upper): return uniform(lower, upper)
         case .normal(let mean, let standardDeviation): return normal(mean, standardDeviation)
+        case .truncatedNormal(let mean, let standardDeviation, let lower, let upper):
+            let (low, high) = (Double(lower - mean), Double(upper - mean))
+            let scale = Double(standardDeviation) * 2.0.squareRoot()
+            precondition(
+                erf(high / scale) - erf(low / scale) >= 0.02,
+                "a normal distribution around \(mean) ± \(standardDeviation) hardly reaches \(lower) … \(upper)")
+            return (0..<shape.count).map { index in
+                // Each further try has counters of its own.
+                var counter = UInt64(index)
+                while true {
+                    let value = mean + standardDeviation * standardNormal(counter)
+                    if lower <= value && value <= upper { return value }
+                    counter += 1 << 40
+                }
+            }
         case .kaimingUniform(let slope, let fan):
             let bound = (6 / ((1 + slope * slope) * (fan == .input ? fanIn : fanOut))).squareRoot()
             return uniform(-bound, bound)

@@ -14,21 +14,24 @@ public final class Conv2d: Module {
     let groups: Int
     let bias: Bool
     let initializer: Initializer
+    let biasInitializer: Initializer?
 
     /// - Parameters:
     ///   - channels: output channels; the input's are found when the model is traced.
     ///   - groups: input and output channels are split into this many independent convolutions.
     ///   - bias: whether a bias is added.
-    ///   - initializer: of the weight; the bias follows PyTorch's default.
+    ///   - initializer: of the weight.
+    ///   - biasInitializer: of the bias; nil is PyTorch's default, uniform in ±1/√fan-in of the weight.
     public init(
         _ channels: Int, kernel: Pair, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: Int = 1,
-        bias: Bool = true, initializer: Initializer = .standardWeight
+        bias: Bool = true, initializer: Initializer = .standardWeight, biasInitializer: Initializer? = nil
     ) {
         self.channels = channels
         geometry = WindowGeometry(kernel: kernel, stride: stride, padding: padding, dilation: dilation)
         self.groups = groups
         self.bias = bias
         self.initializer = initializer
+        self.biasInitializer = biasInitializer
     }
 
     public func callAsFunction(_ x: Value) -> Value {
@@ -36,7 +39,7 @@ public final class Conv2d: Module {
             x.fail(self, "Conv2d needs an image (height × width × channels), but its input is \(x.shape)")
             return x
         }
-        return convolve(x, self, channels, geometry, groups, bias, initializer)
+        return convolve(x, self, channels, geometry, groups, bias, initializer, biasInitializer)
     }
 }
 
@@ -50,11 +53,12 @@ public final class Conv1d: Module {
     let groups: Int
     let bias: Bool
     let initializer: Initializer
+    let biasInitializer: Initializer?
 
     /// As `Conv2d`'s, in one dimension.
     public init(
         _ channels: Int, kernel: Int, stride: Int = 1, padding: Int = 0, dilation: Int = 1, groups: Int = 1,
-        bias: Bool = true, initializer: Initializer = .standardWeight
+        bias: Bool = true, initializer: Initializer = .standardWeight, biasInitializer: Initializer? = nil
     ) {
         self.channels = channels
         geometry = WindowGeometry(
@@ -62,6 +66,7 @@ public final class Conv1d: Module {
         self.groups = groups
         self.bias = bias
         self.initializer = initializer
+        self.biasInitializer = biasInitializer
     }
 
     public func callAsFunction(_ x: Value) -> Value {
@@ -69,13 +74,13 @@ public final class Conv1d: Module {
             x.fail(self, "Conv1d needs a sequence (length × channels), but its input is \(x.shape)")
             return x
         }
-        return convolve(x, self, channels, geometry, groups, bias, initializer)
+        return convolve(x, self, channels, geometry, groups, bias, initializer, biasInitializer)
     }
 }
 
 private func convolve(
     _ x: Value, _ layer: any Module, _ channels: Int, _ geometry: WindowGeometry, _ groups: Int, _ bias: Bool,
-    _ initializer: Initializer
+    _ initializer: Initializer, _ biasInitializer: Initializer?
 ) -> Value {
     let inputs = x.shape.dimensions.last!
     guard groups >= 1, channels >= 1, inputs % groups == 0, channels % groups == 0 else {
@@ -88,17 +93,18 @@ private func convolve(
     let order = StorageOrder.convolution(outputs: channels, inputs: inputs / groups, height: height, width: width)
     return x.applying(
         Convolution(outputs: channels, geometry: geometry, groups: groups, hasBias: bias), layer: layer,
-        parameters: parameters(weight: shape, order, initializer, bias: bias ? channels : nil))
+        parameters: parameters(weight: shape, order, initializer, bias: bias ? channels : nil, biasInitializer))
 }
 
-/// A weight and, where wanted, a bias with PyTorch's default for the weight's fan-in.
+/// A weight and, where wanted, a bias of so many elements; its initialiser defaults to PyTorch's for the weight's fan-in.
 func parameters(
-    weight shape: Shape, _ order: StorageOrder, _ initializer: Initializer, bias: Int?
+    weight shape: Shape, _ order: StorageOrder, _ initializer: Initializer, bias: Int?, _ biasInitializer: Initializer?
 ) -> [(name: String, shape: Shape, order: StorageOrder, initializer: Initializer)] {
     let weight = (name: "weight", shape: shape, order: order, initializer: initializer)
     guard let bias else { return [weight] }
     let fanIn = shape.dimensions.dropFirst().reduce(1, *)
-    return [weight, (name: "bias", shape: [bias], order: .plain, initializer: .standardBias(fanIn: fanIn))]
+    let initializer = biasInitializer ?? .standardBias(fanIn: fanIn)
+    return [weight, (name: "bias", shape: [bias], order: .plain, initializer: initializer)]
 }
 
 /// The adjoint of a convolution over an image, which makes it larger (PyTorch's ConvTranspose2d; Zeiler et al. 2010).
@@ -116,6 +122,7 @@ public final class ConvTranspose2d: Module {
     let groups: Int
     let bias: Bool
     let initializer: Initializer
+    let biasInitializer: Initializer?
 
     /// - Parameters:
     ///   - channels: output channels; the input's are found when the model is traced.
@@ -123,10 +130,12 @@ public final class ConvTranspose2d: Module {
     ///   - outputPadding: lines and columns added at the bottom and on the right; less than stride or dilation.
     ///   - groups: input and output channels are split into this many independent convolutions.
     ///   - bias: whether a bias is added.
-    ///   - initializer: of the weight; the bias follows PyTorch's default.
+    ///   - initializer: of the weight.
+    ///   - biasInitializer: of the bias; nil is PyTorch's default, uniform in ±1/√fan-in of the weight.
     public init(
         _ channels: Int, kernel: Pair, stride: Pair = 1, padding: Pair = 0, outputPadding: Pair = 0, dilation: Pair = 1,
-        groups: Int = 1, bias: Bool = true, initializer: Initializer = .standardWeight
+        groups: Int = 1, bias: Bool = true, initializer: Initializer = .standardWeight,
+        biasInitializer: Initializer? = nil
     ) {
         self.channels = channels
         geometry = WindowGeometry(kernel: kernel, stride: stride, padding: padding, dilation: dilation)
@@ -134,6 +143,7 @@ public final class ConvTranspose2d: Module {
         self.groups = groups
         self.bias = bias
         self.initializer = initializer
+        self.biasInitializer = biasInitializer
     }
 
     public func callAsFunction(_ x: Value) -> Value {
@@ -153,6 +163,7 @@ public final class ConvTranspose2d: Module {
                 outputs: channels, geometry: geometry, outputPadding: outputPadding, groups: groups, hasBias: bias),
             layer: self,
             parameters: parameters(
-                weight: [inputs, channels / groups, height, width], order, initializer, bias: bias ? channels : nil))
+                weight: [inputs, channels / groups, height, width], order, initializer, bias: bias ? channels : nil,
+                biasInitializer))
     }
 }

@@ -8,15 +8,21 @@ public final class Linear: Module {
     let outputs: Int
     let bias: Bool
     let initializer: Initializer
+    let biasInitializer: Initializer?
 
     /// - Parameters:
     ///   - outputs: output features; the input's are found when the model is traced.
     ///   - bias: whether a bias is added.
-    ///   - initializer: of the weight; the bias follows PyTorch's default.
-    public init(_ outputs: Int, bias: Bool = true, initializer: Initializer = .standardWeight) {
+    ///   - initializer: of the weight.
+    ///   - biasInitializer: of the bias; nil is PyTorch's default, uniform in ±1/√inputs.
+    public init(
+        _ outputs: Int, bias: Bool = true, initializer: Initializer = .standardWeight,
+        biasInitializer: Initializer? = nil
+    ) {
         self.outputs = outputs
         self.bias = bias
         self.initializer = initializer
+        self.biasInitializer = biasInitializer
     }
 
     public func callAsFunction(_ x: Value) -> Value {
@@ -27,6 +33,7 @@ public final class Linear: Module {
         }
         return x.applying(
             DTrainEngine.Linear(outputs: outputs, hasBias: bias), layer: self,
-            parameters: parameters(weight: [outputs, inputs], order, initializer, bias: bias ? outputs : nil))
+            parameters: parameters(
+                weight: [outputs, inputs], order, initializer, bias: bias ? outputs : nil, biasInitializer))
     }
 }

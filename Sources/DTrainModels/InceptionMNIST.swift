@@ -27,13 +27,15 @@ public final class InceptionMNIST: Module {
     let incep1 = InceptionA()
     let conv2 = Conv2d(20, kernel: 5)
     let incep2 = InceptionA()
-    let fc: Linear
+    let fc: Linear?
 
-    public init(classes: Int = 10) { fc = Linear(classes) }
+    /// `classes` nil leaves the last layer out.
+    public init(classes: Int? = 10) { fc = classes.map { Linear($0) } }
 
     public func callAsFunction(_ x: Value) -> Value {
         let h1 = incep1(relu(maxPool(conv1(x), kernel: 2)))
         let h2 = incep2(relu(maxPool(conv2(h1), kernel: 2)))
-        return fc(flatten(h2))
+        let h = flatten(h2)
+        return fc?(h) ?? h
     }
 }

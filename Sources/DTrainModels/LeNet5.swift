@@ -7,13 +7,15 @@ public final class LeNet5: Module {
     let conv2 = Conv2d(16, kernel: 5)
     let fc1 = Linear(120)
     let fc2 = Linear(84)
-    let fc3: Linear
+    let fc3: Linear?
 
-    public init(classes: Int = 10) { fc3 = Linear(classes) }
+    /// `classes` nil leaves the last layer out.
+    public init(classes: Int? = 10) { fc3 = classes.map { Linear($0) } }
 
     public func callAsFunction(_ x: Value) -> Value {
         let c1 = averagePool(tanh(conv1(x)), kernel: 2)
         let c2 = averagePool(tanh(conv2(c1)), kernel: 2)
-        return fc3(tanh(fc2(tanh(fc1(flatten(c2))))))
+        let h = tanh(fc2(tanh(fc1(flatten(c2)))))
+        return fc3?(h) ?? h
     }
 }

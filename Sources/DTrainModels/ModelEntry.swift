@@ -7,11 +7,35 @@ public struct ModelOptions: Sendable {
     public var classes: Int
     /// The probability of the model's dropout layers, where it has any; nil for the model's own.
     public var dropout: Float?
+    /// False leaves the head out (`--no-top`), and the model returns features: what its last linear layer reads, flattened,
+    /// and of `alexnet` and `vgg…`, whose classifier has three of them, what the first one reads. Auxiliary classifiers go
+    /// with the head.
+    public var top = true
+    /// Whether training has the auxiliary classifiers, where the model has any (`--no-aux` turns them off).
+    public var auxiliary = true
+    /// The residual block of `resnet-mnist`.
+    public var block = ResidualUnit.original
+    /// Whether `googlenet` takes samples normalised for torchvision's other models and gives them the mean and deviation 0.5
+    /// that its pretrained weights expect.
+    public var transformsInput = false
 
     public init(classes: Int, dropout: Float? = nil) {
         self.classes = classes
         self.dropout = dropout
     }
+
+    /// Outputs of the head; nil for none.
+    package var head: Int? { top ? classes : nil }
+}
+
+/// Which data a model is made for: decides how images are prepared.
+public enum ModelFamily: String, Sendable {
+    /// Colour images of some 224×224 pixels.
+    case imagenet
+    /// Colour images of 32×32 pixels.
+    case cifar
+    /// Grey images of 28×28 pixels.
+    case mnist
 }
 
 /// A model that can be named on the command line.
@@ -21,8 +45,13 @@ public struct ModelEntry: Sendable {
     public let summary: String
     /// The sample that the model is made for: what `models` and `bench` show it.
     public let input: Shape
+    /// Which data the model is made for.
+    public let family: ModelFamily
     /// Classes where no data says otherwise.
     public let classes: Int
+    /// What the names of the parameters begin with whose shape follows the number of classes: they start anew where weights
+    /// come from a model with other classes.
+    public let headPrefixes: [String]
     /// What the model minimises.
     public let objective: Objective
     /// Where the model is described.
@@ -33,33 +62,25 @@ public struct ModelEntry: Sendable {
     ///   - name: lower case, words joined by hyphens.
     ///   - summary: one line.
     ///   - input: height × width × channels of a sample; default a 28×28 grey image.
+    ///   - family: which data the model is made for; default `mnist`.
     ///   - classes: where no data says otherwise; default 10.
+    ///   - headPrefixes: of the parameters that the number of classes shapes; default `fc.`.
     ///   - objective: what the model minimises; default cross-entropy.
     ///   - reference: the paper or lecture.
     ///   - make: builds a new model.
     public init(
-        _ name: String, _ summary: String, input: Shape = [28, 28, 1], classes: Int = 10,
-        objective: Objective = .crossEntropy(), reference: String = "",
+        _ name: String, _ summary: String, input: Shape = [28, 28, 1], family: ModelFamily = .mnist, classes: Int = 10,
+        headPrefixes: [String] = ["fc."], objective: Objective = .crossEntropy(), reference: String = "",
         make: @escaping @Sendable (ModelOptions) -> any Module
     ) {
         self.name = name
         self.summary = summary
         self.input = input
+        self.family = family
         self.classes = classes
+        self.headPrefixes = headPrefixes
         self.objective = objective
         self.reference = reference
         self.make = make
     }
-
-    /// The models that dtrain comes with.
-    public static let all: [ModelEntry] = [
-        ModelEntry("mlp", "784-512-256-10 with ReLU") { MLP(classes: $0.classes) },
-        ModelEntry("lenet5", "LeNet-5: two convolutions, three linear layers, tanh", reference: "LeCun et al. 1998") {
-            LeNet5(classes: $0.classes)
-        },
-        ModelEntry("cnn-mnist", "two 5×5 convolutions and a linear layer") { CNNMNIST(classes: $0.classes) },
-        ModelEntry(
-            "inception-mnist", "two convolutions, each before an inception block", reference: "Szegedy et al. 2014"
-        ) { InceptionMNIST(classes: $0.classes) },
-    ]
 }

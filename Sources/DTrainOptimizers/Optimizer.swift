@@ -1,35 +1,86 @@
 internal import CKernels
 import DTrainTensor
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#endif
-
 /// An update rule and its state: flat arenas with the offsets of the trainable parameters.
 ///
-/// An element’s update depends on that element alone, so the arena may be updated whole, by buckets or by threads
-/// with the same bits. Updating allocates nothing. Disjoint ranges may be updated at the same time by several threads;
-/// the update over a whole pool and the state by name are one thread's business at a time.
+/// An element’s update depends on that element alone and, with LARS and LAMB, on its parameter's trust ratio, which is
+/// measured before. So the arena may be updated whole, by buckets or by threads with the same bits. Updating allocates
+/// nothing. Disjoint ranges may be updated at the same time by several threads; measuring, the update over a whole pool
+/// and the state by name are one thread's business at a time.
 public final class Optimizer: @unchecked Sendable {
     public let configuration: OptimizerConfiguration
-    private let layout: ParameterLayout
+    public let decay: DecayScope
+    /// What average of the weights is kept, as the last of the states; nil for none.
+    public let averaging: WeightAveraging?
+    let layout: ParameterLayout
+    /// Each rule's own state in the order of its `stateNames`, then the average.
+    let states: [MemorySlice<Float>]
     private let arenas: [AlignedMemory]
-    private let states: [MemorySlice<Float>]
+    private let runs: ParameterRuns
+    private let trust: TrustRatios?
     private let task = UpdateTask()
 
-    /// State of zeros for the trainable part of `layout`.
-    public init(_ configuration: OptimizerConfiguration, layout: ParameterLayout) throws(OptimizerConfigurationError) {
+    /// Elements that are averaged right after their update, while a core's cache holds them: one pass over memory.
+    private static let blockSize = 8192
+
+    /// The state before the first update of the trainable part of `layout`.
+    ///
+    /// - Parameters:
+    ///   - decay: the parameters that weight decay applies to.
+    ///   - averaging: keeps an average of the weights.
+    public init(
+        _ configuration: OptimizerConfiguration, decay: DecayScope = .all, averaging: WeightAveraging? = nil,
+        layout: ParameterLayout
+    ) throws(OptimizerConfigurationError) {
         try configuration.validate()
+        try averaging?.validate()
         self.configuration = configuration
+        self.decay = decay
+        self.averaging = averaging
         self.layout = layout
+        runs = ParameterRuns(layout, decay: decay, separate: configuration.hasTrustRatios)
+        trust = configuration.hasTrustRatios ? TrustRatios(runs.runs) : nil
         let byteCount = layout.trainableCount * MemoryLayout<Float>.stride
-        arenas = configuration.stateNames.map { _ in AlignedMemory(byteCount: byteCount) }
+        let count = configuration.stateNames.count + (averaging == nil ? 0 : 1)
+        arenas = (0..<count).map { _ in AlignedMemory(byteCount: byteCount) }
         states = arenas.map { $0.slice() }
+        if case .adagrad(_, let initial, _, _) = configuration {
+            for run in ParameterRuns(layout, decay: .all, separate: true).runs {
+                states[0][run.content].fill(Float(initial))
+            }
+        }
     }
 
-    /// Updates the parameters of `range`.
+    /// An optimizer of the same rule for the same parameters, before its first update.
+    public convenience init(like other: Optimizer) throws(OptimizerConfigurationError) {
+        try self.init(other.configuration, decay: other.decay, averaging: other.averaging, layout: other.layout)
+    }
+
+    /// What each parameter's states are called: the rule's own names, then `average`.
+    var stateNames: [String] { configuration.stateNames + (averaging == nil ? [] : [NamedArena.averageName]) }
+
+    /// Measures the trust ratios that the coming update needs; with rules that have none it does nothing. The parameters
+    /// are those of `update`.
+    public func measureTrust(
+        parameters: MemorySlice<Float>, gradients: MemorySlice<Float>, gradientScale: Double, step: Int,
+        pool: ThreadPool
+    ) {
+        switch configuration {
+        case .lars(_, _, let coefficient, let epsilon, let weightDecay):
+            trust!.measure(
+                .lars(
+                    coefficient: coefficient, epsilon: epsilon, weightDecay: weightDecay, gradientScale: gradientScale),
+                parameters: parameters, gradients: gradients, pool: pool)
+        case .lamb(let beta1, let beta2, let epsilon, let weightDecay):
+            let scalars = dt_adam_scalars(beta1, beta2, epsilon, rate: 1, gradientScale: gradientScale, step: step)
+            trust!.measure(
+                .lamb(scalars, weightDecay: weightDecay, firstMoment: states[0], secondMoment: states[1]),
+                parameters: parameters, gradients: gradients, pool: pool)
+        default: break
+        }
+    }
+
+    /// Updates the parameters of `range`; with LARS and LAMB, after `measureTrust` with the same arguments.
     ///
     /// - Parameters:
     ///   - range: elements of the arena's trainable part.
@@ -44,26 +95,23 @@ public final class Optimizer: @unchecked Sendable {
     ) {
         precondition(range.lowerBound >= 0 && range.upperBound <= layout.trainableCount, "update outside the arena")
         precondition(range.upperBound <= parameters.count && range.upperBound <= gradients.count)
-        let count = range.count
-        let offset = range.lowerBound
-        let p = parameters.base + offset
-        let g = gradients.base + offset
-        switch configuration {
-        case .sgd(0, _, let weightDecay):
-            dt_sgd_update(count, p, g, Float(rate), Float(weightDecay), Float(gradientScale))
-        case .sgd(let momentum, let nesterov, let weightDecay):
-            // A buffer of zeros gives PyTorch's first step by itself: momentum · 0 + g = g.
-            dt_sgd_momentum_update(
-                count, p, g, states[0].base + offset, Float(rate), Float(momentum), nesterov, Float(weightDecay),
-                Float(gradientScale))
-        case .adam(let beta1, let beta2, let epsilon, let weightDecay):
-            var scalars = Self.scalars(beta1, beta2, epsilon, rate: rate, gradientScale: gradientScale, step: step)
-            scalars.coupled_decay = Float(weightDecay)
-            dt_adam_update(count, p, g, states[0].base + offset, states[1].base + offset, &scalars)
-        case .adamW(let beta1, let beta2, let epsilon, let weightDecay):
-            var scalars = Self.scalars(beta1, beta2, epsilon, rate: rate, gradientScale: gradientScale, step: step)
-            scalars.parameter_factor = Float(1 - rate * weightDecay)
-            dt_adam_update(count, p, g, states[0].base + offset, states[1].base + offset, &scalars)
+        let newWeight = averaging.map { Float($0.newWeight(atStep: step)) }
+        var start = range.lowerBound
+        var index = runs.index(of: start)
+        while start < range.upperBound {
+            let run = runs.runs[index]
+            var end = min(range.upperBound, run.range.upperBound)
+            if newWeight != nil { end = min(end, start + Self.blockSize) }
+            apply(
+                ElementUpdate(
+                    offset: start, count: end - start, p: parameters.base + start, g: gradients.base + start,
+                    rate: rate,
+                    gradientScale: gradientScale, step: step, decays: run.decays, trust: trust?[index] ?? 1))
+            if let newWeight {
+                dt_average_update(end - start, states.last!.base + start, parameters.base + start, newWeight)
+            }
+            start = end
+            if end == run.range.upperBound { index += 1 }
         }
     }
 
@@ -72,6 +120,8 @@ public final class Optimizer: @unchecked Sendable {
         parameters: MemorySlice<Float>, gradients: MemorySlice<Float>, rate: Double, gradientScale: Double, step: Int,
         pool: ThreadPool
     ) {
+        measureTrust(
+            parameters: parameters, gradients: gradients, gradientScale: gradientScale, step: step, pool: pool)
         task.optimizer = self
         task.pool = pool
         task.parameters = parameters
@@ -95,52 +145,5 @@ public final class Optimizer: @unchecked Sendable {
                 part, parameters: parameters, gradients: gradients, rate: rate, gradientScale: gradientScale, step: step
             )
         }
-    }
-
-    /// The scalars of update `step` + 1 without decay.
-    private static func scalars(
-        _ beta1: Double, _ beta2: Double, _ epsilon: Double, rate: Double, gradientScale: Double, step: Int
-    ) -> dt_adam_scalars {
-        let t = Double(step + 1)
-        return dt_adam_scalars(
-            gradient_scale: Float(gradientScale), coupled_decay: 0, parameter_factor: 1,
-            first_weight: Float(1 - beta1), beta2: Float(beta2), second_weight: Float(1 - beta2),
-            step_size: Float(rate / (1 - pow(beta1, t))), second_correction: Float((1 - pow(beta2, t)).squareRoot()),
-            epsilon: Float(epsilon))
-    }
-
-    // MARK: State
-
-    /// The state as it lies in memory, in the order of `stateNames`: for copies and broadcasts between equal layouts.
-    package var stateArenas: [MemorySlice<Float>] { states.map { $0[0..<layout.trainableCount] } }
-
-    /// The name of the scalar that goes with the state: the number of updates that made it (I64).
-    public static let stepName = "step"
-
-    private var namedStates: [NamedArena] {
-        zip(configuration.stateNames, states).map { NamedArena(layout, $1, suffix: "." + $0) }
-    }
-
-    /// Copies of the state, `conv1.weight.momentum_buffer` in PyTorch's shape and order, and the scalar `step`, the
-    /// number of updates made.
-    public func stateTensors(step: Int) -> [NamedTensor] {
-        let scalar = NamedTensor(name: Self.stepName, dtype: .int64, shape: [])
-        scalar.memory.slice(of: Int64.self)[0] = Int64(step)
-        return namedStates.flatMap { $0.tensors() } + [scalar]
-    }
-
-    /// Takes over the state that `stateTensors` gave, also that of another layout of the same parameters.
-    ///
-    /// Returns the number of updates that made it. All names and shapes must match; otherwise the state is unchanged.
-    @discardableResult
-    public func load(_ tensors: [NamedTensor]) throws(TensorMismatch) -> Int {
-        let isStep = { (tensor: NamedTensor) in
-            tensor.name == Self.stepName && tensor.dtype == .int64 && tensor.shape.rank == 0
-        }
-        guard let scalar = tensors.first(where: isStep) else {
-            throw TensorMismatch(expected: [(Self.stepName, [], .int64)], found: [])
-        }
-        try NamedArena.fill(namedStates, from: tensors.filter { !isStep($0) })
-        return Int(scalar.memory.slice(of: Int64.self)[0])
     }
 }

@@ -2,6 +2,9 @@
 ///
 /// A model's parameters are one (`suffix` empty), each state of an optimizer another (`.momentum_buffer`).
 public struct NamedArena: Sendable {
+    /// What the averaged weights are called among an optimizer's states: `conv1.weight.average`.
+    public static let averageName = "average"
+
     public let layout: ParameterLayout
     /// The whole arena, or the trainable part alone.
     public let memory: MemorySlice<Float>

@@ -66,6 +66,9 @@ public struct ParameterSegment: Hashable, Sendable {
     public let role: Role
     /// `float32`, or `int64` for a counter, whose bytes then lie in the arena.
     public let dtype: DType
+    /// Whether it is a weight in the narrow sense, of two dimensions or more, which weight decay and trust ratios are
+    /// made for; not a bias, and not the scale or shift of a normalisation.
+    public var isWeight: Bool { shape.rank > 1 }
 
     public init(
         name: String, shape: Shape, range: Range<Int>, order: StorageOrder, role: Role = .trainable,

@@ -51,9 +51,8 @@ struct BestTracker {
 
     /// Whether the evaluation after `step` updates is better than all before; the first one is.
     mutating func record(_ evaluation: Evaluation, step: Int) -> Bool {
-        let top1 = evaluation.samples == 0 ? 0 : Double(evaluation.correct) / Double(evaluation.samples)
-        if let best, best.value >= top1 { return false }
-        best = BestMetric(name: Self.metric, value: top1, step: step)
+        if let best, best.value >= evaluation.top1 { return false }
+        best = BestMetric(name: Self.metric, value: evaluation.top1, step: step)
         return true
     }
 }

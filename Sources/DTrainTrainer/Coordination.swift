@@ -7,8 +7,9 @@ import DTrainTensor
 protocol Coordination: AnyObject {
     /// One update is done. Called on the first training rank alone.
     func report(_ step: StepCompleted) throws
-    /// After `step` updates: evaluate, and keep a checkpoint if `save` or if the evaluation is the best so far.
-    func milestone(step: Int, evaluate: Bool, save: Bool) throws
+    /// After `step` updates: evaluate, and keep a checkpoint if `save`, if the evaluation is the best so far or if the run
+    /// ends with it. Returns what earlier evaluations have decided about the steps that follow.
+    func milestone(step: Int, evaluate: Bool, save: Bool) throws -> Steering.Verdict
     /// The last call of a run: returns when everything is on disk.
     func end(_ ending: Ending) throws
     /// The run cannot go on, and every training rank knows: returns when what was under way is on disk, so that
@@ -22,6 +23,8 @@ protocol Coordination: AnyObject {
 struct Ending {
     var step: Int
     var stop: StopReason?
+    /// Whether evaluations ended it before its last step.
+    var isEarly = false
     /// Samples of the global batches since this start.
     var samples: Int
     /// Time spent in steps.
@@ -57,27 +60,30 @@ struct UnusableState: Error {
 
 extension CommunicationQueue {
     /// Holds all ranks of `group` until its rank 0 comes, however long that takes: for waits (a slow disk, an evaluation)
-    /// that must not count as a stalled rank.
-    func awaitRankZero(of group: CommunicatorGroup) throws {
+    /// that must not count as a stalled rank. Gives all of them the bytes that its rank 0 has.
+    func awaitRankZero(of group: CommunicatorGroup, sharing bytes: MemorySlice<UInt8>) throws {
         guard group.size > 1 else { return }
-        let memory = AlignedMemory(byteCount: 1)
-        let byte: MemorySlice<UInt8> = memory.slice()
+        let tag = MessageTag.release.rawValue
         if group.rank == 0 {
             for rank in 1..<group.size {
-                try run(
-                    .send(byte[0..<1], to: rank, tag: MessageTag.release.rawValue, waitsIndefinitely: true), in: group)
+                try run(.send(bytes, to: rank, tag: tag, waitsIndefinitely: true), in: group)
             }
         } else {
-            try run(
-                .receive(byte[0..<1], from: 0, tag: MessageTag.release.rawValue, waitsIndefinitely: true), in: group)
+            try run(.receive(bytes, from: 0, tag: tag, waitsIndefinitely: true), in: group)
         }
+    }
+
+    /// The same without anything to share.
+    func awaitRankZero(of group: CommunicatorGroup) throws {
+        let memory = AlignedMemory(byteCount: 1)
+        try awaitRankZero(of: group, sharing: memory.slice()[0..<1])
         withExtendedLifetime(memory) {}
     }
 }
 
 /// What messages between two ranks are.
 enum MessageTag: Int {
-    case message = 1, reply, payload, release
+    case message = 1, reply, payload, release, verdict
 }
 
 /// Emits what frames a run: its start and its end. Only on rank 0.
@@ -87,6 +93,7 @@ struct RunReporter {
 
     func started() {
         let configuration = context.configuration
+        let verdict = Steering(configuration, decisions: start.decisions).verdict
         let course = context.course
         context.events.receive(
             .runStarted(
@@ -97,14 +104,22 @@ struct RunReporter {
                     trainingRanks: course.trainingRanks, threads: context.pool.threadCount,
                     coordinator: configuration.coordinator.rawValue, batchSize: configuration.batchSize,
                     accumulate: configuration.accumulate,
-                    learningRate: configuration.learningRateSchedule.rate(
-                        atStep: start.step, stepsPerEpoch: course.stepsPerEpoch, totalSteps: course.totalSteps),
+                    learningRate: verdict.rateFactor
+                        * configuration.learningRateSchedule.rate(
+                            atStep: start.step, stepsPerEpoch: course.stepsPerEpoch, totalSteps: course.totalSteps),
                     stepsPerEpoch: course.stepsPerEpoch, totalSteps: course.totalSteps, firstStep: start.step,
                     droppedSamples: course.sampler.droppedSampleCount, resumedFrom: start.resumedFrom,
                     runDirectory: context.files.directory)))
         for remark in start.remarks { context.events.receive(.notice(Notice(.info, remark))) }
         for warning in start.warnings { context.events.receive(.notice(Notice(.warning, warning))) }
-        if start.resumedFrom != nil, start.step >= course.totalSteps {
+        if verdict.ends {
+            context.events.receive(
+                .notice(
+                    Notice(
+                        .info,
+                        "the run is complete: early stopping ended it after step \(start.step); it is evaluated again. "
+                            + "Raise --early-stop to train on")))
+        } else if start.resumedFrom != nil, start.step >= course.totalSteps {
             context.events.receive(
                 .notice(
                     Notice(
@@ -117,6 +132,16 @@ struct RunReporter {
     func ended(_ ending: Ending, evaluation: EvaluationCompleted?, checkpoint: String?) {
         if let stop = ending.stop {
             context.events.receive(.stopped(RunStopped(step: ending.step, reason: stop.name)))
+        }
+        if ending.isEarly, let rule = context.configuration.earlyStopping {
+            let name = context.configuration.monitor == .loss ? "loss" : "accuracy"
+            let delta = rule.minimumDelta > 0 ? " by more than \(rule.minimumDelta)" : ""
+            context.events.receive(
+                .notice(
+                    Notice(
+                        .info,
+                        "early stopping: the test \(name) did not improve\(delta) in \(rule.patience) evaluations in a "
+                            + "row; the run ends after step \(ending.step) of \(context.course.totalSteps)")))
         }
         context.events.receive(
             .finished(

@@ -17,13 +17,15 @@ final class CoordinatorLink: Coordination {
     /// The number of a signal that the coordinator got, or 0: what it answers to each message.
     private let replyMemory = AlignedMemory(byteCount: MemoryLayout<Int64>.stride)
     private let reply: MemorySlice<Int64>
+    private let verdict = VerdictMessage()
     private var underWay: CommunicationQueue.Ticket?
     private var lastSend = now()
 
     private var speaks: Bool { context.group.rank == 0 }
 
-    init(_ context: RunContext) {
+    init(_ context: RunContext, start: StartPoint) {
         self.context = context
+        verdict.value = Steering(context.configuration, decisions: start.decisions).verdict
         queue = context.queue
         reply = replyMemory.slice(of: Int64.self)[0..<1]
     }
@@ -36,11 +38,16 @@ final class CoordinatorLink: Coordination {
         if filling.isFull || now() - lastSend >= Self.interval { try send(.steps) }
     }
 
-    func milestone(step: Int, evaluate: Bool, save: Bool) throws {
+    func milestone(step: Int, evaluate: Bool, save: Bool) throws -> Steering.Verdict {
         guard GradientNorm.isFinite(context.replica.parameters) else { throw UnusableState(kind: .parameters) }
         if speaks {
             filling.milestone = (step, evaluate, save)
             try send(.snapshot)
+            if evaluate {
+                // What the evaluation before has decided: it may still be going on.
+                _ = queue.submit(
+                    .receive(verdict.bytes, from: 0, tag: MessageTag.verdict.rawValue, waitsIndefinitely: true))
+            }
             // The parameters must stay as they are until they are taken: while the coordinator still works on the
             // snapshot before, this waits.
             for memory in SnapshotTransfer.memories(context) {
@@ -49,7 +56,8 @@ final class CoordinatorLink: Coordination {
             }
             try settle()
         }
-        try queue.awaitRankZero(of: context.group)
+        try queue.awaitRankZero(of: context.group, sharing: verdict.bytes)
+        return verdict.value
     }
 
     func end(_ ending: Ending) throws {

@@ -57,12 +57,13 @@ final class CoordinatorMessage {
     var ending: Ending {
         get {
             Ending(
-                step: Int(values[2]), stop: StopReason(rawValue: Int(values[3])), samples: Int(values[4]),
-                trainingSeconds: values[5])
+                step: Int(values[2]), stop: StopReason(rawValue: Int(values[3])), isEarly: values[6] != 0,
+                samples: Int(values[4]), trainingSeconds: values[5])
         }
         set {
             (values[2], values[3]) = (Double(newValue.step), Double(newValue.stop?.rawValue ?? -1))
             (values[4], values[5]) = (Double(newValue.samples), newValue.trainingSeconds)
+            values[6] = newValue.isEarly ? 1 : 0
         }
     }
 
@@ -103,5 +104,23 @@ final class CoordinatorMessage {
                 communicationExposedSeconds: values[start + 5], dataWaitSeconds: values[start + 6],
                 gradientNorm: norm.isNaN ? nil : norm)
         }
+    }
+}
+
+/// What evaluations have decided, on its way from a dedicated coordinator to the ranks that train.
+final class VerdictMessage {
+    private let memory: AlignedMemory
+    private let values: MemorySlice<Double>
+
+    init() {
+        memory = AlignedMemory(byteCount: 2 * MemoryLayout<Double>.stride)
+        values = memory.slice(of: Double.self)[0..<2]
+    }
+
+    var bytes: MemorySlice<UInt8> { values.rawBytes }
+
+    var value: Steering.Verdict {
+        get { Steering.Verdict(rateFactor: values[0], ends: values[1] != 0) }
+        set { (values[0], values[1]) = (newValue.rateFactor, newValue.ends ? 1 : 0) }
     }
 }

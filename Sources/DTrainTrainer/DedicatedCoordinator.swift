@@ -16,6 +16,7 @@ final class DedicatedCoordinator {
     /// What the working thread finds out.
     private struct Findings {
         var tracker: BestTracker
+        var steering: Steering
         var lastEvaluation: EvaluationCompleted?
     }
 
@@ -29,6 +30,7 @@ final class DedicatedCoordinator {
     private var findings: Findings
     private let message = CoordinatorMessage()
     private let replyMemory = AlignedMemory(byteCount: MemoryLayout<Int64>.stride)
+    private let verdict = VerdictMessage()
     private let snapshot: Snapshot
 
     /// The world's rank of the first trainer.
@@ -40,7 +42,8 @@ final class DedicatedCoordinator {
         self.start = start
         self.reporter = reporter
         archive = CheckpointArchive(context, resumedFrom: start.resumedFrom)
-        findings = Findings(tracker: BestTracker(start.best))
+        findings = Findings(
+            tracker: BestTracker(start.best), steering: Steering(context.configuration, decisions: start.decisions))
         snapshot = Snapshot(holding: context.replica, optimizer: context.optimizer)
     }
 
@@ -73,27 +76,37 @@ final class DedicatedCoordinator {
     private func takeSnapshot() throws {
         let (step, evaluate, save) = message.milestone
         let waited = try worker.waitUntilIdle()
+        var isLast = false
+        if evaluate {
+            isLast = findings.steering.begin(evaluationAfter: step, course: context.course)
+            verdict.value = findings.steering.verdict
+            try queue.run(.send(verdict.bytes, to: Self.trainer, tag: MessageTag.verdict.rawValue))
+        }
+        let ends = isLast
         for memory in SnapshotTransfer.memories(context) { try receive(memory, tag: .payload) }
         let time = now()
         worker.start { [self] in
             var isBest = false
             if evaluate {
-                let evaluation = try Evaluation.alone(
-                    context.replica, on: context.data.test, transforms: context.transforms,
-                    seed: UInt64(context.configuration.seed), loaderThreads: context.configuration.loaderThreads)
+                let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
+                    try Evaluation.alone(
+                        context.replica, on: context.data.test, transforms: context.transforms.evaluation,
+                        seed: UInt64(context.configuration.seed), loaderThreads: context.configuration.loaderThreads)
+                }
                 guard evaluation.loss.isFinite else {
                     throw Failure(kind: .evaluation, step: step, loss: evaluation.loss).error(
                         checkpoint: archive.newest)
                 }
+                findings.steering.record(evaluation, after: step, course: context.course)
                 isBest = findings.tracker.record(evaluation, step: step)
                 let event = context.event(of: evaluation, step: step)
                 findings.lastEvaluation = event
                 context.events.receive(.evaluation(event))
             }
-            guard save || isBest else { return }
-            try archive.write(
-                snapshot, context.state(step: step, best: findings.tracker.best), isBest: isBest, snapshotTime: time,
-                waitedSeconds: waited)
+            guard save || isBest || ends else { return }
+            let state = context.state(
+                step: step, best: findings.tracker.best, decisions: findings.steering.saved)
+            try archive.write(snapshot, state, isBest: isBest, snapshotTime: time, waitedSeconds: waited)
         }
     }
 
@@ -102,8 +115,15 @@ final class DedicatedCoordinator {
         reporter.ended(ending, evaluation: findings.lastEvaluation, checkpoint: archive.newest)
         try queue.awaitRankZero(of: queue.world)
         if let stop = ending.stop { return .stopped(step: ending.step, reason: stop.name) }
-        if start.step >= context.course.totalSteps { return .alreadyComplete(step: ending.step) }
+        if start.step >= context.course.totalSteps || Self.hadEnded(start, context) {
+            return .alreadyComplete(step: ending.step)
+        }
         return .completed(step: ending.step)
+    }
+
+    /// Whether early stopping had ended the run before this start.
+    private static func hadEnded(_ start: StartPoint, _ context: RunContext) -> Bool {
+        Steering(context.configuration, decisions: start.decisions).verdict.ends
     }
 
     /// Waits for bytes of the first trainer; meanwhile throws what the working thread throws, such as a full disk.

@@ -16,6 +16,8 @@ public struct Evaluation: Sendable, Equatable {
     public var seconds: Double
     /// Which class was taken for which, where it was asked for.
     public var confusion: ConfusionMatrix?
+    /// The fraction of samples whose label has the largest output.
+    public var top1: Double { samples == 0 ? 0 : Double(correct) / Double(samples) }
 
     /// Evaluates `replica`, which every rank of `group` holds with the same parameters, on `dataset`.
     ///
@@ -56,10 +58,12 @@ public struct Evaluation: Sendable, Equatable {
     ) throws -> Totals {
         let loader = DataLoader.evaluation(
             dataset: dataset, rank: rank, rankCount: rankCount, rows: replica.capacity, transforms: transforms,
-            seed: seed, threadCount: loaderThreads)
+            sampleShape: replica.inputShape, seed: seed, threadCount: loaderThreads)
         defer { loader.stop() }
         var totals = Totals(confusion: countsConfusion ? ConfusionMatrix(classCount: replica.outputCount) : nil)
         while let batch = try loader.next() {
+            // All its samples may be broken.
+            if batch.rows == 0 { continue }
             let sum = replica.evaluate(Replica.Samples(inputs: batch.images, labels: batch.labels))
             totals.loss += sum.loss.sum
             totals.denominator += sum.loss.denominator

@@ -10,6 +10,7 @@ final class InlineCoordinator: Coordination {
     private let reporter: RunReporter
     private let archive: CheckpointArchive
     private var tracker: BestTracker
+    private var steering: Steering
     private var lastEvaluation: EvaluationCompleted?
     private let writer = BackgroundWorker(name: "dtrain-writer")
     /// Made at the first checkpoint, on rank 0.
@@ -22,6 +23,7 @@ final class InlineCoordinator: Coordination {
         self.reporter = reporter
         archive = CheckpointArchive(context, resumedFrom: start.resumedFrom)
         tracker = BestTracker(start.best)
+        steering = Steering(context.configuration, decisions: start.decisions)
     }
 
     var newestCheckpoint: String? { archive.newest }
@@ -31,35 +33,40 @@ final class InlineCoordinator: Coordination {
         context.events.receive(.step(step))
     }
 
-    func milestone(step: Int, evaluate: Bool, save: Bool) throws {
+    func milestone(step: Int, evaluate: Bool, save: Bool) throws -> Steering.Verdict {
         guard GradientNorm.isFinite(context.replica.parameters) else { throw UnusableState(kind: .parameters) }
-        var isBest = false
+        var (isBest, ends) = (false, false)
         if evaluate {
-            let evaluation = try Evaluation.run(
-                context.replica, on: context.data.test, transforms: context.transforms,
-                seed: UInt64(context.configuration.seed), queue: context.queue,
-                loaderThreads: context.configuration.loaderThreads)
+            ends = steering.begin(evaluationAfter: step, course: context.course)
+            let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
+                try Evaluation.run(
+                    context.replica, on: context.data.test, transforms: context.transforms.evaluation,
+                    seed: UInt64(context.configuration.seed), queue: context.queue,
+                    loaderThreads: context.configuration.loaderThreads)
+            }
             guard evaluation.loss.isFinite else { throw UnusableState(kind: .evaluation, loss: evaluation.loss) }
+            steering.record(evaluation, after: step, course: context.course)
             isBest = tracker.record(evaluation, step: step)
             let event = context.event(of: evaluation, step: step)
             lastEvaluation = event
             if isRankZero { context.events.receive(.evaluation(event)) }
         }
-        guard save || isBest else { return }
+        guard save || isBest || ends else { return steering.verdict }
         if isRankZero {
             let waited = try writer.waitUntilIdle()
             let snapshot =
-                try self.snapshot ?? Snapshot(of: context.replica, optimizer: context.optimizer.configuration)
+                try self.snapshot ?? Snapshot(of: context.replica, optimizer: context.optimizer)
             self.snapshot = snapshot
             let time = now()
             snapshot.take(from: context.replica, context.optimizer)
-            let state = context.state(step: step, best: tracker.best)
+            let state = context.state(step: step, best: tracker.best, decisions: steering.saved)
             let archive = archive
             writer.start {
                 try archive.write(snapshot, state, isBest: isBest, snapshotTime: time, waitedSeconds: waited)
             }
         }
         try context.queue.awaitRankZero(of: context.group)
+        return steering.verdict
     }
 
     func end(_ ending: Ending) throws {

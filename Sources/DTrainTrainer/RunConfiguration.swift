@@ -1,4 +1,5 @@
 import DTrainData
+import DTrainOptimizers
 
 /// Everything a training run is told: the command line over a YAML file over these defaults, validated once.
 ///
@@ -46,17 +47,35 @@ public struct RunConfiguration: Sendable, Equatable {
     // MARK: By which rule
 
     public var optimizer = OptimizerName.sgd
-    /// The base learning rate. The default is 0.01 for SGD and 0.001 for Adam and AdamW.
+    /// The base learning rate. The default is that of the rule (`OptimizerName.defaults`).
     public var learningRate = 0.01
-    /// SGD's momentum, in 0 ..< 1.
+    /// Momentum of SGD, RMSprop and LARS, in 0 ..< 1. The default is that of the rule.
     public var momentum = 0.9
-    /// Whether SGD looks ahead (Nesterov 1983, in PyTorch's form).
+    /// Whether SGD or LARS looks ahead (Nesterov 1983, in PyTorch's form).
     public var nesterov = false
-    /// Adam's decay rates of the first and second moment, each in 0 ..< 1.
+    /// Decay rates of the first and second moment of Adam, AdamW and LAMB, each in 0 ..< 1.
     public var betas = Betas(first: 0.9, second: 0.999)
-    /// Weight decay: added to the gradient by SGD and Adam (L2), decoupled in AdamW. Applies to all parameters.
-    /// The default is 0, and 0.01 for AdamW.
+    /// RMSprop's decay rate of the mean square, in 0 ..< 1.
+    public var alpha = 0.99
+    /// Whether RMSprop takes the square of the mean off the mean square.
+    public var centered = false
+    /// How fast Adagrad's rate falls: 1 / (1 + updates · this).
+    public var rateDecay = 0.0
+    /// What Adagrad's sums of squares start from.
+    public var initialAccumulator = 0.0
+    /// LARS's η: the part of a weight's norm that a step of rate 1 may be.
+    public var trustCoefficient = 0.001
+    /// What keeps the rule from dividing by 0, where it divides. The default is that of the rule.
+    public var epsilon = 1e-8
+    /// Weight decay: decoupled in AdamW and LAMB, added to the gradient by the others (L2). The default is that of the
+    /// rule.
     public var weightDecay = 0.0
+    /// Which parameters weight decay applies to.
+    public var decay = DecayScope.all
+    /// The decay of an exponential moving average of the weights, which is then what is evaluated; nil keeps none.
+    public var averageDecay: Double?
+    /// Whether the average's decay grows to its value in the first updates.
+    public var averageWarmsUp = false
     /// Scales the gradient down to this global norm where it is larger; nil never does.
     public var clipNorm: Double?
     /// The part of the target that is spread evenly over all classes, in 0 ..< 1.
@@ -64,10 +83,30 @@ public struct RunConfiguration: Sendable, Equatable {
     public var schedule = ScheduleName.constant
     /// The epochs at which `multistep` multiplies the rate by `gamma`, ascending.
     public var milestones: [Int] = []
-    /// The factor of `step` and `multistep`.
+    /// The factor of `step`, `multistep` and `plateau`.
     public var gamma = 0.1
     /// The number of epochs between two reductions by `step`.
     public var stepSize = 1
+    /// The exponent of `polynomial`.
+    public var power = 1.0
+    /// The part of the run in which `onecycle` rises, in 0 ... 1.
+    public var pctStart = 0.3
+    /// `onecycle` starts from the base rate over this.
+    public var divFactor = 25.0
+    /// `onecycle` ends at its first rate over this.
+    public var finalDivFactor = 1e4
+    /// Bad evaluations that `plateau` lets pass before it lowers the rate.
+    public var patience = 10
+    /// The relative improvement that `plateau` asks for.
+    public var threshold = 1e-4
+    /// Evaluations after a reduction that `plateau` does not count.
+    public var cooldown = 0
+    /// What `plateau` and early stopping look at.
+    public var monitor = Monitor.loss
+    /// Ends the run after so many evaluations in a row without improvement; nil never does.
+    public var earlyStop: Int?
+    /// The absolute improvement that early stopping asks for.
+    public var minimumDelta = 0.0
     /// Epochs over which the rate grows linearly to its base value; fractions are fine.
     public var warmupEpochs = 0.0
     /// Decides initial weights, sample order, augmentation and dropout.
@@ -112,10 +151,28 @@ public struct RunConfiguration: Sendable, Equatable {
 }
 
 /// The update rules that `--optimizer` names.
-public enum OptimizerName: String, Sendable, CaseIterable { case sgd, adam, adamw }
+public enum OptimizerName: String, Sendable, CaseIterable {
+    case sgd, adam, adamw, rmsprop, adagrad, lars, lamb
+
+    /// What stands where nothing is given: PyTorch's values, but momentum 0.9 for SGD, and those of the papers' common
+    /// implementations for LARS and LAMB.
+    public var defaults: (learningRate: Double, momentum: Double, epsilon: Double, weightDecay: Double) {
+        switch self {
+        case .sgd: (0.01, 0.9, 1e-8, 0)
+        case .adam: (0.001, 0.9, 1e-8, 0)
+        case .adamw: (0.001, 0.9, 1e-8, 0.01)
+        case .rmsprop: (0.01, 0, 1e-8, 0)
+        case .adagrad: (0.01, 0.9, 1e-10, 0)
+        case .lars: (1, 0.9, 1e-8, 0)
+        case .lamb: (0.001, 0.9, 1e-6, 0.01)
+        }
+    }
+}
 
 /// The courses of the learning rate that `--schedule` names.
-public enum ScheduleName: String, Sendable, CaseIterable { case constant, step, multistep, cosine }
+public enum ScheduleName: String, Sendable, CaseIterable {
+    case constant, step, multistep, cosine, polynomial, onecycle, plateau
+}
 
 /// The arithmetic that `--precision` names.
 public enum Precision: String, Sendable, CaseIterable { case fp32 }

@@ -1,4 +1,5 @@
 import DTrainData
+import DTrainOptimizers
 
 /// The settings by the names that flags and configuration files use.
 public enum RunSetting: String, Sendable, CaseIterable {
@@ -9,12 +10,25 @@ public enum RunSetting: String, Sendable, CaseIterable {
     case loaderThreads = "loader-threads"
     case epochs, steps
     case batchSize = "batch-size"
-    case accumulate, optimizer, lr, momentum, nesterov, betas
+    case accumulate, optimizer, lr, momentum, nesterov, betas, alpha, centered
+    case rateDecay = "lr-decay"
+    case initialAccumulator = "initial-accumulator"
+    case trustCoefficient = "trust-coefficient"
+    case epsilon
     case weightDecay = "weight-decay"
+    case decay, ema
+    case emaWarmup = "ema-warmup"
     case clipNorm = "clip-norm"
     case labelSmoothing = "label-smoothing"
     case schedule, milestones, gamma
     case stepSize = "step-size"
+    case power
+    case pctStart = "pct-start"
+    case divFactor = "div-factor"
+    case finalDivFactor = "final-div-factor"
+    case patience, threshold, cooldown, monitor
+    case earlyStop = "early-stop"
+    case minDelta = "min-delta"
     case warmupEpochs = "warmup-epochs"
     case seed, precision, workers, threads, coordinator
     case evalEvery = "eval-every"
@@ -33,7 +47,8 @@ public enum RunSetting: String, Sendable, CaseIterable {
 
     public var lifetime: Lifetime {
         switch self {
-        case .steps, .epochs, .workers, .threads, .loaderThreads, .coordinator, .evalEvery, .checkpointEvery, .keep:
+        case .steps, .epochs, .earlyStop, .minDelta, .workers, .threads, .loaderThreads, .coordinator, .evalEvery,
+            .checkpointEvery, .keep:
             .changeable
         case .out, .resume, .progress, .quiet: .thisStart
         default: .fixed
@@ -74,8 +89,11 @@ extension RunConfiguration {
         self.init()
         for layer in layers { try apply(layer) }
         let given = Set(layers.flatMap(\.values.keys))
-        if !given.contains(.lr), optimizer != .sgd { learningRate = 0.001 }
-        if !given.contains(.weightDecay), optimizer == .adamw { weightDecay = 0.01 }
+        let defaults = optimizer.defaults
+        if !given.contains(.lr) { learningRate = defaults.learningRate }
+        if !given.contains(.momentum) { momentum = defaults.momentum }
+        if !given.contains(.epsilon) { epsilon = defaults.epsilon }
+        if !given.contains(.weightDecay) { weightDecay = defaults.weightDecay }
         try checkEffects(of: given)
         try validate()
     }
@@ -123,8 +141,8 @@ extension RunConfiguration {
         case .syncBatchNorm: synchronisesBatchNorm = try value.flag()
         case .data: data = try value.name("a data specification such as mnist-sample or mnist:DIR")
         case .augment:
-            augment = try value.text == "none" ? [] : value.list.map { try $0.choice(Augmentation.self) }
-            guard Set(augment).count == augment.count else { throw value.invalid("each name once") }
+            augment = try value.text == "none" ? [] : value.list.map { try $0.augmentation() }
+            guard Set(augment.map(\.name)).count == augment.count else { throw value.invalid("each name once") }
         case .noShuffle: shuffle = try !value.flag()
         case .loaderThreads: loaderThreads = try value.whole(atLeast: 1)
         case .epochs: epochs = try value.whole(atLeast: 1)
@@ -139,7 +157,18 @@ extension RunConfiguration {
             let rates = try value.list.map { try $0.number(.fraction) }
             guard rates.count == 2 else { throw value.invalid("two numbers in 0 ..< 1, such as 0.9,0.999") }
             betas = Betas(first: rates[0], second: rates[1])
+        case .alpha: alpha = try value.number(.fraction)
+        case .centered: centered = try value.flag()
+        case .rateDecay: rateDecay = try value.number(.nonNegative)
+        case .initialAccumulator: initialAccumulator = try value.number(.nonNegative)
+        case .trustCoefficient: trustCoefficient = try value.number(.positive)
+        case .epsilon:
+            epsilon = try value.number(.positive)
+            guard epsilon >= 1e-30 else { throw value.invalid("a number of at least 1e-30") }
         case .weightDecay: weightDecay = try value.number(.nonNegative)
+        case .decay: decay = try value.choice(DecayScope.self)
+        case .ema: averageDecay = try value.number(.fraction)
+        case .emaWarmup: averageWarmsUp = try value.flag()
         case .clipNorm: clipNorm = try value.number(.positive)
         case .labelSmoothing: labelSmoothing = try value.number(.fraction)
         case .schedule: schedule = try value.choice(ScheduleName.self)
@@ -152,6 +181,18 @@ extension RunConfiguration {
             gamma = try value.number(.positive)
             guard gamma <= 1 else { throw value.invalid("a number above 0 and at most 1") }
         case .stepSize: stepSize = try value.whole(atLeast: 1)
+        case .power: power = try value.number(.positive)
+        case .pctStart:
+            pctStart = try value.number(.nonNegative)
+            guard pctStart <= 1 else { throw value.invalid("a number from 0 to 1") }
+        case .divFactor: divFactor = try value.number(.atLeastOne)
+        case .finalDivFactor: finalDivFactor = try value.number(.atLeastOne)
+        case .patience: patience = try value.whole(atLeast: 0)
+        case .threshold: threshold = try value.number(.fraction)
+        case .cooldown: cooldown = try value.whole(atLeast: 0)
+        case .monitor: monitor = try value.choice(Monitor.self)
+        case .earlyStop: earlyStop = try value.whole(atLeast: 1)
+        case .minDelta: minimumDelta = try value.number(.nonNegative)
         case .warmupEpochs:
             warmupEpochs = try value.number(.nonNegative)
             guard warmupEpochs <= 1e9 else { throw value.invalid("a number of at most 1000000000") }
@@ -185,7 +226,7 @@ extension RunConfiguration {
         case .freeze: freeze.isEmpty ? nil : freeze.joined(separator: ",")
         case .syncBatchNorm: "\(synchronisesBatchNorm)"
         case .data: data
-        case .augment: augment.isEmpty ? nil : augment.map(\.rawValue).joined(separator: ",")
+        case .augment: augment.isEmpty ? nil : Augmentation.text(of: augment)
         case .noShuffle: "\(!shuffle)"
         case .loaderThreads: "\(loaderThreads)"
         case .epochs: epochs.map(String.init)
@@ -197,13 +238,32 @@ extension RunConfiguration {
         case .momentum: "\(momentum)"
         case .nesterov: "\(nesterov)"
         case .betas: "\(betas.first),\(betas.second)"
+        case .alpha: "\(alpha)"
+        case .centered: "\(centered)"
+        case .rateDecay: "\(rateDecay)"
+        case .initialAccumulator: "\(initialAccumulator)"
+        case .trustCoefficient: "\(trustCoefficient)"
+        case .epsilon: "\(epsilon)"
         case .weightDecay: "\(weightDecay)"
+        case .decay: decay.rawValue
+        case .ema: averageDecay.map { "\($0)" }
+        case .emaWarmup: "\(averageWarmsUp)"
         case .clipNorm: clipNorm.map { "\($0)" }
         case .labelSmoothing: "\(labelSmoothing)"
         case .schedule: schedule.rawValue
         case .milestones: milestones.isEmpty ? nil : milestones.map(String.init).joined(separator: ",")
         case .gamma: "\(gamma)"
         case .stepSize: "\(stepSize)"
+        case .power: "\(power)"
+        case .pctStart: "\(pctStart)"
+        case .divFactor: "\(divFactor)"
+        case .finalDivFactor: "\(finalDivFactor)"
+        case .patience: "\(patience)"
+        case .threshold: "\(threshold)"
+        case .cooldown: "\(cooldown)"
+        case .monitor: monitor.rawValue
+        case .earlyStop: earlyStop.map(String.init)
+        case .minDelta: "\(minimumDelta)"
         case .warmupEpochs: "\(warmupEpochs)"
         case .seed: "\(seed)"
         case .precision: precision.rawValue
@@ -223,70 +283,6 @@ extension RunConfiguration {
         case .progress: progress.rawValue
         case .quiet: "\(quiet)"
         }
-    }
-}
-
-/// A setting's text on its way to a value.
-private struct SettingText {
-    enum Range { case fraction, nonNegative, positive }
-
-    let setting: RunSetting
-    let text: String
-    let source: String
-
-    func invalid(_ valid: String, names: [String] = []) -> ConfigurationError {
-        .invalidValue(
-            setting: setting.rawValue, value: text, source: source == RunSettings.commandLine ? nil : source,
-            valid: valid, names: names)
-    }
-
-    /// The parts between commas; none for an empty text.
-    var list: [SettingText] {
-        text.split(separator: ",").map { part in
-            SettingText(setting: setting, text: part.filter { $0 != " " }, source: source)
-        }
-    }
-
-    func name(_ valid: String) throws -> String {
-        guard !text.isEmpty else { throw invalid(valid) }
-        return text
-    }
-
-    /// The default limit keeps products of two settings, such as the steps of all epochs, in range.
-    func whole(atLeast minimum: Int, atMost maximum: Int = 1_000_000_000) throws -> Int {
-        guard let value = Int(text), value >= minimum else { throw invalid("a whole number of at least \(minimum)") }
-        guard value <= maximum else { throw invalid("a whole number of at most \(maximum)") }
-        return value
-    }
-
-    func number(_ range: Range) throws -> Double {
-        let value = Double(text).flatMap { $0.isFinite ? $0 : nil }
-        switch range {
-        case .fraction:
-            guard let value, value >= 0, value < 1 else { throw invalid("a number of at least 0 and below 1") }
-            return value
-        case .nonNegative:
-            guard let value, value >= 0 else { throw invalid("a number of at least 0") }
-            return value
-        case .positive:
-            guard let value, value > 0 else { throw invalid("a number above 0") }
-            return value
-        }
-    }
-
-    func flag() throws -> Bool {
-        switch text.lowercased() {
-        case "true", "yes", "on": return true
-        case "false", "no", "off": return false
-        default: throw invalid("true or false")
-        }
-    }
-
-    func choice<Choice: RawRepresentable & CaseIterable>(_ type: Choice.Type) throws -> Choice
-    where Choice.RawValue == String {
-        if let choice = Choice(rawValue: text) { return choice }
-        let names = Choice.allCases.map(\.rawValue)
-        throw invalid(names.count == 1 ? names[0] : "one of " + names.joined(separator: ", "), names: names)
     }
 }
 

@@ -32,7 +32,12 @@ extension RunConfiguration {
                 problem: "--schedule multistep needs the epochs at which the rate falls",
                 remedy: "give --milestones, such as 30,60")
         }
-        if nesterov, optimizer == .sgd, momentum == 0 {
+        if schedule == .plateau {
+            try require(gamma < 1, .gamma, "a number above 0 and below 1 for the schedule plateau")
+        }
+        try require(earlyStop ?? 1 >= 1, .earlyStop, "a whole number of at least 1")
+        try require(minimumDelta.isFinite && minimumDelta >= 0, .minDelta, "a number of at least 0")
+        if nesterov, [.sgd, .lars].contains(optimizer), momentum == 0 {
             throw ConfigurationError.doesNotFit(
                 problem: "--nesterov looks ahead along the momentum, which is 0", remedy: "give --momentum above 0")
         }
@@ -73,9 +78,38 @@ extension RunConfiguration {
     public var optimizerConfiguration: OptimizerConfiguration {
         switch optimizer {
         case .sgd: .sgd(momentum: momentum, nesterov: nesterov, weightDecay: weightDecay)
-        case .adam: .adam(beta1: betas.first, beta2: betas.second, weightDecay: weightDecay)
-        case .adamw: .adamW(beta1: betas.first, beta2: betas.second, weightDecay: weightDecay)
+        case .adam: .adam(beta1: betas.first, beta2: betas.second, epsilon: epsilon, weightDecay: weightDecay)
+        case .adamw: .adamW(beta1: betas.first, beta2: betas.second, epsilon: epsilon, weightDecay: weightDecay)
+        case .rmsprop:
+            .rmsProp(alpha: alpha, epsilon: epsilon, momentum: momentum, centered: centered, weightDecay: weightDecay)
+        case .adagrad:
+            .adagrad(
+                rateDecay: rateDecay, initialAccumulator: initialAccumulator, epsilon: epsilon, weightDecay: weightDecay
+            )
+        case .lars:
+            .lars(
+                momentum: momentum, nesterov: nesterov, trustCoefficient: trustCoefficient, epsilon: epsilon,
+                weightDecay: weightDecay)
+        case .lamb: .lamb(beta1: betas.first, beta2: betas.second, epsilon: epsilon, weightDecay: weightDecay)
         }
+    }
+
+    /// The average of the weights that is kept.
+    public var averaging: WeightAveraging? {
+        averageDecay.map { WeightAveraging(decay: $0, warmsUp: averageWarmsUp) }
+    }
+
+    /// Rule, scope of the decay and average, as a checkpoint records them.
+    var optimizerDescription: String {
+        var text = optimizerConfiguration.description
+        if decay == .weights, weightDecay > 0 { text += ", decay on weights alone" }
+        if let averageDecay { text += ", average \(averageDecay)\(averageWarmsUp ? " with warm-up" : "")" }
+        return text
+    }
+
+    /// When a run ends before its last step.
+    public var earlyStopping: EarlyStopping? {
+        earlyStop.map { EarlyStopping(patience: $0, minimumDelta: minimumDelta) }
     }
 
     /// The course of the learning rate.
@@ -86,6 +120,10 @@ extension RunConfiguration {
             case .step: .step(stepSize: stepSize, gamma: gamma)
             case .multistep: .multistep(milestones: milestones, gamma: gamma)
             case .cosine: .cosine
+            case .polynomial: .polynomial(power: power)
+            case .onecycle: .oneCycle(pctStart: pctStart, divFactor: divFactor, finalDivFactor: finalDivFactor)
+            case .plateau:
+                .plateau(Plateau(factor: gamma, patience: patience, threshold: threshold, cooldown: cooldown))
             }
         return Schedule(base: learningRate, decay: decay, warmupEpochs: warmupEpochs)
     }
@@ -106,21 +144,46 @@ extension RunConfiguration {
     /// Why a setting does nothing with the present values of the others; nil where it does something.
     func effectProblem(of setting: RunSetting) -> (reason: String, remedy: String)? {
         switch setting {
-        case .momentum, .nesterov:
-            optimizer == .sgd ? nil : ("it belongs to sgd and the optimizer is \(optimizer.rawValue)", "use --betas")
-        case .betas:
-            optimizer != .sgd ? nil : ("it belongs to adam and adamw and the optimizer is sgd", "use --momentum")
-        case .milestones:
-            schedule == .multistep ? nil : unused("multistep")
-        case .gamma:
-            schedule == .step || schedule == .multistep ? nil : unused("step and multistep")
-        case .stepSize:
-            schedule == .step ? nil : unused("step")
+        case .momentum: unless(.sgd, .rmsprop, .lars)
+        case .nesterov: unless(.sgd, .lars)
+        case .betas: unless(.adam, .adamw, .lamb)
+        case .alpha, .centered: unless(.rmsprop)
+        case .rateDecay, .initialAccumulator: unless(.adagrad)
+        case .trustCoefficient: unless(.lars)
+        case .epsilon: unless(.adam, .adamw, .rmsprop, .adagrad, .lars, .lamb)
+        case .decay: weightDecay > 0 ? nil : ("there is no weight decay", "give --weight-decay above 0")
+        case .emaWarmup: averageDecay != nil ? nil : ("no average of the weights is kept", "give --ema")
+        case .milestones: unless(.multistep)
+        case .gamma: unless(.step, .multistep, .plateau)
+        case .stepSize: unless(.step)
+        case .power: unless(.polynomial)
+        case .pctStart, .divFactor, .finalDivFactor: unless(.onecycle)
+        case .patience, .threshold, .cooldown: unless(.plateau)
+        case .warmupEpochs:
+            schedule != .onecycle ? nil : ("the schedule onecycle has a rise of its own", "use --pct-start")
+        case .monitor:
+            schedule == .plateau || earlyStop != nil
+                ? nil : ("evaluations decide nothing", "give --schedule plateau or --early-stop")
+        case .minDelta: earlyStop != nil ? nil : ("there is no early stopping", "give --early-stop")
         default: nil
         }
     }
 
-    private func unused(_ schedules: String) -> (reason: String, remedy: String) {
-        ("it belongs to the schedules \(schedules) and the schedule is \(schedule.rawValue)", "change --schedule")
+    private func unless(_ optimizers: OptimizerName...) -> (reason: String, remedy: String)? {
+        guard !optimizers.contains(optimizer) else { return nil }
+        let names = Self.enumeration(optimizers.map(\.rawValue))
+        return ("it belongs to \(names) and the optimizer is \(optimizer.rawValue)", "leave it out")
+    }
+
+    private func unless(_ schedules: ScheduleName...) -> (reason: String, remedy: String)? {
+        guard !schedules.contains(schedule) else { return nil }
+        let noun = schedules.count == 1 ? "schedule" : "schedules"
+        let names = Self.enumeration(schedules.map(\.rawValue))
+        return ("it belongs to the \(noun) \(names) and the schedule is \(schedule.rawValue)", "change --schedule")
+    }
+
+    /// `a`, `a and b`, `a, b and c`.
+    private static func enumeration(_ names: [String]) -> String {
+        names.count == 1 ? names[0] : names.dropLast().joined(separator: ", ") + " and " + names.last!
     }
 }

@@ -24,7 +24,7 @@ final class RunContext {
     /// The ranks that train; on a dedicated coordinator it is not used.
     let group: CommunicatorGroup
     let isDedicatedCoordinator: Bool
-    let transforms: [any Transform]
+    let transforms: TransformPipeline
     let execution: ExecutionDescription
     let startTime = now()
     /// On rank 0, while the run lasts.
@@ -61,21 +61,29 @@ final class RunContext {
         self.shards = isDedicatedCoordinator ? [] : shards
         // A coordinator only evaluates; it need not do so in the trainers' small parts.
         let capacity = max(shards.map(\.rows).max()!, isDedicatedCoordinator ? min(64, data.test.count) : 1)
+        let transforms = try Agreement.shared {
+            try TransformPipeline(
+                configuration.augment, family: model.presets ?? .usual(forImagesOf: data.sampleShape),
+                sampleShape: data.sampleShape,
+                sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer, normalisation: data.train.normalisation,
+                seed: UInt64(configuration.seed))
+        }
+        self.transforms = transforms
         let built = try Agreement.onModel(over: queue) {
             let replica = try Replica(
-                model.module, input: data.sampleShape, classes: configuration.classes ?? data.classCount,
+                model.module, input: transforms.outputShape, classes: configuration.classes ?? data.classCount,
                 objective: Self.objective(of: model, configuration), capacity: capacity, pool: pool,
                 synchronisesBatchNorm: configuration.synchronisesBatchNorm,
                 isFrozen: { [frozen = NamePatterns(configuration.freeze)] in frozen.match($0) })
             try Self.check(replica, configuration, smallestShard: course.smallestShard)
-            return (replica, try Optimizer(configuration.optimizerConfiguration, layout: replica.layout))
+            let optimizer = try Optimizer(
+                configuration.optimizerConfiguration, decay: configuration.decay, averaging: configuration.averaging,
+                layout: replica.layout)
+            return (replica, optimizer)
         } text: { replica, _ in
             replica.trainingGraph.fingerprint
         }
         (replica, optimizer) = built
-        transforms = configuration.augment.map {
-            $0.transform(seed: UInt64(configuration.seed), sampleShape: data.sampleShape)
-        }
         execution = ExecutionDescription(
             ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures())
     }
@@ -96,7 +104,8 @@ final class RunContext {
                 reason: "\(configuration.model) has no batch normalisation that uses the batch's statistics",
                 remedy: "leave it out")
         }
-        let rows = configuration.synchronisesBatchNorm ? configuration.batchSize / configuration.accumulate : smallestShard
+        let rows =
+            configuration.synchronisesBatchNorm ? configuration.batchSize / configuration.accumulate : smallestShard
         if let batchNorm = batchNorms.first(where: { $0.pixels * rows < 2 }) {
             throw ConfigurationError.doesNotFit(
                 problem: "\(batchNorm.path) normalises over the samples of a shard, and there is only one",
@@ -110,18 +119,18 @@ final class RunContext {
     }
 
     /// What state.json says after `step` updates.
-    func state(step: Int, best: BestMetric?) -> TrainingState {
+    func state(step: Int, best: BestMetric?, decisions: EvaluationDecisions?) -> TrainingState {
         let position = course.sampler.position(ofStep: step)
         return TrainingState(
             step: step, epoch: position.epoch, samplesInEpoch: position.batch * configuration.batchSize,
             seed: UInt64(configuration.seed), batchSize: configuration.batchSize,
-            optimizer: configuration.optimizerConfiguration.description,
+            optimizer: configuration.optimizerDescription,
             schedule: configuration.learningRateSchedule.description,
             model: ModelDescription(
                 name: model.name, options: model.options, parameterCount: replica.layout.parameterCount),
             data: DTrainCheckpoint.DataDescription(
                 specification: data.specification.description, sampleCount: data.train.count, digest: data.digest),
-            execution: execution, best: best)
+            execution: execution, best: best, decisions: decisions)
     }
 
     /// The evaluation event of `evaluation` after `step` updates.

@@ -33,6 +33,8 @@ struct RunCourse {
 
     /// The epoch, from 0, that the last of `step` updates belongs to.
     func epoch(ofUpdate step: Int) -> Int { max(step - 1, 0) / stepsPerEpoch }
-    func isEvaluationDue(after step: Int) -> Bool { step == totalSteps || step % evaluationInterval == 0 }
+    func isEvaluationDue(after step: Int) -> Bool { step == totalSteps || isEvaluationOnCadence(after: step) }
+    /// Whether an evaluation after `step` updates belongs to the run however long it lasts.
+    func isEvaluationOnCadence(after step: Int) -> Bool { step % evaluationInterval == 0 }
     func isCheckpointDue(after step: Int) -> Bool { step == totalSteps || step % checkpointInterval == 0 }
 }

@@ -9,6 +9,8 @@ struct StartPoint: Codable {
     /// Updates already made.
     var step = 0
     var best: BestMetric?
+    /// What evaluations have led to.
+    var decisions: EvaluationDecisions?
     /// The checkpoint that is continued.
     var resumedFrom: String?
     /// What people should know, and what they should worry about.
@@ -124,7 +126,7 @@ struct RunStart {
     /// Takes over parameters and optimizer state.
     private func load(_ checkpoint: Checkpoint, _ start: inout StartPoint) throws {
         let saved = checkpoint.state
-        let now = context.state(step: saved.step, best: nil)
+        let now = context.state(step: saved.step, best: nil, decisions: nil)
         func require(_ what: String, _ saved: String, _ given: String) throws {
             guard saved == given else {
                 throw TrainerError.checkpointDiffers(path: checkpoint.path, what: what, saved: saved, given: given)
@@ -145,6 +147,7 @@ struct RunStart {
         }
         start.step = saved.step
         start.best = saved.best
+        start.decisions = saved.decisions
         start.resumedFrom = checkpoint.path
         let differences = saved.execution.differences(from: now.execution)
         if !differences.isEmpty {

@@ -11,12 +11,12 @@ final class Snapshot {
     private let memory: AlignedMemory?
 
     /// A snapshot with memory of its own.
-    init(of replica: Replica, optimizer: OptimizerConfiguration) throws {
+    init(of replica: Replica, optimizer: Optimizer) throws {
         layout = replica.layout
         let memory = AlignedMemory(byteCount: replica.parameters.byteCount)
         self.memory = memory
         parameters = memory.slice(of: Float.self)[0..<replica.parameters.count]
-        self.optimizer = try Optimizer(optimizer, layout: layout)
+        self.optimizer = try Optimizer(like: optimizer)
     }
 
     /// The parameters of `replica` and the state of `optimizer` themselves: on a rank that does not train.

@@ -13,14 +13,18 @@ public struct TrainingModel {
     /// What the model minimises; cross-entropy takes the configuration's label smoothing.
     public let objective: Objective
     public let module: any Module
+    /// What `--augment preset` means for this model; by default what is usual for images of the data's size.
+    public let presets: PresetFamily?
 
     public init(
-        _ name: String, options: [String: String] = [:], objective: Objective = .crossEntropy(), module: any Module
+        _ name: String, options: [String: String] = [:], objective: Objective = .crossEntropy(), module: any Module,
+        presets: PresetFamily? = nil
     ) {
         self.name = name
         self.options = options
         self.objective = objective
         self.module = module
+        self.presets = presets
     }
 }
 
@@ -52,9 +56,10 @@ public struct RunFiles: Sendable {
 
 /// How a run ended; the same on every rank.
 public enum TrainerOutcome: Sendable, Equatable {
-    /// All steps are done, the last evaluation and checkpoint too. `step` counts updates since the run's first start.
+    /// All steps are done, or early stopping ended the run; the last evaluation and checkpoint are done too. `step` counts updates since the run's first start.
     case completed(step: Int)
-    /// The resumed checkpoint was already at the last step: it was evaluated, nothing was trained.
+    /// The resumed checkpoint was already at the last step, or early stopping had ended the run there: it was evaluated,
+    /// nothing was trained.
     case alreadyComplete(step: Int)
     /// A signal asked to stop; a checkpoint of `step` is written. `reason` is the signal's name. (Exit code 75.)
     case stopped(step: Int, reason: String)
@@ -113,7 +118,7 @@ public final class Trainer {
         }
         let coordination: any Coordination =
             configuration.coordinator == .dedicated
-            ? CoordinatorLink(context) : InlineCoordinator(context, start: start, reporter: reporter)
+            ? CoordinatorLink(context, start: start) : InlineCoordinator(context, start: start, reporter: reporter)
         return try TrainingLoop(context: context, start: start, coordination: coordination).run()
     }
 }

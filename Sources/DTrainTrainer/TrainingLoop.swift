@@ -20,17 +20,22 @@ struct TrainingLoop {
             stop: context.stop)
         let loader = DataLoader.training(
             dataset: context.data.train, sampler: course.sampler, shards: context.shards,
-            steps: start.step..<max(start.step, course.totalSteps), transforms: context.transforms,
+            steps: start.step..<max(start.step, course.totalSteps), transforms: context.transforms.training,
             threadCount: configuration.loaderThreads)
         defer { loader.stop() }
 
         var ending = Ending(step: start.step, stop: nil, samples: 0, trainingSeconds: 0)
-        guard start.step < course.totalSteps else {
-            try milestone(step: start.step, evaluate: true, save: false)
+        let steering = Steering(configuration, decisions: start.decisions)
+        guard start.step < course.totalSteps && !steering.verdict.ends else {
+            _ = try milestone(step: start.step, evaluate: true, save: false)
             try coordination.end(ending)
             return .alreadyComplete(step: start.step)
         }
-        while ending.step < course.totalSteps && ending.stop == nil {
+        step.rateFactor = steering.verdict.rateFactor
+        if steering.lacksEvaluation(after: start.step, course: course) {
+            follow(try milestone(step: start.step, evaluate: true, save: false), step, &ending)
+        }
+        while ending.step < course.totalSteps && ending.stop == nil && !ending.isEarly {
             let before = now()
             let waited = loader.waitedSeconds
             step.begin(step: ending.step)
@@ -57,7 +62,7 @@ struct TrainingLoop {
             }
             // At the last step there is nothing left to stop.
             if ending.step < course.totalSteps { ending.stop = result.stop }
-            try keep(ending)
+            if let verdict = try keep(ending) { follow(verdict, step, &ending) }
         }
         try coordination.end(ending)
         if let stop = ending.stop { return .stopped(step: ending.step, reason: stop.name) }
@@ -65,16 +70,23 @@ struct TrainingLoop {
     }
 
     /// Evaluates and saves what is due. Whoever was asked to stop saves and leaves: a signal may be followed by a kill.
-    private func keep(_ ending: Ending) throws {
+    private func keep(_ ending: Ending) throws -> Steering.Verdict? {
         let stops = ending.stop != nil
         let evaluate = !stops && context.course.isEvaluationDue(after: ending.step)
         let save = stops || context.course.isCheckpointDue(after: ending.step)
-        if evaluate || save { try milestone(step: ending.step, evaluate: evaluate, save: save) }
+        guard evaluate || save else { return nil }
+        return try milestone(step: ending.step, evaluate: evaluate, save: save)
     }
 
-    private func milestone(step: Int, evaluate: Bool, save: Bool) throws {
+    /// Does from the next step on what evaluations have decided.
+    private func follow(_ verdict: Steering.Verdict, _ step: TrainingStep, _ ending: inout Ending) {
+        step.rateFactor = verdict.rateFactor
+        ending.isEarly = verdict.ends && ending.step < context.course.totalSteps && ending.stop == nil
+    }
+
+    private func milestone(step: Int, evaluate: Bool, save: Bool) throws -> Steering.Verdict {
         do {
-            try coordination.milestone(step: step, evaluate: evaluate, save: save)
+            return try coordination.milestone(step: step, evaluate: evaluate, save: save)
         } catch let state as UnusableState {
             try fail(Failure(kind: state.kind, step: step, loss: state.loss))
         }

@@ -62,6 +62,8 @@ package final class TrainingStep: StepContext {
     /// Why a sum in the middle of the step failed; `finish` throws it.
     private var sumFailure: (any Error)?
 
+    /// What evaluations have made of the schedule's rate.
+    var rateFactor = 1.0
     private var step = 0
     private var shard = 0
 
@@ -138,8 +140,8 @@ package final class TrainingStep: StepContext {
         let cost = try reducer?.finish()
         var result = Result(
             loss: tail[0] / tail[1],
-            learningRate: rule.schedule.rate(
-                atStep: step, stepsPerEpoch: rule.stepsPerEpoch, totalSteps: rule.totalSteps),
+            learningRate: rateFactor
+                * rule.schedule.rate(atStep: step, stepsPerEpoch: rule.stepsPerEpoch, totalSteps: rule.totalSteps),
             gradientNorm: .nan, stop: stopReason(), exposedSeconds: cost?.exposedSeconds ?? 0,
             bytesReduced: cost?.bytesReduced ?? 0)
         guard result.loss.isFinite else {

@@ -47,7 +47,9 @@ struct Command {
     }
 
     /// Starts `dtrain ARGUMENTS` and leaves it running.
-    func start(_ arguments: String...) throws -> RunningProcess {
+    func start(_ arguments: String...) throws -> RunningProcess { try start(arguments) }
+
+    func start(_ arguments: [String]) throws -> RunningProcess {
         try RunningProcess(program, arguments, environment: Self.environment, workingDirectory: directory)
     }
 

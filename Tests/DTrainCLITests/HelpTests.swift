@@ -33,7 +33,7 @@ import Testing
                                           sample counts exactly once.
                   models                  List the models; with a name, its layers with output
                                           shapes, parameters and multiply-adds.
-                  data                    Look at data sets.
+                  data                    Look at data sets and download them.
                   export                  Write a checkpoint's weights to a file for other
                                           programs.
                   bench                   Measure the speed of training on made-up input:
@@ -52,6 +52,7 @@ import Testing
         ("models", "USAGE: dtrain models [<name>] [--classes <n>] [--json]"),
         ("data", "USAGE: dtrain data <subcommand>"),
         ("data show", "USAGE: dtrain data show <spec> [--output <file>] [--split <name>]"),
+        ("data fetch", "USAGE: dtrain data fetch <name> [--output <dir>] [--mirror <url>]"),
         ("export", "USAGE: dtrain export <source> [--format <name>] [--output <file>]"),
         ("bench", "USAGE: dtrain bench [--model <name>] [--batch-size <n>]"),
         ("doctor", "USAGE: dtrain doctor [--json]"),

@@ -45,11 +45,13 @@ import Testing
         ("train --clip-norm 0", "--clip-norm '0' is not valid: give a number above 0."),
         (
             "train --optimizer adamm",
-            "--optimizer 'adamm' is not valid (did you mean adam or adamw?): give one of sgd, adam, adamw."
+            "--optimizer 'adamm' is not valid (did you mean adam or adamw?): give one of "
+                + "sgd, adam, adamw, rmsprop, adagrad, lars, lamb."
         ),
         (
             "train --schedule cosin",
-            "--schedule 'cosin' is not valid (did you mean cosine?): give one of constant, step, multistep, cosine."
+            "--schedule 'cosin' is not valid (did you mean cosine?): give one of "
+                + "constant, step, multistep, cosine, polynomial, onecycle, plateau."
         ),
         ("train --precision bf16", "--precision 'bf16' is not valid: give fp32."),
         (
@@ -58,17 +60,46 @@ import Testing
         ),
         ("train --progress dots", "--progress 'dots' is not valid: give one of auto, bar, lines, none."),
         (
-            "train --augment permute",
-            "--augment 'permute' is not valid (did you mean permute-pixels?): give permute-pixels."
+            "train --augment flip,permute",
+            "--augment 'permute' is not valid (did you mean permute-pixels?): give some of preset, resize, "
+                + "center-crop, random-crop, random-resized-crop, flip, rotation, color-jitter, cutout, "
+                + "trivial-augment, permute-pixels, mixup, cutmix."
+        ),
+        (
+            "train --augment random-crop:32:x",
+            "--augment 'random-crop:32:x' is not valid: give random-crop:SIDE[:PADDING]; 'x' is not a number of pixels "
+                + "from 0 to 4096."
         ),
         ("train --betas 0.9", "--betas '0.9' is not valid: give two numbers in 0 ..< 1, such as 0.9,0.999."),
         (
             "train --optimizer adam --momentum 0.5",
-            "--momentum has no effect: it belongs to sgd and the optimizer is adam; use --betas."
+            "--momentum has no effect: it belongs to sgd, rmsprop and lars and the optimizer is adam; leave it out."
         ),
         (
             "train --gamma 0.5",
-            "--gamma has no effect: it belongs to the schedules step and multistep and the schedule is constant; change --schedule."
+            "--gamma has no effect: it belongs to the schedules step, multistep and plateau "
+                + "and the schedule is constant; change --schedule."
+        ),
+        (
+            "train --decay weights",
+            "--decay has no effect: there is no weight decay; give --weight-decay above 0."
+        ),
+        ("train --ema 1", "--ema '1' is not valid: give a number of at least 0 and below 1."),
+        (
+            "train --monitor top1",
+            "--monitor has no effect: evaluations decide nothing; give --schedule plateau or --early-stop."
+        ),
+        (
+            "train --schedule onecycle --warmup-epochs 1",
+            "--warmup-epochs has no effect: the schedule onecycle has a rise of its own; use --pct-start."
+        ),
+        (
+            "train --schedule plateau --gamma 1",
+            "--gamma '1.0' is not valid: give a number above 0 and below 1 for the schedule plateau."
+        ),
+        (
+            "evaluate x --weights average",
+            "--weights 'average' is not valid (did you mean averaged?): give one of training, averaged."
         ),
         (
             "train --schedule multistep",

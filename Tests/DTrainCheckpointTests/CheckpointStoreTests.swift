@@ -1,4 +1,5 @@
 import DTrainCheckpoint
+import DTrainDigest
 import DTrainTensor
 import Foundation
 import StoreSamples
@@ -54,7 +55,7 @@ struct SampleStore {
         for (name, record) in records {
             let content = try Data(contentsOf: sample.url(100, name))
             #expect(record["bytes"] as? Int == content.count)
-            #expect(record["sha256"] as? String == SHA256.digest(of: content))
+            #expect(record["sha256"] as? String == Digest.of(content, .sha256))
         }
     }
 

@@ -1,4 +1,5 @@
 import DTrainCheckpoint
+import DTrainDigest
 import DTrainTensor
 import Foundation
 import TestSupport
@@ -154,7 +155,7 @@ private func file(_ header: String, _ dataByteCount: Int) -> [UInt8] {
         ]
         let digest = try SafetensorsFile.write(tensors, metadata: ["key": "a \"value\""], to: path)
         let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
-        #expect(digest == SHA256.digest(of: bytes))
+        #expect(digest == Digest.of(bytes, .sha256))
         #expect(bytes.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) } % 8 == 0)
         let file = try SafetensorsFile(path)
         #expect(file.names == ["step", "a\"\\\u{1}ß", "none", "z", "odd"])
@@ -174,7 +175,7 @@ private func file(_ header: String, _ dataByteCount: Int) -> [UInt8] {
         let path = scratch.path + "/large.safetensors"
         let large = NamedTensor(name: "large", shape: [600_001], floats: (0..<600_001).map(Float.init))
         let digest = try SafetensorsFile.write([large], to: path)
-        #expect(try digest == SHA256.digest(of: Data(contentsOf: URL(fileURLWithPath: path))))
+        #expect(try digest == Digest.of(Data(contentsOf: URL(fileURLWithPath: path)), .sha256))
         #expect(try SafetensorsFile(path).tensor("large").array(of: Float.self) == large.floats.array())
     }
 

@@ -6,7 +6,9 @@ import Testing
     @Test func readsEveryFormAndWritesItBack() throws {
         let forms: [(String, DataSpecification)] = [
             ("mnist-sample", .mnistSample), ("mnist:/a b/c:d", .mnist(directory: "/a b/c:d")),
-            ("fashion-mnist:x", .fashionMNIST(directory: "x")),
+            ("fashion-mnist:x", .fashionMNIST(directory: "x")), ("cifar10:x", .cifar10(directory: "x")),
+            ("cifar100:/x", .cifar100(directory: "/x")), ("images:a:b", .images(directory: "a:b")),
+            ("packed:a.packed", .packed(file: "a.packed")),
             ("synthetic:64x48x3,10", .synthetic(sampleShape: [64, 48, 3], classCount: 10)),
         ]
         for (text, specification) in forms {
@@ -25,6 +27,7 @@ import Testing
 
     @Test(arguments: [
         ("mnist", "the folder is missing"), ("mnist:", "the folder is missing"),
+        ("images:", "the folder is missing"), ("cifar10", "the folder is missing"), ("packed:", "the file is missing"),
         ("fashion-mnist", "the folder is missing"), ("mnist-sample:x", "it takes no folder"),
         ("synthetic", "it needs an image size and a number of classes"),
         ("synthetic:8x8x3", "it needs an image size and a number of classes"),

@@ -6,12 +6,14 @@ import Testing
 
 /// The pixels and the label of one sample.
 func pixels(_ dataset: any Dataset, _ index: Int) throws -> (pixels: [UInt8], label: Int) {
-    let count = dataset.sampleShape.count
-    let memory = AlignedMemory(byteCount: count)
-    return try withExtendedLifetime(memory) {
-        let label = try dataset.read(index, into: memory.slice()[0..<count])
-        return (memory.slice(of: UInt8.self)[0..<count].array(), label)
-    }
+    let image = PixelBuffer()
+    let label = try dataset.read(index, into: image)
+    return (image.array(), label)
+}
+
+extension PixelBuffer {
+    /// A copy of the image's bytes; the buffer lives until it is made.
+    func array() -> [UInt8] { withExtendedLifetime(self) { bytes.array() } }
 }
 
 /// A folder that disappears with its owner.
@@ -25,9 +27,13 @@ final class TemporaryFolder {
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
+    /// Writes a file below the folder, and the folders it is in.
     @discardableResult func write(_ bytes: [UInt8], _ name: String) throws -> String {
-        try Data(bytes).write(to: URL(fileURLWithPath: "\(path)/\(name)"))
-        return "\(path)/\(name)"
+        let file = URL(fileURLWithPath: "\(path)/\(name)")
+        try FileManager.default.createDirectory(
+            at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+        try Data(bytes).write(to: file)
+        return file.path
     }
 }
 
@@ -111,11 +117,12 @@ final class NumberedDataset: Dataset, @unchecked Sendable {
 
     var readCount: Int { lock.withLock { reads } }
 
-    func read(_ index: Int, into sample: MemorySlice<UInt8>) throws -> Int {
+    func read(_ index: Int, into image: PixelBuffer) throws -> Int {
         if secondsPerRead > 0 { usleep(UInt32(secondsPerRead * 1e6)) }
         if index == failingIndex { throw BadSample(index: index) }
-        sample[0] = UInt8(index % 256)
-        sample[1] = UInt8(index / 256)
+        image.resize(to: sampleShape)
+        image.bytes[0] = UInt8(index % 256)
+        image.bytes[1] = UInt8(index / 256)
         lock.withLock { reads += 1 }
         return index % 7
     }

@@ -114,4 +114,28 @@ import Testing
         let dataset = SyntheticDataset(split: .test, sampleShape: [8, 8, 2], classCount: 3)
         #expect(throws: PNGError.self) { try SampleGrid(dataset).image() }
     }
+
+    /// Sorted by class, as folders are, and of various sizes: the picture shows all classes, large images reduced.
+    @Test func sortedSamplesAreSpreadAndLargeOnesReduced() throws {
+        let folder = try TemporaryFolder()
+        for name in ["train", "test"] {
+            for label in 0..<3 {
+                for number in 0..<4 {
+                    try folder.writePNG(
+                        "\(name)/\(label)/\(number).png", colour(label + 1, number), height: 300 + number, width: 600)
+                }
+            }
+        }
+        let dataset = try DataSpecification.images(directory: folder.path).open().train
+        let picture = try SampleGrid(dataset, columns: 3, rows: 1).image()
+        // Each class's first image, 128 × 64 pixels; frames and text are grey.
+        for label in 0..<3 {
+            let wanted = colour(label + 1, 0)
+            let found = stride(from: 0, to: picture.pixels.count, by: 3).filter {
+                Array(picture.pixels[$0..<$0 + 3]) == wanted
+            }
+            #expect(found.count == 128 * 64)
+        }
+        #expect(picture.height < 400 && picture.width < 700)
+    }
 }

@@ -19,7 +19,7 @@ private struct AddNoise: Transform {
         let image = PixelBuffer([1, 1, bytes.count]), result = PixelBuffer()
         for (index, byte) in bytes.enumerated() { image.bytes[index] = byte }
         transform.apply(image, into: result, random: SampleRandom(seed: 0, epoch: 0, sample: 0))
-        return result.bytes.array()
+        return result.array()
     }
 
     @Test func permutedPixelsAreAllThereAndElsewhere() {
@@ -45,7 +45,7 @@ private struct AddNoise: Transform {
         let dataset = NumberedDataset(count: 40)
         // A seed that swaps the two pixels.
         let swapping = try #require(
-            (0..<20).map { Augmentation.permutePixels.transform(seed: $0, sampleShape: dataset.sampleShape) }
+            (0..<20).map { PixelPermutation(seed: $0, sampleShape: dataset.sampleShape) }
                 .first { apply($0, [1, 2]) == [2, 1] })
         let training = try drain(
             .training(
@@ -96,27 +96,5 @@ private struct AddNoise: Transform {
             SampleRandom(seed: 1, epoch: 0, sample: 0, transform: 1),
         ].flatMap { [$0.uniform(0), $0.uniform(1)] }
         #expect(Set(draws).count == 10 && draws.allSatisfy { $0 >= 0 && $0 < 1 })
-    }
-}
-
-@Suite struct AugmentationTests {
-    @Test func readsAList() throws {
-        #expect(try Augmentation.parse("permute-pixels") == [.permutePixels])
-        #expect(try Augmentation.parse(" permute-pixels ") == [.permutePixels])
-        #expect(try Augmentation.parse("") == [] && Augmentation.parse("none") == [])
-    }
-
-    @Test func anUnknownNameListsTheValidOnes() throws {
-        let error = #expect(throws: DataUsageError.self) { try Augmentation.parse("permute-pixel") }
-        #expect(error == .unknownAugmentation(name: "permute-pixel"))
-        let text = "\(try #require(error))"
-        #expect(text.contains("did you mean permute-pixels") && text.contains("valid: permute-pixels, none"))
-        #expect(throws: DataUsageError.unknownAugmentation(name: "")) { try Augmentation.parse("permute-pixels,") }
-    }
-
-    @Test func aNameGivenTwiceIsRefused() throws {
-        #expect(throws: DataUsageError.repeatedAugmentation(name: "permute-pixels")) {
-            try Augmentation.parse("permute-pixels,permute-pixels")
-        }
     }
 }

@@ -3,49 +3,22 @@ import DTrainTensor
 import TestSupport
 import Testing
 
-/// One parameter of eleven elements, started and pulled by the numbers that `Fixtures/generate.py` uses.
-private struct Problem {
-    static let count = 11
-    static let samples = 12.0
-    let layout = ParameterLayout(trainable: [("p", [count], .plain)])
-    let memory: AlignedMemory
-    let gradientMemory: AlignedMemory
-    var parameters: MemorySlice<Float> { memory.slice() }
-    var gradients: MemorySlice<Float> { gradientMemory.slice() }
-
-    init() {
-        memory = AlignedMemory(byteCount: layout.trainableCount * 4)
-        gradientMemory = AlignedMemory(byteCount: layout.trainableCount * 4)
-        for i in 0..<Self.count { parameters[i] = Float(i * 37 % 101 - 50) / 64 }
-    }
-
-    func rate(_ step: Int) -> Double { 0.05 / (1 + 0.5 * Double(step)) }
-
-    func setGradients(_ step: Int) {
-        for i in 0..<Self.count { gradients[i] = Float((i * 53 + step * 29) % 97 - 48) / 8 }
-    }
-
-    var values: [Float] { Array(parameters.array()[0..<Self.count]) }
-
-    /// Ten updates; returns the optimizer.
-    func run(_ configuration: OptimizerConfiguration) throws -> Optimizer {
-        let optimizer = try Optimizer(configuration, layout: layout)
-        for step in 0..<10 {
-            setGradients(step)
-            optimizer.update(
-                0..<layout.trainableCount, parameters: parameters, gradients: gradients, rate: rate(step),
-                gradientScale: 1 / Self.samples, step: step)
-        }
-        return optimizer
-    }
-}
-
 @Suite struct OptimizerTests {
     static let configurations: [OptimizerConfiguration] = [
         .sgd(weightDecay: 0.03), .sgd(momentum: 0.8, weightDecay: 0.03),
         .sgd(momentum: 0.8, nesterov: true, weightDecay: 0.03),
         .adam(beta1: 0.8, beta2: 0.95, epsilon: 1e-5, weightDecay: 0.03),
         .adamW(beta1: 0.8, beta2: 0.95, epsilon: 1e-5, weightDecay: 0.3), .adam(), .adamW(),
+        .rmsProp(alpha: 0.9, epsilon: 1e-4, weightDecay: 0.03),
+        .rmsProp(alpha: 0.9, epsilon: 1e-4, momentum: 0.6, weightDecay: 0.03),
+        .rmsProp(alpha: 0.9, epsilon: 1e-3, centered: true, weightDecay: 0.03),
+        .rmsProp(alpha: 0.8, epsilon: 1e-3, momentum: 0.5, centered: true, weightDecay: 0.03), .rmsProp(),
+        .adagrad(rateDecay: 0.1, initialAccumulator: 0.2, epsilon: 1e-4, weightDecay: 0.03), .adagrad(),
+    ]
+    /// Rules that PyTorch does not have; `LayerwiseTests` compares them.
+    static let layerwise: [OptimizerConfiguration] = [
+        .lars(momentum: 0.8, trustCoefficient: 0.02, epsilon: 1e-3, weightDecay: 0.03),
+        .lamb(beta1: 0.8, beta2: 0.95, epsilon: 1e-3, weightDecay: 0.3),
     ]
 
     @Test(
@@ -54,6 +27,9 @@ private struct Problem {
             [
                 PyTorchLiterals.sgd, PyTorchLiterals.momentum, PyTorchLiterals.nesterov, PyTorchLiterals.adam,
                 PyTorchLiterals.adamW, PyTorchLiterals.adamDefaults, PyTorchLiterals.adamWDefaults,
+                PyTorchLiterals.rmsProp, PyTorchLiterals.rmsPropMomentum, PyTorchLiterals.rmsPropCentered,
+                PyTorchLiterals.rmsPropEverything, PyTorchLiterals.rmsPropDefaults, PyTorchLiterals.adagrad,
+                PyTorchLiterals.adagradDefaults,
             ])) func tenUpdatesEqualPyTorchs(configuration: OptimizerConfiguration, expected: [Float]) throws
     {
         let problem = Problem()
@@ -67,6 +43,22 @@ private struct Problem {
         (configurations[2], ["p.momentum_buffer": PyTorchLiterals.nesterovMomentumBuffer]),
         (configurations[3], ["p.exp_avg": PyTorchLiterals.adamExpAvg, "p.exp_avg_sq": PyTorchLiterals.adamExpAvgSq]),
         (configurations[4], ["p.exp_avg": PyTorchLiterals.adamWExpAvg, "p.exp_avg_sq": PyTorchLiterals.adamWExpAvgSq]),
+        (
+            configurations[10],
+            [
+                "p.square_avg": PyTorchLiterals.rmsPropEverythingSquareAvg,
+                "p.grad_avg": PyTorchLiterals.rmsPropEverythingGradAvg,
+                "p.momentum_buffer": PyTorchLiterals.rmsPropEverythingMomentumBuffer,
+            ]
+        ),
+        (
+            configurations[8],
+            [
+                "p.square_avg": PyTorchLiterals.rmsPropMomentumSquareAvg,
+                "p.momentum_buffer": PyTorchLiterals.rmsPropMomentumMomentumBuffer,
+            ]
+        ),
+        (configurations[12], ["p.sum": PyTorchLiterals.adagradSum]),
     ]) func stateHasPyTorchsNamesAndValues(_ configuration: OptimizerConfiguration, _ expected: [String: [Float]])
         throws
     {
@@ -77,12 +69,15 @@ private struct Problem {
         }
     }
 
-    @Test(arguments: configurations) func anySplitGivesTheSameBits(configuration: OptimizerConfiguration) throws {
-        let layout = ParameterLayout(trainable: [("a", [1003], .plain), ("b", [77], .plain)])
+    @Test(arguments: configurations + layerwise, [nil, WeightAveraging(decay: 0.9)]) func anySplitGivesTheSameBits(
+        configuration: OptimizerConfiguration, averaging: WeightAveraging?
+    ) throws {
+        let layout = ParameterLayout(
+            trainable: [("a", [17, 59], .plain), ("b", [77], .plain), ("c", [900, 11], .plain)])
         let gradients = AlignedMemory(byteCount: layout.trainableCount * 4)
         let start = AlignedMemory(byteCount: layout.trainableCount * 4)
         let random = CounterRandom(seed: 5, purpose: .synthetic)
-        for i in 0..<layout.trainableCount {
+        for i in layout.segments.flatMap(\.range) {
             gradients.slice(of: Float.self)[i] = random.uniform(UInt64(2 * i)) - 0.5
             start.slice(of: Float.self)[i] = random.uniform(UInt64(2 * i + 1)) - 0.5
         }
@@ -90,10 +85,14 @@ private struct Problem {
             let memory = AlignedMemory(byteCount: layout.trainableCount * 4)
             let parameters: MemorySlice<Float> = memory.slice()
             parameters.copy(from: start.slice())
-            let optimizer = try Optimizer(configuration, layout: layout)
+            let optimizer = try Optimizer(
+                configuration, decay: .weights, averaging: averaging, layout: layout)
             let pool = ThreadPool(threadCount: threads)
             for step in 0..<3 {
                 if let ranges {
+                    optimizer.measureTrust(
+                        parameters: parameters, gradients: gradients.slice(), gradientScale: 0.3, step: step, pool: pool
+                    )
                     for range in ranges {
                         optimizer.update(
                             range, parameters: parameters, gradients: gradients.slice(), rate: 0.01,
@@ -113,26 +112,29 @@ private struct Problem {
         #expect(try run([517..<layout.trainableCount, 0..<1, 1..<8, 8..<517]) == whole)
         #expect(try run((0..<layout.trainableCount).map { $0..<$0 + 1 }) == whole)
         #expect(try run(nil, threads: 3) == whole)
+        #expect(try run([1000..<9000, 9000..<layout.trainableCount, 0..<1000], threads: 2) == whole)
     }
 
-    @Test(arguments: configurations) func stateMovesToAnotherLayoutByName(configuration: OptimizerConfiguration) throws
-    {
+    @Test(arguments: configurations + layerwise) func stateMovesToAnotherLayoutByName(
+        configuration: OptimizerConfiguration
+    ) throws {
         let weight = (name: "conv.weight", shape: Shape([2, 3, 2, 2]), order: StorageOrder.plain)
         let bias = (name: "conv.bias", shape: Shape([2]), order: StorageOrder.plain)
         var permuted = weight
         permuted.order = .convolution(outputs: 2, inputs: 3, height: 2, width: 2)
         let layout = ParameterLayout(trainable: [bias, weight], frozen: [("frozen", [5], .plain)])
         let other = ParameterLayout(trainable: [permuted, bias])
-        let optimizer = try Optimizer(configuration, layout: layout)
+        let averaging = WeightAveraging(decay: 0.5)
+        let optimizer = try Optimizer(configuration, averaging: averaging, layout: layout)
         let memory = AlignedMemory(byteCount: layout.totalCount * 4)
         let gradients = AlignedMemory(byteCount: layout.trainableCount * 4)
         for segment in layout.segments.dropLast() {
             for i in segment.range { gradients.slice(of: Float.self)[i] = Float(i + 1) }
         }
         optimizer.update(
-            0..<layout.trainableCount, parameters: memory.slice(), gradients: gradients.slice(), rate: 1,
-            gradientScale: 1, step: 0)
-        let moved = try Optimizer(configuration, layout: other)
+            parameters: memory.slice(), gradients: gradients.slice(), rate: 1, gradientScale: 1, step: 0,
+            pool: ThreadPool(threadCount: 1))
+        let moved = try Optimizer(configuration, averaging: averaging, layout: other)
         #expect(try moved.load(optimizer.stateTensors(step: 1)) == 1)
         let values = { (optimizer: Optimizer) in
             Dictionary(
@@ -143,7 +145,7 @@ private struct Problem {
         #expect(values(moved) == values(optimizer))
         let states = values(optimizer).filter { $0.key != "step" }
         #expect(states.values.allSatisfy { $0.contains { $0 != 0 } })
-        #expect(states.count == 2 * configuration.stateNames.count)
+        #expect(states.count == 2 * (configuration.stateNames.count + 1))
     }
 
     @Test func stateOfAnotherRuleIsRefusedAndListed() throws {
@@ -179,7 +181,10 @@ private struct Problem {
     @Test(arguments: [
         OptimizerConfiguration.sgd(momentum: 1), .sgd(momentum: -0.1), .sgd(nesterov: true), .sgd(weightDecay: -1),
         .sgd(weightDecay: .nan), .adam(beta1: 1), .adam(beta2: 1.5), .adam(epsilon: 0), .adamW(beta1: .nan),
-        .adamW(weightDecay: .infinity),
+        .adamW(weightDecay: .infinity), .rmsProp(alpha: 1), .rmsProp(epsilon: 0), .rmsProp(momentum: 1),
+        .rmsProp(weightDecay: -1), .adagrad(rateDecay: -0.1), .adagrad(initialAccumulator: .nan), .adagrad(epsilon: 0),
+        .lars(momentum: 0, nesterov: true), .lars(trustCoefficient: 0), .lars(epsilon: 0), .lars(weightDecay: -1),
+        .lamb(beta1: 1), .lamb(epsilon: 0), .lamb(weightDecay: .nan),
     ]) func impossibleHyperParametersAreRefused(configuration: OptimizerConfiguration) {
         let layout = ParameterLayout(trainable: [("a", [1], .plain)])
         #expect(throws: OptimizerConfigurationError.self) { try Optimizer(configuration, layout: layout) }

@@ -13,6 +13,14 @@ import Testing
         (Schedule(base: 0.2, decay: .multistep(milestones: [2, 7], gamma: 0.3)), PyTorchLiterals.multistepRates),
         (Schedule(base: 0.2, decay: .cosine), PyTorchLiterals.cosineRates),
         (Schedule(base: 0.2, decay: .cosine, warmupEpochs: 1.5), PyTorchLiterals.cosineWarmupRates),
+        (Schedule(base: 0.2, decay: .polynomial(power: 1.7)), PyTorchLiterals.polynomialRates),
+        (Schedule(base: 0.2, decay: .polynomial(power: 0.8), warmupEpochs: 1.5), PyTorchLiterals.polynomialWarmupRates),
+        (Schedule(base: 0.2, decay: .oneCycle()), PyTorchLiterals.oneCycleRates),
+        (
+            Schedule(base: 0.2, decay: .oneCycle(pctStart: 0.62, divFactor: 7, finalDivFactor: 30)),
+            PyTorchLiterals.oneCycleOtherRates
+        ),
+        (Schedule(base: 0.2, decay: .oneCycle(pctStart: 0)), PyTorchLiterals.oneCycleFallingRates),
     ]) func ratesEqualPyTorchs(_ schedule: Schedule, _ expected: [Double]) {
         for step in 0..<40 {
             let rate = schedule.rate(atStep: step, stepsPerEpoch: 4, totalSteps: 40)
@@ -29,6 +37,20 @@ import Testing
     @Test func cosineStaysAtZeroBeyondTheEnd() {
         let schedule = Schedule(base: 0.3, decay: .cosine)
         #expect(schedule.rate(atStep: 25, stepsPerEpoch: 5, totalSteps: 20) == 0)
+    }
+
+    @Test(arguments: [1, 2, 3, 4]) func oneCycleOfAFewStepsIsDefined(total: Int) {
+        let schedule = Schedule(base: 0.3, decay: .oneCycle(pctStart: 0.5, divFactor: 10, finalDivFactor: 3))
+        let rates = (0..<total + 2).map { schedule.rate(atStep: $0, stepsPerEpoch: 5, totalSteps: total) }
+        #expect(rates.allSatisfy { $0 >= 0.0099 && $0 <= 0.3 }, "\(rates)")
+        #expect(rates[total] == rates[total - 1] && rates[total + 1] == rates[total - 1])
+    }
+
+    @Test func aPlateauAloneIsConstant() {
+        let schedule = Schedule(base: 0.3, decay: .plateau(Plateau()), warmupEpochs: 1)
+        #expect(schedule.rate(atStep: 4, stepsPerEpoch: 5, totalSteps: 20) == 0.3)
+        #expect(schedule.rate(atStep: 19, stepsPerEpoch: 5, totalSteps: 20) == 0.3)
+        #expect(schedule.plateau == Plateau() && Schedule(base: 1).plateau == nil)
     }
 
     @Test func warmupLongerThanTheRunEndsWhereItGot() {
@@ -49,6 +71,8 @@ import Testing
         Schedule(base: 1, decay: .step(stepSize: 0)), Schedule(base: 1, decay: .step(stepSize: 1, gamma: 0)),
         Schedule(base: 1, decay: .multistep(milestones: [])), Schedule(base: 1, decay: .multistep(milestones: [0])),
         Schedule(base: 1, decay: .multistep(milestones: [1], gamma: 1.5)),
+        Schedule(base: 1, decay: .polynomial(power: 0)), Schedule(base: 1, decay: .oneCycle(pctStart: 1.5)),
+        Schedule(base: 1, decay: .oneCycle(divFactor: 0.5)), Schedule(base: 1, decay: .oneCycle(finalDivFactor: .nan)),
     ]) func impossibleSchedulesAreRefused(schedule: Schedule) {
         #expect(throws: ScheduleError.self) { try schedule.validate() }
     }

@@ -9,9 +9,11 @@ import Testing
     /// A value for every setting that differs from its default, and goes with the others.
     static let everything: [RunSetting: String] = [
         .model: "lenet5", .classes: "12", .dropout: "0.25", .`init`: "a b.safetensors", .data: "mnist:x",
-        .freeze: "conv1.*,fc.bias", .syncBatchNorm: "true", .augment: "permute-pixels", .noShuffle: "true", .loaderThreads: "3", .epochs: "7", .steps: "900",
+        .freeze: "conv1.*,fc.bias", .syncBatchNorm: "true", .augment: "permute-pixels", .noShuffle: "true",
+        .loaderThreads: "3", .epochs: "7", .steps: "900",
         .batchSize: "96", .accumulate: "2", .optimizer: "sgd", .lr: "0.25", .momentum: "0.5", .nesterov: "true",
         .weightDecay: "0.0001", .clipNorm: "1.5", .labelSmoothing: "0.1", .schedule: "multistep", .milestones: "2,5",
+        .decay: "weights", .ema: "0.9", .emaWarmup: "true", .monitor: "top1", .earlyStop: "4", .minDelta: "0.01",
         .gamma: "0.2", .warmupEpochs: "0.5", .seed: "11", .precision: "fp32", .workers: "4", .threads: "2",
         .coordinator: "dedicated", .evalEvery: "30", .checkpointEvery: "40", .keep: "5",
     ]
@@ -32,6 +34,10 @@ import Testing
             if setting == .schedule || setting == .milestones {
                 values = values.filter { ![.schedule, .milestones, .gamma].contains($0.key) }
             }
+            let dependent: [RunSetting: [RunSetting]] = [
+                .ema: [.emaWarmup], .earlyStop: [.monitor, .minDelta], .weightDecay: [.decay],
+            ]
+            for other in dependent[setting] ?? [] { values[other] = nil }
             if setting == .momentum { values[.momentum] = "0.75" }
             let other = try RunConfiguration(layers: [layer(values)])
             #expect(other.text(of: setting) != all.text(of: setting), "\(setting.rawValue)")
@@ -42,6 +48,90 @@ import Testing
                 == Schedule(base: 0.25, decay: .multistep(milestones: [2, 5], gamma: 0.2), warmupEpochs: 0.5))
         #expect(try all.dataSpecification == .mnist(directory: "x"))
         #expect(all.augment == [.permutePixels] && !all.shuffle && all.seed == 11)
+        #expect(all.decay == .weights && all.averaging == WeightAveraging(decay: 0.9, warmsUp: true))
+        #expect(all.earlyStopping == EarlyStopping(patience: 4, minimumDelta: 0.01) && all.monitor == .top1)
+    }
+
+    @Test func everyRuleAndScheduleTakesItsSettings() throws {
+        func optimizer(_ values: [RunSetting: String]) throws -> OptimizerConfiguration {
+            let configuration = try RunConfiguration(layers: [layer(values)])
+            #expect(try RunConfiguration(layers: [configuration.saved]) == configuration)
+            return configuration.optimizerConfiguration
+        }
+        #expect(
+            try optimizer([
+                .optimizer: "rmsprop", .alpha: "0.8", .centered: "true", .momentum: "0.5", .epsilon: "0.001",
+                .weightDecay: "0.1",
+            ]) == .rmsProp(alpha: 0.8, epsilon: 0.001, momentum: 0.5, centered: true, weightDecay: 0.1))
+        #expect(
+            try optimizer([
+                .optimizer: "adagrad", .rateDecay: "0.25", .initialAccumulator: "0.125", .epsilon: "0.5",
+                .weightDecay: "0.1",
+            ]) == .adagrad(rateDecay: 0.25, initialAccumulator: 0.125, epsilon: 0.5, weightDecay: 0.1))
+        #expect(
+            try optimizer([
+                .optimizer: "lars", .momentum: "0.5", .nesterov: "true", .trustCoefficient: "0.02", .epsilon: "0.5",
+                .weightDecay: "0.1",
+            ])
+                == .lars(
+                    momentum: 0.5, nesterov: true, trustCoefficient: 0.02, epsilon: 0.5, weightDecay: 0.1))
+        #expect(
+            try optimizer([.optimizer: "lamb", .betas: "0.5,0.75", .epsilon: "0.5", .weightDecay: "0.1"])
+                == .lamb(beta1: 0.5, beta2: 0.75, epsilon: 0.5, weightDecay: 0.1))
+        #expect(try optimizer([.optimizer: "adam", .epsilon: "0.5"]) == .adam(epsilon: 0.5))
+        // What nobody gives is each rule's own.
+        #expect(try optimizer([.optimizer: "rmsprop"]) == .rmsProp())
+        #expect(try optimizer([.optimizer: "adagrad"]) == .adagrad())
+        #expect(try optimizer([.optimizer: "lars"]) == .lars())
+        #expect(try optimizer([.optimizer: "lamb"]) == .lamb())
+        #expect(try optimizer([.optimizer: "adamw"]) == .adamW())
+
+        func decay(_ values: [RunSetting: String]) throws -> Schedule.Decay {
+            let configuration = try RunConfiguration(layers: [layer(values)])
+            #expect(try RunConfiguration(layers: [configuration.saved]) == configuration)
+            return configuration.learningRateSchedule.decay
+        }
+        #expect(try decay([.schedule: "polynomial", .power: "2.5"]) == .polynomial(power: 2.5))
+        #expect(
+            try decay([.schedule: "onecycle", .pctStart: "0.5", .divFactor: "4", .finalDivFactor: "8"])
+                == .oneCycle(pctStart: 0.5, divFactor: 4, finalDivFactor: 8))
+        #expect(
+            try decay([.schedule: "plateau", .gamma: "0.5", .patience: "0", .threshold: "0.25", .cooldown: "3"])
+                == .plateau(Plateau(factor: 0.5, patience: 0, threshold: 0.25, cooldown: 3)))
+        #expect(try decay([.schedule: "onecycle"]) == .oneCycle())
+        #expect(try decay([.schedule: "plateau"]) == .plateau(Plateau()))
+    }
+
+    @Test(
+        arguments: [
+            [.alpha: "0.9"], [.centered: "true"], [.rateDecay: "0.1"], [.initialAccumulator: "0.1"],
+            [.trustCoefficient: "0.1"], [.epsilon: "0.1"], [.decay: "weights"], [.emaWarmup: "true"], [.power: "2"],
+            [.pctStart: "0.5"], [.divFactor: "2"], [.finalDivFactor: "2"], [.patience: "2"], [.threshold: "0.1"],
+            [.cooldown: "2"], [.monitor: "top1"], [.minDelta: "0.1"], [.schedule: "onecycle", .warmupEpochs: "1"],
+            [.optimizer: "lamb", .momentum: "0.5"], [.optimizer: "rmsprop", .nesterov: "true"],
+            [.optimizer: "adagrad", .betas: "0.5,0.5"],
+        ] as [[RunSetting: String]])
+    func aSettingWithoutEffectIsRefused(values: [RunSetting: String]) {
+        let error = #expect(throws: ConfigurationError.self) { try RunConfiguration(layers: [layer(values)]) }
+        guard case .withoutEffect? = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+    }
+
+    @Test(
+        arguments: [
+            [.optimizer: "rmsprop", .alpha: "1"], [.optimizer: "adam", .epsilon: "0"],
+            [.optimizer: "adagrad", .initialAccumulator: "-1"], [.optimizer: "lars", .trustCoefficient: "0"],
+            [.optimizer: "lars", .nesterov: "true", .momentum: "0"], [.ema: "1"], [.decay: "bias", .weightDecay: "1"],
+            [.schedule: "polynomial", .power: "0"], [.schedule: "onecycle", .pctStart: "1.5"],
+            [.schedule: "onecycle", .divFactor: "0.5"], [.schedule: "plateau", .patience: "-1"],
+            [.schedule: "plateau", .gamma: "1"], [.schedule: "plateau", .monitor: "top5"], [.earlyStop: "0"],
+            [.earlyStop: "2", .minDelta: "-1"],
+        ] as [[RunSetting: String]])
+    func aValueOutOfRangeIsRefused(values: [RunSetting: String]) {
+        let error = #expect(throws: ConfigurationError.self) { try RunConfiguration(layers: [layer(values)]) }
+        if case .withoutEffect? = error { Issue.record("\(error!)") }
     }
 
     @Test func laterLayersWinAndALengthReplacesTheOther() throws {
@@ -55,7 +145,10 @@ import Testing
         #expect(RunConfiguration().totalSteps(stepsPerEpoch: 156) == 468)
     }
 
-    @Test(arguments: [("sgd", 0.01, 0.0), ("adam", 0.001, 0.0), ("adamw", 0.001, 0.01)])
+    @Test(arguments: [
+        ("sgd", 0.01, 0.0), ("adam", 0.001, 0.0), ("adamw", 0.001, 0.01), ("rmsprop", 0.01, 0.0),
+        ("adagrad", 0.01, 0.0), ("lars", 1.0, 0.0), ("lamb", 0.001, 0.01),
+    ])
     func theOptimizerHasDefaultsOfItsOwn(optimizer: String, rate: Double, decay: Double) throws {
         let configuration = try RunConfiguration(layers: [layer([.optimizer: optimizer])])
         #expect(configuration.learningRate == rate && configuration.weightDecay == decay)
@@ -67,7 +160,8 @@ import Testing
         let saved = try RunConfiguration(layers: [layer(Self.everything)]).saved
         let changed: [RunSetting: String] = [
             .epochs: "8", .steps: "1000", .workers: "2", .threads: "1", .loaderThreads: "2", .coordinator: "inline",
-            .evalEvery: "3", .checkpointEvery: "4", .keep: "1", .quiet: "true", .progress: "none", .out: "o",
+            .earlyStop: "9", .minDelta: "0.5", .evalEvery: "3", .checkpointEvery: "4", .keep: "1", .quiet: "true",
+            .progress: "none", .out: "o",
         ]
         let resumed = try RunConfiguration(resuming: saved, layers: [layer(changed)])
         for (setting, text) in changed { #expect(resumed.text(of: setting) == text) }
@@ -85,6 +179,9 @@ import Testing
             .noShuffle: "false", .batchSize: "64", .accumulate: "1", .optimizer: "adam", .lr: "0.5", .momentum: "0.9",
             .nesterov: "false", .betas: "0.8,0.9", .weightDecay: "0", .clipNorm: "1", .labelSmoothing: "0",
             .schedule: "cosine", .milestones: "2,6", .gamma: "0.1", .stepSize: "2", .warmupEpochs: "0", .seed: "0",
+            .alpha: "0.5", .centered: "true", .rateDecay: "0.5", .initialAccumulator: "0.5", .trustCoefficient: "0.5",
+            .epsilon: "0.5", .decay: "all", .ema: "0.5", .emaWarmup: "false", .power: "2", .pctStart: "0.5",
+            .divFactor: "2", .finalDivFactor: "2", .patience: "2", .threshold: "0.5", .cooldown: "2", .monitor: "loss",
         ]
         guard let other = others[setting] else {
             #expect(setting == .precision, "only precision has a single value")

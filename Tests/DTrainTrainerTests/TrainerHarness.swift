@@ -27,10 +27,10 @@ struct Subset: Dataset {
     var classNames: [String] { base.classNames }
     var normalisation: Normalisation { base.normalisation }
     var digest: String { base.digest + "/\(count)" + extraDigest }
-    func read(_ index: Int, into sample: MemorySlice<UInt8>) throws -> Int {
+    func read(_ index: Int, into image: PixelBuffer) throws -> Int {
         if index >= firstUnreadable { throw DataError.unreadable(path: "sample \(index)", reason: "made to fail") }
         if readSeconds > 0 { usleep(UInt32(readSeconds * 1e6)) }
-        return try base.read(index, into: sample)
+        return try base.read(index, into: image)
     }
 }
 

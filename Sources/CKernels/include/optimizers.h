@@ -33,6 +33,35 @@ void dt_adam_update(
     size_t count, float *parameters, const float *gradients, float *exp_avg, float *exp_avg_sq,
     const dt_adam_scalars *scalars);
 
+/// The scalars of one RMSprop step.
+typedef struct {
+    float gradient_scale, weight_decay, rate;
+    float alpha, new_weight;   // new_weight = 1 − alpha
+    float momentum, epsilon;
+} dt_rmsprop_scalars;
+
+/// RMSprop: g as in SGD; s = alpha·s + new_weight·g²; with `grad_avg` a += new_weight·(g − a), and s − a² (at least 0)
+/// stands for s below; d = g / (sqrt(s) + epsilon); with `momentum_buffer` b = momentum·b + d, p -= rate·b, otherwise
+/// p -= rate·d. `grad_avg` and `momentum_buffer` may be null.
+void dt_rmsprop_update(
+    size_t count, float *parameters, const float *gradients, float *square_avg, float *grad_avg, float *momentum_buffer,
+    const dt_rmsprop_scalars *scalars);
+
+/// Adagrad: g as in SGD; s += g²; p -= rate·g / (sqrt(s) + epsilon).
+void dt_adagrad_update(
+    size_t count, float *parameters, const float *gradients, float *sum, float rate, float weight_decay,
+    float gradient_scale, float epsilon);
+
+/// An exponential moving average: average += weight·(values − average).
+void dt_average_update(size_t count, float *average, const float *values, float weight);
+
+/// What LAMB's trust ratio needs, without updating anything: sums[0] = Σp², sums[1] = Σr² with
+/// r = step_size·m / (sqrt(v) / second_correction + epsilon) + weight_decay·p, where m and v are those of the coming
+/// `dt_adam_update` with the same scalars and parameter_factor 1. The order of the additions is fixed by `count` alone.
+void dt_lamb_square_sums(
+    size_t count, const float *parameters, const float *gradients, const float *exp_avg, const float *exp_avg_sq,
+    float weight_decay, const dt_adam_scalars *scalars, double *sums);
+
 /// The sum of squares in double. The order of the additions is fixed by `count` alone.
 double dt_square_sum(size_t count, const float *values);
 

@@ -6,7 +6,10 @@ import DTrainTensor
 struct DataCommand<Program: TrainingProgram>: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
-            commandName: "data", abstract: "Look at data sets.", subcommands: [DataShowCommand<Program>.self])
+            commandName: "data", abstract: "Look at data sets, pack them and download them.",
+            subcommands: [
+                DataShowCommand<Program>.self, DataPackCommand<Program>.self, DataFetchCommand<Program>.self,
+            ])
     }
 }
 
@@ -24,9 +27,11 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
     var output: String?
     @Option(help: ArgumentHelp("train or test. Default train.", valueName: "name"))
     var split = "train"
-    @Option(help: ArgumentHelp("Show the samples after these changes: permute-pixels, or none.", valueName: "names"))
+    @Option(help: ArgumentHelp("Show the samples as these leave them in evaluation.", valueName: "list"))
     var augment = "none"
-    @Option(parsing: .unconditional, help: ArgumentHelp("Seed of the permutation.", valueName: "n"))
+    @Flag(help: "Show them as training sees them in its first epoch.")
+    var augmented = false
+    @Option(parsing: .unconditional, help: ArgumentHelp("Seed of the transforms.", valueName: "n"))
     var seed: UInt64 = 0
 
     func run() throws {
@@ -39,8 +44,11 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
         }
         let augmentations = try Augmentation.parse(augment)
         let pair = try DataSpecification.parse(spec).open()
+        let sizes =
+            pair.train.sizesMayDiffer ? "of various sizes, the first \(pair.sampleShape)" : "of \(pair.sampleShape)"
         var lines = [
-            "\(pair.specification): \(pair.train.name), samples of \(pair.sampleShape), \(pair.classCount) classes"
+            "\(pair.specification): \(pair.train.name), samples \(sizes), "
+                + "\(pair.classCount) classes"
         ]
         for split in DatasetSplit.allCases {
             let counts = zip(pair.classNames, try pair[split].countPerClass())
@@ -50,8 +58,15 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
                 "\(split.rawValue): \(Formatting.whole(pair[split].count)) samples (\(shown.joined(separator: ", ")))")
         }
         if let output {
-            let transforms = augmentations.map { $0.transform(seed: seed, sampleShape: pair.sampleShape) }
-            let image = try SampleGrid(pair[part], transforms: transforms).image()
+            // Nothing named, nothing done: images of several sizes are shown whole.
+            let pipeline = try augmentations.isEmpty
+                ? nil
+                : TransformPipeline(
+                    augmentations, family: .usual(forImagesOf: pair.sampleShape), sampleShape: pair.sampleShape,
+                    sizesMayDiffer: pair.train.sizesMayDiffer || pair.test.sizesMayDiffer,
+                    normalisation: pair.train.normalisation, seed: seed)
+            let transforms = augmented ? pipeline?.training : pipeline?.evaluation
+            let image = try SampleGrid(pair[part], transforms: transforms ?? [], seed: seed).image()
             try image.write(to: output)
             lines.append("drawn: \(output) (\(image.width)×\(image.height))")
         }

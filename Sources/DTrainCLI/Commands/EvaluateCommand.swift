@@ -24,7 +24,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
     var data: String?
     @Option(help: ArgumentHelp("train or test. Default test.", valueName: "name"))
     var split = "test"
-    @Option(help: ArgumentHelp("permute-pixels, or none. Default the run's.", valueName: "names"))
+    @Option(help: ArgumentHelp("As --augment of 'train' takes it. Default the run's.", valueName: "list"))
     var augment: String?
     @Option(
         parsing: .unconditional,
@@ -34,6 +34,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         parsing: .unconditional,
         help: ArgumentHelp("Compute threads of each rank. Default: its share of the cores granted.", valueName: "n"))
     var threads: Int?
+    @OptionGroup var weights: WeightsOption
     @Flag(help: "Print the 'eval' object of metrics.jsonl.")
     var json = false
 
@@ -46,20 +47,22 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         }
         guard batchSize >= 1 else { throw UsageError("--batch-size '\(batchSize)' is not valid: give at least 1.") }
         try checkThreads(threads)
+        let choice = try weights.choice()
         let augmentations = try augment.map { try Augmentation.parse($0) }
         let specification = try data.map { try DataSpecification.parse($0) }
 
         let launch = LaunchEnvironment()
         let job = try Job(launch, facts: MachineFacts.gather(), name: Program.name)
         let code = job.run {
-            try evaluate(job, part, augmentations, specification)
+            try evaluate(job, part, augmentations, specification, choice)
             return .done
         }
         if code != ExitStatus.done.rawValue { throw ExitCode(code) }
     }
 
     private func evaluate(
-        _ job: Job, _ part: DatasetSplit, _ augmentations: [Augmentation]?, _ specification: DataSpecification?
+        _ job: Job, _ part: DatasetSplit, _ augmentations: [Augmentation]?, _ specification: DataSpecification?,
+        _ choice: WeightsChoice?
     ) throws {
         let checkpoint = try CheckpointLocation.open(source)
         let state = checkpoint.state
@@ -70,22 +73,24 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
             throw UsageError(
                 "the model has \(classes) classes and \(pair.specification) has \(pair.classCount); give other --data.")
         }
+        let transforms = try TransformPipeline(
+            augmentations ?? savedAugmentations(checkpoint), family: .usual(forImagesOf: entry.input),
+            sampleShape: pair.sampleShape, sizesMayDiffer: pair.train.sizesMayDiffer || pair.test.sizesMayDiffer,
+            normalisation: pair.train.normalisation, seed: state.seed)
         let options = ModelOptions(classes: classes, dropout: state.model.options["dropout"].flatMap(Float.init))
         let replica = try Replica(
-            entry.make(options), input: pair.sampleShape, objective: entry.objective,
+            entry.make(options), input: transforms.outputShape, objective: entry.objective,
             capacity: min(batchSize, max(1, pair[part].count)), pool: ThreadPool(threadCount: job.threads(threads)))
         do {
-            try checkpoint.loadModel(into: [NamedArena(replica.layout, replica.parameters)])
+            try checkpoint.loadModel(into: [NamedArena(replica.layout, replica.parameters)], choice)
         } catch {
             guard case .mismatch(_, let mismatch) = error, specification != nil else { throw error }
             throw UsageError(
                 "\(pair.specification) has samples of \(pair.sampleShape), and the model was trained on "
                     + "\(state.data.specification): \(mismatch); give other --data.")
         }
-        let transforms = try (augmentations ?? savedAugmentations(checkpoint))
-            .map { $0.transform(seed: state.seed, sampleShape: pair.sampleShape) }
         let evaluation = try Evaluation.run(
-            replica, on: pair[part], transforms: transforms, seed: state.seed, queue: job.queue)
+            replica, on: pair[part], transforms: transforms.evaluation, seed: state.seed, queue: job.queue)
         guard job.speaks else { return }
         // The epoch of the last update, not of the next one.
         let epoch = state.samplesInEpoch == 0 ? max(0, state.epoch - 1) : state.epoch

@@ -21,6 +21,7 @@ struct ExportCommand<Program: TrainingProgram>: ParsableCommand {
     var format = "safetensors"
     @Option(help: ArgumentHelp("The file to write. Default MODEL.safetensors here.", valueName: "file"))
     var output: String?
+    @OptionGroup var weights: WeightsOption
 
     func run() throws {
         guard LaunchEnvironment().speaks else { return }
@@ -29,9 +30,10 @@ struct ExportCommand<Program: TrainingProgram>: ParsableCommand {
                 "--format '\(format)' is not valid\(suggestion(for: format, among: Self.formats)): give "
                     + "\(Self.formats.joined(separator: ", ")).")
         }
+        let choice = try weights.choice()
         let checkpoint = try CheckpointLocation.open(source)
         let target = output ?? checkpoint.state.model.name + ".safetensors"
-        let tensors = try SafetensorsFile(checkpoint.modelPath).tensors()
+        let tensors = try checkpoint.modelTensors(choice)
         try SafetensorsFile.write(tensors, to: target)
         let byteCount = tensors.reduce(0) { $0 + $1.byteCount }
         Console.result("\(target): \(tensors.count) tensors of \(checkpoint.path), \(Formatting.bytes(byteCount))\n")

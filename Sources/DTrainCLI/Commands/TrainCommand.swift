@@ -15,7 +15,8 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
             abstract: "Train a model: data-parallel, with checkpoints, to be resumed at any time.",
             discussion: """
                 --batch-size is the global batch: the number of ranks changes the speed, not the result.
-                On a resume, steps, epochs, workers, threads, coordinator, cadences and retention may change.
+                On a resume, steps, epochs, early stopping, workers, threads, coordinator, cadences and retention may
+                change.
                 """)
     }
 
@@ -114,7 +115,8 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
         case .completed, .alreadyComplete:
             if case .alreadyComplete(let step) = outcome {
                 Console.diagnostic(
-                    "\(Program.name): the run is complete at step \(step); give more --epochs or --steps to train on\n")
+                    "\(Program.name): the run is complete at step \(step); give more --epochs or --steps"
+                        + (configuration.earlyStop == nil ? "" : ", or a larger --early-stop,") + " to train on\n")
             }
             let commands = [("evaluate it again", next.evaluate), ("train on", next.trainOn)]
             guard let summary = reporter.summary(nextCommands: commands) else { return }
@@ -142,7 +144,8 @@ extension ModelEntry {
                 )
             }
         }
-        return TrainingModel(name, options: options, objective: objective, module: module)
+        return TrainingModel(
+            name, options: options, objective: objective, module: module, presets: .usual(forImagesOf: input))
     }
 }
 

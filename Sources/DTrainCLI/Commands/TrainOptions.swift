@@ -1,4 +1,5 @@
 import ArgumentParser
+import DTrainData
 import DTrainTrainer
 
 /// The flags of `train`. Values are text here: `RunConfiguration` reads them, so that a flag and a line of a
@@ -31,7 +32,9 @@ struct TrainOptions: ParsableArguments {
             valueName: "spec"))
     var data: String?
     @Option(
-        help: ArgumentHelp("What is done to each sample: permute-pixels, or none. Default none.", valueName: "names"))
+        help: ArgumentHelp(
+            "What is done to each sample, separated by commas: \(Augmentation.forms.joined(separator: ", ")). "
+                + "Default none.", valueName: "list"))
     var augment: String?
     @Flag(help: "Keep the samples in the order of the files.")
     var noShuffle = false
@@ -55,24 +58,63 @@ struct TrainOptions: ParsableArguments {
         help: ArgumentHelp("Parts in which a rank computes its share of a batch. Default 1.", valueName: "n"))
     var accumulate: String?
 
-    @Option(help: ArgumentHelp("sgd, adam or adamw. Default sgd.", valueName: "name"))
+    @Option(help: ArgumentHelp("sgd, adam, adamw, rmsprop, adagrad, lars or lamb. Default sgd.", valueName: "name"))
     var optimizer: String?
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Learning rate. Default 0.01; 0.001 for adam and adamw.", valueName: "rate"))
+        help: ArgumentHelp("Learning rate. Default 0.01; 0.001 for adam, adamw, lamb; 1 for lars.", valueName: "rate"))
     var lr: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Momentum of sgd. Default 0.9.", valueName: "m"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Momentum of sgd, lars, rmsprop. Default 0.9; 0 for rmsprop.", valueName: "m"))
     var momentum: String?
-    @Flag(help: "Nesterov's form of sgd's momentum.")
+    @Flag(help: "Nesterov's form of the momentum of sgd and lars.")
     var nesterov = false
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Decay rates of adam's moments. Default 0.9,0.999.", valueName: "b1,b2"))
+        help: ArgumentHelp("Decay rates of the moments of adam, adamw, lamb. Default 0.9,0.999.", valueName: "b1,b2"))
     var betas: String?
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Weight decay on all parameters. Default 0; 0.01 for adamw.", valueName: "d"))
+        help: ArgumentHelp("Decay rate of rmsprop's mean square. Default 0.99.", valueName: "a"))
+    var alpha: String?
+    @Flag(help: "Take the square of the mean off rmsprop's mean square.")
+    var centered = false
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Adagrad's rate is the rate / (1 + updates times this). Default 0.", valueName: "d"))
+    var lrDecay: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("What adagrad's sums of squares start from. Default 0.", valueName: "x"))
+    var initialAccumulator: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Trust coefficient of lars. Default 0.001.", valueName: "c"))
+    var trustCoefficient: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Keeps the divisions of adam and its like from 0. Default 1e-8; 1e-10 for adagrad, 1e-6 for lamb.",
+            valueName: "e"))
+    var epsilon: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Weight decay. Default 0; 0.01 for adamw and lamb.", valueName: "d"))
     var weightDecay: String?
+    @Option(
+        help: ArgumentHelp(
+            "What decays: all parameters, or weights: neither biases nor normalisations. Default all.",
+            valueName: "all|weights"))
+    var decay: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Keep an exponential moving average of the weights with this decay, and evaluate it. Default none.",
+            valueName: "decay"))
+    var ema: String?
+    @Flag(help: "Let the average's decay after t updates be at most (1 + t)/(10 + t).")
+    var emaWarmup = false
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp("Largest global norm of the gradient. Default none.", valueName: "norm"))
@@ -81,18 +123,63 @@ struct TrainOptions: ParsableArguments {
         parsing: .unconditional,
         help: ArgumentHelp("Part of the target spread over all classes. Default 0.", valueName: "p"))
     var labelSmoothing: String?
-    @Option(help: ArgumentHelp("constant, step, multistep or cosine. Default constant.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "constant, step, multistep, cosine, polynomial, onecycle or plateau. Default constant.", valueName: "name"))
     var schedule: String?
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp("Epochs at which multistep lowers the rate, such as 30,60.", valueName: "epochs"))
     var milestones: String?
-    @Option(parsing: .unconditional, help: ArgumentHelp("Factor of step and multistep. Default 0.1.", valueName: "g"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Factor of step, multistep and plateau. Default 0.1.", valueName: "g"))
     var gamma: String?
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp("Epochs between two reductions by step. Default 1.", valueName: "epochs"))
     var stepSize: String?
+    @Option(parsing: .unconditional, help: ArgumentHelp("Exponent of polynomial. Default 1.", valueName: "p"))
+    var power: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Part of the run in which onecycle rises to --lr. Default 0.3.", valueName: "p"))
+    var pctStart: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Onecycle starts from --lr over this. Default 25.", valueName: "x"))
+    var divFactor: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Onecycle ends at its first rate over this. Default 10000.", valueName: "x"))
+    var finalDivFactor: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Bad evaluations that plateau lets pass. Default 10.", valueName: "n"))
+    var patience: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Relative improvement that plateau asks for. Default 0.0001.", valueName: "x"))
+    var threshold: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Evaluations that plateau ignores after a reduction. Default 0.", valueName: "n"))
+    var cooldown: String?
+    @Option(
+        help: ArgumentHelp(
+            "What plateau and early stopping watch in the test split. Default loss.",
+            valueName: "loss|top1"))
+    var monitor: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "End the run after so many evaluations in a row without improvement; it takes effect at the evaluation after "
+                + "them. Default never.", valueName: "n"))
+    var earlyStop: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Improvement that early stopping asks for. Default 0.", valueName: "x"))
+    var minDelta: String?
     @Option(parsing: .unconditional, help: ArgumentHelp("Epochs of linear warm-up. Default 0.", valueName: "epochs"))
     var warmupEpochs: String?
     @Option(
@@ -157,7 +244,12 @@ struct TrainOptions: ParsableArguments {
             (.freeze, freeze), (.data, data),
             (.augment, augment), (.loaderThreads, loaderThreads), (.epochs, epochs), (.steps, steps),
             (.batchSize, batchSize), (.accumulate, accumulate), (.optimizer, optimizer), (.lr, lr),
-            (.momentum, momentum), (.betas, betas), (.weightDecay, weightDecay), (.clipNorm, clipNorm),
+            (.momentum, momentum), (.betas, betas), (.alpha, alpha), (.rateDecay, lrDecay),
+            (.initialAccumulator, initialAccumulator), (.trustCoefficient, trustCoefficient), (.epsilon, epsilon),
+            (.weightDecay, weightDecay), (.decay, decay), (.ema, ema), (.clipNorm, clipNorm), (.power, power),
+            (.pctStart, pctStart), (.divFactor, divFactor), (.finalDivFactor, finalDivFactor), (.patience, patience),
+            (.threshold, threshold), (.cooldown, cooldown), (.monitor, monitor), (.earlyStop, earlyStop),
+            (.minDelta, minDelta),
             (.labelSmoothing, labelSmoothing), (.schedule, schedule), (.milestones, milestones), (.gamma, gamma),
             (.stepSize, stepSize), (.warmupEpochs, warmupEpochs), (.seed, seed), (.precision, precision),
             (.workers, workers), (.threads, threads), (.coordinator, coordinator), (.evalEvery, evalEvery),
@@ -166,6 +258,7 @@ struct TrainOptions: ParsableArguments {
         for (setting, text) in texts { settings.values[setting] = text }
         let flags: [(RunSetting, Bool)] = [
             (.noShuffle, noShuffle), (.nesterov, nesterov), (.quiet, quiet), (.syncBatchNorm, syncBatchNorm),
+            (.centered, centered), (.emaWarmup, emaWarmup),
         ]
         for (setting, isOn) in flags where isOn { settings.values[setting] = "true" }
         return settings

@@ -52,7 +52,7 @@ final class ConvolutionKernel: Kernel {
             setScaling(run, batchNorm, bias: bias, scale, shift)
             let residual = operation.hasResidual ? UnsafePointer(run.pointer(site.inputs[1])) : nil
             return passes.forward.forward(
-                x, weights: weights, bias: nil, into: y, stride: stride,
+                x, weights: weights, bias: nil, into: y, stride: stride, accumulate: false,
                 lines: run.part(of: run.rows * geometry.window.output_height), scratch: scratch
             ) { lines in
                 let first = lines.lowerBound * width
