@@ -10,5 +10,5 @@
 command -v protoc >/dev/null || fail "protoc is missing: apt-get install protobuf-compiler"
 command -v protoc-gen-swift >/dev/null || fail "protoc-gen-swift is missing: build it from swift-protobuf"
 cd "$root/Sources/DTrainONNX"
-protoc --swift_out=. --swift_opt=Visibility=Package onnx.proto
+protoc --swift_out=. --swift_opt=Visibility=Package,UseAccessLevelOnImports=true onnx.proto
 say "$root/Sources/DTrainONNX/onnx.pb.swift"

@@ -29,7 +29,8 @@ extension Linear: ONNXOperation {
         let ones = place.inputShape.spatial.map { _ in 1 }
         var inputs = place.weighted(hasBias)
         inputs[1] = place.add(
-            "Reshape", [inputs[1], place.constant("weight/shape", [outputs, place.inputShape.dimensions.last!] + ones)],
+            "Reshape",
+            [inputs[1], place.constant("weight/shape", [outputs, place.inputShape.dimensions.last!] + ones)],
             helper: "weight")
         return place.add("Conv", inputs, [("kernel_shape", .ints(ones))])
     }

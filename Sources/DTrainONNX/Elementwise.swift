@@ -34,3 +34,12 @@ extension ScaleShift: ONNXOperation {
 extension Softmax: ONNXOperation {
     func translate(_ place: NodePlace) throws -> String { place.add("Softmax", nil, [("axis", .int(1))]) }
 }
+
+extension ChannelScaling: ONNXOperation {
+    func translate(_ place: NodePlace) throws -> String {
+        let shape = [scale.count] + place.inputShape.spatial.map { _ in 1 }
+        let scaled = place.add(
+            "Mul", [place.input, place.constant("scale", scale, shape: shape)], helper: "scaled")
+        return place.add("Add", [scaled, place.constant("shift", shift, shape: shape)])
+    }
+}

@@ -22,7 +22,8 @@ struct GraphTranslation {
         for node in graph.nodes {
             guard let operation = node.operation as? any ONNXOperation else {
                 throw ONNXError.unsupported(
-                    layer: node.path, operation: node.operation.name, reason: "the exporter does not know this operation")
+                    layer: node.path, operation: node.operation.name,
+                    reason: "the exporter does not know this operation")
             }
             let place = NodePlace(
                 writer: writer, layer: node.path,
@@ -39,11 +40,14 @@ struct GraphTranslation {
         writer.rename(names[graph.output], to: Self.outputName)
     }
 
+    /// The names of the parameters that evaluation reads.
+    var parameters: Set<String> { writer.parameters }
+
     /// The graph with its weights. Throws `ONNXError.parameters` where those of `tensors` do not fit.
     func proto(name: String, tensors: [NamedTensor]) throws -> Onnx_GraphProto {
-        let used = tensors.filter { writer.parameters.contains($0.name) }
+        let used = tensors.filter { parameters.contains($0.name) }
         let mismatch = TensorMismatch(
-            expected: graph.parameters.filter { writer.parameters.contains($0.name) }
+            expected: graph.parameters.filter { parameters.contains($0.name) }
                 .map { ($0.name, $0.shape, $0.dtype) },
             found: used.map { ($0.name, $0.shape, $0.dtype) })
         guard mismatch.isEmpty else { throw ONNXError.parameters(mismatch) }
@@ -59,7 +63,8 @@ struct GraphTranslation {
     private func valueInfo(_ name: String, _ shape: Shape, _ meaning: String) -> Onnx_ValueInfoProto {
         .with {
             $0.name = name
-            $0.docString = "\(meaning), \(["batch", "channels", "height", "width"].prefix(shape.rank + 1).joined(separator: " × "))"
+            $0.docString =
+                "\(meaning), \(["batch", "channels", "height", "width"].prefix(shape.rank + 1).joined(separator: " × "))"
             $0.type.tensorType.elemType = Int32(Onnx_TensorProto.DataType.float.rawValue)
             $0.type.tensorType.shape.dim = [.with { $0.dimParam = "batch" }]
             $0.type.tensorType.shape.dim += shape.channelsFirst.map { extent in .with { $0.dimValue = Int64(extent) } }

@@ -33,13 +33,15 @@ public struct ONNXModel {
         }
     }
 
-    /// The most bytes of a message of Protocol Buffers.
-    public static let byteLimit = Int(Int32.max)
+    /// The most bytes of a message of Protocol Buffers that swift-protobuf writes.
+    public static let byteLimit = Int(Int32.max) - 1
     /// The oldest set of operators that has all that is needed (layer normalisation came last), and its file version.
     private static let operatorSet: Int64 = 17
     private static let fileVersion: Int64 = 8
 
     package private(set) var proto = Onnx_ModelProto()
+    /// The tensors that the file holds.
+    public let parameterNames: Set<String>
 
     /// Traces `model` for evaluation and translates the graph.
     ///
@@ -58,7 +60,9 @@ public struct ONNXModel {
         proto.opsetImport = [.with { $0.version = Self.operatorSet }]
         proto.producerName = "dtrain"
         proto.producerVersion = description.producerVersion
-        proto.graph = try GraphTranslation(graph).proto(name: description.name, tensors: tensors)
+        let translation = try GraphTranslation(graph)
+        parameterNames = translation.parameters
+        proto.graph = try translation.proto(name: description.name, tensors: tensors)
         proto.metadataProps = try Self.metadata(description)
     }
 
@@ -70,7 +74,8 @@ public struct ONNXModel {
         guard weights <= limit else { throw ONNXError.tooLarge(byteCount: weights, limit: limit) }
         do {
             return try proto.serializedBytes()
-        } catch BinaryEncodingError.tooLarge {
+        } catch is BinaryEncodingError {
+            // What it says where there is too much beside the weights; no field is required, so it can mean nothing else.
             throw ONNXError.tooLarge(byteCount: weights, limit: limit)
         }
     }

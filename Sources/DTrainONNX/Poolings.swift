@@ -59,7 +59,8 @@ extension AdaptivePooling: ONNXOperation {
                     [value, place.constant(name + "/start", [start]), place.constant(name + "/end", [end]), axisIndex],
                     helper: name + "/slice")
                 return place.add(
-                    isAverage ? "ReduceMean" : "ReduceMax", [slice], [("axes", .ints([axis + 2])), ("keepdims", .int(1))],
+                    isAverage ? "ReduceMean" : "ReduceMax", [slice],
+                    [("axes", .ints([axis + 2])), ("keepdims", .int(1))],
                     helper: name)
             }
             value = place.add(

@@ -8,7 +8,8 @@ extension Concatenation: ONNXOperation {
 extension Reshape: ONNXOperation {
     func translate(_ place: NodePlace) throws -> String {
         guard place.outputShape.rank == 1 else {
-            throw place.unsupported("the exporter knows it for flattening alone, not from \(place.inputShape) to \(place.outputShape)")
+            throw place.unsupported(
+                "the exporter knows it for flattening alone, not from \(place.inputShape) to \(place.outputShape)")
         }
         return place.add("Flatten", nil, [("axis", .int(1))])
     }
@@ -21,7 +22,8 @@ extension Transpose: ONNXOperation {
         case 1 where place.readsFlattenedImage: return place.input
         // Features in PyTorch's order become an image.
         case 2, 3:
-            guard place.inputShape.rank == 1, !place.readsFlattenedImage, rows == place.outputShape.dimensions.last else {
+            guard place.inputShape.rank == 1, !place.readsFlattenedImage, rows == place.outputShape.dimensions.last
+            else {
                 break
             }
             return place.reshape(place.input, to: place.outputShape.channelsFirst)

@@ -74,7 +74,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
                 "the model has \(classes) classes and \(pair.specification) has \(pair.classCount); give other --data.")
         }
         let transforms = try TransformPipeline(
-            augmentations ?? savedAugmentations(checkpoint), family: .usual(forImagesOf: entry.input),
+            augmentations ?? checkpoint.savedAugmentations(), family: .usual(forImagesOf: entry.input),
             sampleShape: pair.sampleShape, sizesMayDiffer: pair.train.sizesMayDiffer || pair.test.sizesMayDiffer,
             normalisation: pair.train.normalisation, seed: state.seed)
         let options = ModelOptions(classes: classes, dropout: state.model.options["dropout"].flatMap(Float.init))
@@ -99,14 +99,6 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
             correct: evaluation.correct, correctTop5: evaluation.correctTop5, samples: evaluation.samples,
             seconds: evaluation.seconds)
         Console.result(json ? result.json.text + "\n" : text(result, checkpoint, pair))
-    }
-
-    /// The run's augmentation, from the config.yaml beside the checkpoints; none where there is no such file.
-    private func savedAugmentations(_ checkpoint: Checkpoint) throws -> [Augmentation] {
-        let run = URL(fileURLWithPath: checkpoint.path).deletingLastPathComponent().deletingLastPathComponent()
-        let path = run.appendingPathComponent("config.yaml").path
-        guard FileManager.default.fileExists(atPath: path) else { return [] }
-        return try RunConfiguration(layers: [ConfigurationFile.read(path)]).augment
     }
 
     private func text(_ result: EvaluationCompleted, _ checkpoint: Checkpoint, _ pair: DatasetPair) -> String {
