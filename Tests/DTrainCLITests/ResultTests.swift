@@ -134,6 +134,26 @@ import Testing
                 == command.data("run/checkpoints/\(best)/model.safetensors"))
     }
 
+    @Test func exportWritesTheNetworkToo() throws {
+        try command.writeDigits(to: "digits")
+        let train = try command.dtrain(
+            words: "train --model lenet5 --data mnist:digits --steps 2 --batch-size 16 --out run --quiet")
+        try #require(train.status == 0, "\(train.stderr)")
+        let outcome = try command.dtrain(words: "export run --format onnx")
+        #expect(outcome.status == 0 && outcome.stderr.isEmpty, "\(outcome.stderr)")
+        #expect(
+            outcome.stdout.hasPrefix("lenet5.onnx: 10 tensors of run/checkpoints/step-00000002, "), "\(outcome.stdout)")
+        let file = try command.data("lenet5.onnx")
+        // The weights of LeNet-5, and little beside them.
+        #expect(file.count > 4 * 61_706 && file.count < 4 * 61_706 + 8192)
+        for text in ["dtrain", "conv1.weight", "Gemm", "class_names", "standard_deviation"] {
+            #expect(file.firstRange(of: Data(text.utf8)) != nil, "\(text)")
+        }
+        #expect(
+            try command.dtrain(words: "export run --format onnx --output again.onnx").status == 0
+                && command.data("again.onnx") == file)
+    }
+
     @Test func benchPrintsOneObject() throws {
         let outcome = try command.mpirun(
             2, "bench", "--model", "mlp", "--batch-size", "32", "--steps", "5", "--json", "--threads", "1")

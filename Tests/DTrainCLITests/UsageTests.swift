@@ -137,7 +137,7 @@ import Testing
             "unknown model 'lenet' (did you mean lenet5?); valid: mlp, lenet5, cnn-mnist, inception-mnist."
         ),
         ("models --classes 3", "--classes has no effect without a model's name; add the name."),
-        ("export x --format onnx", "--format 'onnx' is not valid: give safetensors."),
+        ("export x --format onxn", "--format 'onxn' is not valid (did you mean onnx?): give safetensors, onnx."),
         (
             "bench --model nlp",
             "unknown model 'nlp' (did you mean mlp?); valid: mlp, lenet5, cnn-mnist, inception-mnist."

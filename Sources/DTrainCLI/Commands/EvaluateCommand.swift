@@ -128,18 +128,10 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         let input = images.map { Shape($0.inputShape) }
         let size = model.imageSize ?? input.flatMap { $0[0] == $0[1] ? $0[0] : nil }
         return try TransformPipeline(
-            augmentations ?? images.map { try Augmentation.parse($0.augmentations) } ?? savedAugmentations(source),
+            augmentations ?? images.map { try Augmentation.parse($0.augmentations) } ?? [],
             family: source.choice.presets, sampleShape: pair.sampleShape,
             sizesMayDiffer: pair.train.sizesMayDiffer || pair.test.sizesMayDiffer, imageSize: size,
             normalisation: pair.train.normalisation, seed: source.seed)
-    }
-
-    /// The run's augmentation, from the config.yaml beside the checkpoints; none where there is no such file.
-    private func savedAugmentations(_ source: ModelSource) throws -> [Augmentation] {
-        let run = URL(fileURLWithPath: source.path).deletingLastPathComponent().deletingLastPathComponent()
-        let path = run.appendingPathComponent("config.yaml").path
-        guard FileManager.default.fileExists(atPath: path) else { return [] }
-        return try RunConfiguration(layers: [ConfigurationFile.read(path)]).augment
     }
 
     private func text(_ result: EvaluationCompleted, _ source: ModelSource, _ pair: DatasetPair) -> String {

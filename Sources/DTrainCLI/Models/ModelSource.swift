@@ -123,6 +123,13 @@ struct ModelSource {
         }
     }
 
+    /// The same, or an error where the checkpoint does not say it.
+    func requiredImages() throws -> ImageDescription {
+        if let images { return images }
+        throw UsageError(
+            "\(path) does not say how images are prepared (it is of an older version): train on from it first.")
+    }
+
     /// The model with its weights, for images of shape `input` and at most `capacity` of them at once.
     func replica(input: Shape, capacity: Int, pool: ThreadPool) throws -> Replica {
         let replica = try Replica(

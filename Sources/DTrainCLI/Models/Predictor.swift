@@ -37,10 +37,7 @@ struct Predictor {
     /// Throws what building the model and loading its weights throw, and `UsageError` for a checkpoint that does not say how
     /// its images are prepared.
     init(_ source: ModelSource, threads: Int) throws {
-        guard let images = source.images else {
-            throw UsageError(
-                "\(source.path) does not say how images are prepared (it is of an older version): train on from it first.")
-        }
+        let images = try source.requiredImages()
         let native = Shape(images.sampleShape)
         let normalisation = Normalisation(mean: images.mean, standardDeviation: images.standardDeviation)
         let side = source.imageSize ?? images.inputShape[0]
