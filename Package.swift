@@ -12,6 +12,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     ],
     targets: [
         // System libraries: each has a pkg-config file, so that headers and link flags follow the machine.
@@ -44,6 +45,12 @@ let package = Package(
         .target(name: "DTrainDigest", dependencies: ["CCrypto"]),
         .target(name: "DTrainFetch", dependencies: ["DTrainDigest", "DTrainData", "DTrainTensor", "CCurlShim"]),
         .target(name: "DTrainCheckpoint", dependencies: ["DTrainTensor", "DTrainDigest", "CZlib"]),
+        .target(
+            name: "DTrainONNX",
+            dependencies: [
+                "DTrainEngine", "DTrainTensor", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            exclude: ["onnx.proto"]),
         .target(name: "DTrainEvents"),
         .target(name: "DTrainReport", dependencies: ["DTrainEvents"]),
         .target(
@@ -56,8 +63,8 @@ let package = Package(
             name: "DTrainCLI",
             dependencies: [
                 "DTrainTensor", "DTrainEngine", "DTrainLayers", "DTrainModels", "DTrainOptimizers", "DTrainData",
-                "DTrainCollectives", "DTrainMPI", "DTrainCheckpoint", "DTrainEvents", "DTrainReport", "DTrainTrainer",
-                "DTrainFetch", "COpenBLAS",
+                "DTrainCollectives", "DTrainMPI", "DTrainCheckpoint", "DTrainONNX", "DTrainEvents", "DTrainReport",
+                "DTrainTrainer", "DTrainFetch", "COpenBLAS",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 "Yams",
@@ -117,6 +124,12 @@ let package = Package(
                 "weights-check",
             ],
             exclude: ["Fixtures"]),
+        .testTarget(
+            name: "DTrainONNXTests",
+            dependencies: [
+                "DTrainONNX", "DTrainModels", "DTrainLayers", "DTrainEngine", "DTrainCheckpoint", "DTrainTensor",
+                "TestSupport", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ]),
         .testTarget(name: "DTrainReportTests", dependencies: ["DTrainReport", "DTrainEvents", "TestSupport"]),
         .testTarget(
             name: "DTrainTrainerTests",
@@ -128,7 +141,8 @@ let package = Package(
         .testTarget(
             name: "DTrainCLITests",
             dependencies: [
-                "DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "dtrain", "CAllocationCounter", "LoopbackServer",
+                "DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "DTrainData", "dtrain", "CAllocationCounter",
+                "LoopbackServer",
                 "TestSupport",
             ]),
     ],

@@ -2,6 +2,9 @@ import ArgumentParser
 import DTrainTensor
 import Foundation
 
+/// What `--version` says, and files that name their maker.
+let productVersion = "0.1.0"
+
 /// The whole command: `dtrain` alone is `dtrain train`.
 struct RootCommand<Program: TrainingProgram>: ParsableCommand {
     static var configuration: CommandConfiguration {
@@ -17,9 +20,10 @@ struct RootCommand<Program: TrainingProgram>: ParsableCommand {
                 Exit codes: 0 done; 2 wrong usage or configuration; 3 data; 4 checkpoint; 5 another rank failed \
                 or stalled; 6 the loss is not finite; 75 stopped by a signal after saving a checkpoint.
                 """,
-            version: "0.1.0",
+            version: productVersion,
             subcommands: [
-                TrainCommand<Program>.self, EvaluateCommand<Program>.self, ModelsCommand<Program>.self,
+                TrainCommand<Program>.self, EvaluateCommand<Program>.self, PredictCommand<Program>.self,
+                ModelsCommand<Program>.self,
                 DataCommand<Program>.self, ExportCommand<Program>.self, BenchCommand<Program>.self,
                 DoctorCommand<Program>.self,
             ],

@@ -1,6 +1,7 @@
 import DTrainCheckpoint
 import DTrainData
 import DTrainFetch
+import DTrainONNX
 import DTrainReport
 import DTrainTrainer
 
@@ -27,7 +28,8 @@ package enum ExitStatus: Int32, Sendable, CaseIterable {
         switch error {
         case is UsageError, is CheckpointFaultError, is FetchUsageError: .usage
         case is PNGError, is FetchError: .data
-        case is MetricsError: .checkpoint
+        case is MetricsError, ONNXError.parameters: .checkpoint
+        case is ONNXError: .usage
         default: ExitStatus(rawValue: exitCode(of: error)) ?? .unexpected
         }
     }

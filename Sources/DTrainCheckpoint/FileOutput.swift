@@ -64,3 +64,34 @@ final class FileOutput {
         return digest.finish()
     }
 }
+
+extension FileOutput {
+    /// Writes `path` durably, in place of what is there: `body` fills a file of a temporary name beside it, which is synced
+    /// and renamed, so that a file of this name is always complete. Returns the content's SHA-256.
+    @discardableResult
+    static func replace(
+        _ path: String, _ body: (FileOutput) throws(CheckpointError) -> Void
+    ) throws(CheckpointError) -> String {
+        let temporary = path + ".tmp"
+        try FileSystem.remove(temporary)
+        do {
+            let output = try FileOutput(temporary)
+            try body(output)
+            let digest = try output.finish()
+            try FileSystem.rename(temporary, to: path)
+            try FileSystem.syncDirectory(FileSystem.parent(of: path))
+            return digest
+        } catch {
+            try? FileSystem.remove(temporary)
+            throw error
+        }
+    }
+}
+
+/// Files that are complete or not there.
+public enum DurableFile {
+    /// Writes `bytes` to `path`: to a temporary name beside it, synced, renamed.
+    public static func write(_ bytes: UnsafeRawBufferPointer, to path: String) throws(CheckpointError) {
+        try FileOutput.replace(path) { output throws(CheckpointError) in try output.write(bytes) }
+    }
+}

@@ -9,18 +9,8 @@ extension SafetensorsFile {
     public static func write(
         _ tensors: [NamedTensor], metadata: [String: String] = ["format": "pt"], to path: String
     ) throws(CheckpointError) -> String {
-        let temporary = path + ".tmp"
-        try FileSystem.remove(temporary)
-        do {
-            let output = try FileOutput(temporary)
+        try FileOutput.replace(path) { output throws(CheckpointError) in
             try write(tensors, metadata: metadata, to: output)
-            let digest = try output.finish()
-            try FileSystem.rename(temporary, to: path)
-            try FileSystem.syncDirectory(FileSystem.parent(of: path))
-            return digest
-        } catch {
-            try? FileSystem.remove(temporary)
-            throw error
         }
     }
 

@@ -17,7 +17,7 @@ extension ModelEntry {
         ) { InceptionMNIST(classes: $0.head) },
         ModelEntry(
             "resnet-mnist", "two convolutions, each before a residual block (--block)", reference: "He et al. 2016"
-        ) { ResNetMNIST($0.block, classes: $0.head, dropout: $0.dropout ?? 0.5) },
+        ) { ResNetMNIST($0.block ?? .original, classes: $0.head, dropout: $0.dropout ?? 0.5) },
         ModelEntry("mlp-small", "784-8-8-10 with ReLU", headPrefixes: ["fc3."]) { MLPSmall(classes: $0.head) },
         ModelEntry(
             "cnn-small", "two 5×5 convolutions of 6 channels, linear layers of 50 and 10", headPrefixes: ["fc2."]

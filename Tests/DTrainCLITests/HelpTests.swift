@@ -31,9 +31,10 @@ import Testing
                                           resumed at any time.
                   evaluate                Measure a checkpoint's accuracy and loss; every
                                           sample counts exactly once.
+                  predict                 Say what is in images.
                   models                  List the models; with a name, its layers with output
                                           shapes, parameters and multiply-adds.
-                  data                    Look at data sets and download them.
+                  data                    Look at data sets, pack them and download them.
                   export                  Write a checkpoint's weights to a file for other
                                           programs.
                   bench                   Measure the speed of training on made-up input:

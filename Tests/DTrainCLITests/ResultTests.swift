@@ -46,15 +46,22 @@ import Testing
     }
 
     @Test func modelsListsNamesAndDescribesLayers() throws {
-        expect(
-            try command.dtrain("models"), status: 0,
-            stdout: """
-                mlp              784-512-256-10 with ReLU
-                lenet5           LeNet-5: two convolutions, three linear layers, tanh (LeCun et al. 1998)
-                cnn-mnist        two 5×5 convolutions and a linear layer
-                inception-mnist  two convolutions, each before an inception block (Szegedy et al. 2014)
-
-                """)
+        let list = try command.dtrain("models")
+        #expect(list.status == 0)
+        let lines = list.stdout.split(separator: "\n").map(String.init)
+        let models = try #require(object(try command.dtrain("models", "--json"))["models"] as? [[String: Any]])
+        #expect(lines.count == 1 + models.count)
+        #expect(models.allSatisfy { $0["parameters"] is Int && $0["multiply_adds"] is Int })
+        #expect(
+            lines.prefix(3) == [
+                "model             parameters   multiply-adds  input      what it is",
+                "mlp                  535,818         535,040  28×28×1    784-512-256-10 with ReLU",
+                "lenet5                61,706         416,520  28×28×1    "
+                    + "LeNet-5: two convolutions, three linear layers, tanh (LeCun et al. 1998)",
+            ])
+        #expect(
+            lines.contains(
+                "resnet50          25,557,032   4,089,184,256  224×224×3  50 layers of bottlenecks (He et al. 2015)"))
         expect(
             try command.dtrain("models", "cnn-mnist"), status: 0,
             stdout: """
@@ -125,6 +132,26 @@ import Testing
         #expect(
             try command.data("copy/checkpoints/step-00000001/model.safetensors")
                 == command.data("run/checkpoints/\(best)/model.safetensors"))
+    }
+
+    @Test func exportWritesTheNetworkToo() throws {
+        try command.writeDigits(to: "digits")
+        let train = try command.dtrain(
+            words: "train --model lenet5 --data mnist:digits --steps 2 --batch-size 16 --out run --quiet")
+        try #require(train.status == 0, "\(train.stderr)")
+        let outcome = try command.dtrain(words: "export run --format onnx")
+        #expect(outcome.status == 0 && outcome.stderr.isEmpty, "\(outcome.stderr)")
+        #expect(
+            outcome.stdout.hasPrefix("lenet5.onnx: 10 tensors of run/checkpoints/step-00000002, "), "\(outcome.stdout)")
+        let file = try command.data("lenet5.onnx")
+        // The weights of LeNet-5, and little beside them.
+        #expect(file.count > 4 * 61_706 && file.count < 4 * 61_706 + 8192)
+        for text in ["dtrain", "conv1.weight", "Gemm", "class_names", "standard_deviation"] {
+            #expect(file.firstRange(of: Data(text.utf8)) != nil, "\(text)")
+        }
+        #expect(
+            try command.dtrain(words: "export run --format onnx --output again.onnx").status == 0
+                && command.data("again.onnx") == file)
     }
 
     @Test func benchPrintsOneObject() throws {

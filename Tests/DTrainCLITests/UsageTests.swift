@@ -18,7 +18,8 @@ import Testing
         (
             "train --data mnits:x",
             "unknown data set 'mnits' in 'mnits:x' (did you mean mnist?); "
-                + "valid: mnist-sample, mnist:DIR, fashion-mnist:DIR, synthetic:HxWxC,CLASSES"
+                + "valid: mnist-sample, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, images:DIR, packed:FILE, "
+                + "synthetic:HxWxC,CLASSES"
         ),
         (
             "train --data synthetic:28x28,10",
@@ -136,7 +137,7 @@ import Testing
             "unknown model 'lenet' (did you mean lenet5?); valid: mlp, lenet5, cnn-mnist, inception-mnist."
         ),
         ("models --classes 3", "--classes has no effect without a model's name; add the name."),
-        ("export x --format onnx", "--format 'onnx' is not valid: give safetensors."),
+        ("export x --format onxn", "--format 'onxn' is not valid (did you mean onnx?): give safetensors, onnx."),
         (
             "bench --model nlp",
             "unknown model 'nlp' (did you mean mlp?); valid: mlp, lenet5, cnn-mnist, inception-mnist."
