@@ -11,7 +11,8 @@ private let exportDirectory = ProcessInfo.processInfo.environment["DTRAIN_TORCHV
 /// for the way back. `Fixtures/export_torchvision.py` describes the files. Runs where DTRAIN_TORCHVISION names their directory.
 @Suite(.serialized, .enabled(if: exportDirectory != nil)) struct TorchvisionExportTests {
     static var models: [String] {
-        guard let exportDirectory, let names = try? FileManager.default.contentsOfDirectory(atPath: exportDirectory) else {
+        guard let exportDirectory, let names = try? FileManager.default.contentsOfDirectory(atPath: exportDirectory)
+        else {
             return []
         }
         return TorchvisionTests.models.filter { names.contains($0) }
@@ -31,7 +32,8 @@ private let exportDirectory = ProcessInfo.processInfo.environment["DTRAIN_TORCHV
 
         let expected = try samples.tensor("logits").array(of: Float.self)
         let logits = run.evaluate()
-        let logitError = zip(logits, expected).reduce(0) { max($0, abs($1.0 - $1.1)) } / spread(expected, images: labels.count)
+        let logitError =
+            zip(logits, expected).reduce(0) { max($0, abs($1.0 - $1.1)) } / spread(expected, images: labels.count)
         try SafetensorsFile.write(arena.tensors(), to: path + "model.safetensors")
         try SafetensorsFile.write(
             [NamedTensor(name: "logits", shape: [labels.count, 1000], floats: logits)],
