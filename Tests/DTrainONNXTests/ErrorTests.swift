@@ -2,7 +2,6 @@ import DTrainEngine
 import DTrainLayers
 import DTrainONNX
 import DTrainTensor
-import Foundation
 import Testing
 
 /// What cannot be written is named.

@@ -1,4 +1,5 @@
 import DTrainCheckpoint
+import DTrainEngine
 import DTrainModels
 import DTrainONNX
 import DTrainTensor
