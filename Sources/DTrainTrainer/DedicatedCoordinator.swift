@@ -91,7 +91,7 @@ final class DedicatedCoordinator {
                 let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
                     try Evaluation.alone(
                         context.replica, on: context.data.test, transforms: context.transforms.evaluation,
-                        sampleShape: context.transforms.outputShape, seed: UInt64(context.configuration.seed),
+                        seed: UInt64(context.configuration.seed),
                         brokenSamples: context.brokenSamples, loaderThreads: context.configuration.loaderThreads)
                 }
                 guard evaluation.loss.isFinite else {

@@ -52,7 +52,8 @@ public enum RunSetting: String, Sendable, CaseIterable {
 
     public var lifetime: Lifetime {
         switch self {
-        case .steps, .epochs, .earlyStop, .minDelta, .workers, .threads, .loaderThreads, .coordinator, .evalEvery,
+        case .steps, .epochs, .earlyStop, .minDelta, .workers, .threads, .loaderThreads, .skipBroken, .coordinator,
+            .evalEvery,
             .checkpointEvery, .keep:
             .changeable
         case .out, .resume, .progress, .quiet: .thisStart

@@ -49,13 +49,14 @@ import Testing
 
     @Test(arguments: [
         ("train", "USAGE: dtrain train <options>"),
-        ("evaluate", "USAGE: dtrain evaluate <source> [--data <spec>] [--split <name>]"),
+        ("evaluate", "USAGE: dtrain evaluate [<options>] [<source>]"),
+        ("predict", "USAGE: dtrain predict <options>"),
         ("models", "USAGE: dtrain models [<name>] [--classes <n>] [--json]"),
         ("data", "USAGE: dtrain data <subcommand>"),
         ("data show", "USAGE: dtrain data show <spec> [--output <file>] [--split <name>]"),
         ("data fetch", "USAGE: dtrain data fetch <name> [--output <dir>] [--mirror <url>]"),
-        ("export", "USAGE: dtrain export <source> [--format <name>] [--output <file>]"),
-        ("bench", "USAGE: dtrain bench [--model <name>] [--batch-size <n>]"),
+        ("export", "USAGE: dtrain export [<source>] [--checkpoint <dir>]"),
+        ("bench", "USAGE: dtrain bench <options>"),
         ("doctor", "USAGE: dtrain doctor [--json]"),
     ])
     func eachSubcommandHasHelp(subcommand: String, usage: String) throws {

@@ -95,7 +95,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         let name = Program.name
         let broken = skipBroken ? BrokenSamples { Console.diagnostic("\(name): left out: \($0.error)\n") } : nil
         let evaluation = try Evaluation.run(
-            replica, on: pair[part], transforms: pipeline.evaluation, sampleShape: shape, seed: source.seed,
+            replica, on: pair[part], transforms: pipeline.evaluation, seed: source.seed,
             brokenSamples: broken, queue: job.queue, countsConfusion: true)
         guard job.speaks else { return }
         let result = EvaluationCompleted(

@@ -81,11 +81,12 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
 
         let choice = try ModelChoice(entry, configuration, data: data)
         // A new run alone looks for weights; rank 0 fetches them for all.
-        let initialWeights = try configuration.initialWeights == Pretrained.name && configuration.resume == .none
+        let initialWeights =
+            try configuration.initialWeights == Pretrained.name && configuration.resume == .none
             ? job.fromRankZero { try Pretrained.path(of: entry.name) } : nil
         let reporter = RunReporter(configuration)
         let trainer = Trainer(
-            configuration, 
+            configuration,
             model: try choice.trainingModel(
                 configuration, input: configuration.transforms(of: data, choice.presets).outputShape,
                 initialWeights: initialWeights),
@@ -126,7 +127,9 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
                     "\(Program.name): the run is complete at step \(step); give more --epochs or --steps"
                         + (configuration.earlyStop == nil ? "" : ", or a larger --early-stop,") + " to train on\n")
             }
-            let commands = [("evaluate it again", next.evaluate), ("train on", next.trainOn(endedEarly: reporter.endedEarly))]
+            let commands = [
+                ("evaluate it again", next.evaluate), ("train on", next.trainOn(endedEarly: reporter.endedEarly)),
+            ]
             guard let summary = reporter.summary(nextCommands: commands) else { return }
             Console.result(configuration.quiet ? summary.resultLine + "\n" : summary.text)
         }

@@ -262,7 +262,8 @@ struct TrainOptions: ParsableArguments {
     var settings: RunSettings {
         var settings = RunSettings(source: RunSettings.commandLine)
         let texts: [(RunSetting, String?)] = [
-            (.model, model), (.classes, classes), (.dropout, dropout), (.imageSize, imageSize), (.block, block), (.`init`, initialWeights),
+            (.model, model), (.classes, classes), (.dropout, dropout), (.imageSize, imageSize), (.block, block),
+            (.`init`, initialWeights),
             (.freeze, freeze), (.data, data),
             (.augment, augment), (.loaderThreads, loaderThreads), (.epochs, epochs), (.steps, steps),
             (.batchSize, batchSize), (.accumulate, accumulate), (.optimizer, optimizer), (.lr, lr),
@@ -289,7 +290,8 @@ struct TrainOptions: ParsableArguments {
 
     /// The recipe's settings under the file's under the flags'.
     func layers() throws -> [RunSettings] {
-        try (recipe.map { [try Recipe.layer(named: $0)] } ?? []) + (config.map { [try ConfigurationFile.read($0)] } ?? [])
+        try (recipe.map { [try Recipe.layer(named: $0)] } ?? [])
+            + (config.map { [try ConfigurationFile.read($0)] } ?? [])
             + [settings]
     }
 }

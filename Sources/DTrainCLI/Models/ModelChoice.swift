@@ -71,7 +71,8 @@ extension ModelChoice {
     }
 
     /// The same for the trainer. `initialWeights` is where rank 0 finds the weights, if not where the configuration says.
-    func trainingModel(_ configuration: RunConfiguration, input: Shape, initialWeights: String?) throws -> TrainingModel {
+    func trainingModel(_ configuration: RunConfiguration, input: Shape, initialWeights: String?) throws -> TrainingModel
+    {
         var given: [RunSetting] = configuration.dropout == nil ? [] : [.dropout]
         if !configuration.top { given.append(.noTop) }
         if !configuration.auxiliary { given.append(.noAux) }

@@ -8,7 +8,8 @@ import DTrainTrainer
 
 /// Which model with which weights: a run's checkpoint, or a model's name with a weights file.
 struct ModelSourceOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("A run directory (its best checkpoint, or the newest) or a checkpoint.", valueName: "dir"))
+    @Option(
+        help: ArgumentHelp("A run directory (its best checkpoint, or the newest) or a checkpoint.", valueName: "dir"))
     var checkpoint: String?
     @Option(help: ArgumentHelp("Instead of a checkpoint: a model, for the weights of --init.", valueName: "name"))
     var model: String?
@@ -20,7 +21,8 @@ struct ModelSourceOptions: ParsableArguments {
     var classes: Int?
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Height and width of the images that it sees. Default those of its training.", valueName: "n"))
+        help: ArgumentHelp(
+            "Height and width of the images that it sees. Default those of its training.", valueName: "n"))
     var imageSize: Int?
     @Flag(help: "Leave its head out: it returns features.")
     var noTop = false
@@ -36,6 +38,7 @@ struct ModelSourceOptions: ParsableArguments {
         if let classes, !(1...1_000_000).contains(classes) {
             throw UsageError("--classes '\(classes)' is not valid: give a whole number from 1 to 1000000.")
         }
+        let weightsChoice = try weights.choice()
         let checkpoints = [checkpoint, positional].compactMap { $0 }
         guard checkpoints.count + (model == nil ? 0 : 1) == 1 else {
             throw UsageError(
@@ -52,12 +55,12 @@ struct ModelSourceOptions: ParsableArguments {
                 entry: try program.model(named: opened.state.model.name),
                 options: ModelOptions(saved: opened.state.model.options, classes: 0))
             if noTop { choice.options.top = false }
-            return ModelSource(choice: choice, origin: .checkpoint(opened, try weights.choice()), imageSize: imageSize)
+            return ModelSource(choice: choice, origin: .checkpoint(opened, weightsChoice), imageSize: imageSize)
         }
         guard let initialWeights else {
             throw UsageError("--model needs its weights: give --init with a file, or --init \(Pretrained.name).")
         }
-        if weights.weights != nil {
+        if weightsChoice != nil {
             throw UsageError("--weights has no effect: it belongs to a checkpoint; leave it out.")
         }
         let entry = try program.model(named: model!)
