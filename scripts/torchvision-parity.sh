@@ -19,7 +19,7 @@ trap 'rm -rf "$directory"' EXIT INT TERM
 # shellcheck disable=SC2086  # the flags are words
 swift build $build_flags --build-tests > "$directory/log" 2>&1 || { cat "$directory/log" >&2; exit 1; }
 failed=""
-say "model              logits/spread  loss      gradient  PyTorch's fp32"
+say "model              logits/spread  loss      gradient  PyTorch's fp32: NCHW, channels_last"
 for model in "$@"; do
     "$python" "$exporter" export "$directory" "$model"
     # shellcheck disable=SC2086
@@ -28,7 +28,7 @@ for model in "$@"; do
         grep -E "✘|error:" "$directory/log" >&2 || cat "$directory/log" >&2
         failed="$failed $model"
     fi
-    awk '$1 == "parity" { printf "%-18s %-14s %-9s %-9s %s\n", $2, $3, $4, $5, $6; found = 1 } END { exit !found }' \
+    awk '$1 == "parity" { printf "%-18s %-14s %-9s %-9s %s %s\n", $2, $3, $4, $5, $6, $7; found = 1 } END { exit !found }' \
         "$directory/log" || failed="$failed $model"
     "$python" "$exporter" verify "$directory" "$model" || failed="$failed $model"
     rm -r "${directory:?}/$model"
