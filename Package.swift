@@ -141,7 +141,8 @@ let package = Package(
         .testTarget(
             name: "DTrainCLITests",
             dependencies: [
-                "DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "dtrain", "CAllocationCounter", "LoopbackServer",
+                "DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "DTrainData", "dtrain", "CAllocationCounter",
+                "LoopbackServer",
                 "TestSupport",
             ]),
     ],

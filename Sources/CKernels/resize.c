@@ -36,6 +36,20 @@ DT_INLINE void dt_resize_lines_of_three(const uint8_t *source, size_t source_str
     }
 }
 
+DT_INLINE void dt_resize_lines_of_any(const uint8_t *source, size_t source_stride, size_t lines, size_t channels,
+                                      const int32_t *first, const int32_t *weights, size_t taps, uint8_t *target,
+                                      size_t target_width) {
+    for (size_t line = 0; line < lines; line++, source += source_stride, target += channels * target_width)
+        for (size_t x = 0; x < target_width; x++)
+            for (size_t c = 0; c < channels; c++) {
+                const uint8_t *pixel = source + channels * first[x] + c;
+                const int32_t *weight = weights + x * taps;
+                int32_t sum = HALF;
+                for (size_t k = 0; k < taps; k++) sum += pixel[channels * k] * weight[k];
+                target[channels * x + c] = (uint8_t)dt_to_byte(sum);
+            }
+}
+
 DT_DISPATCH
 void dt_resize_lines(const uint8_t *source, size_t source_stride, size_t lines, size_t channels, const int32_t *first,
                      const int32_t *weights, size_t taps, uint8_t *target, size_t target_width) {
@@ -50,15 +64,10 @@ void dt_resize_lines(const uint8_t *source, size_t source_stride, size_t lines, 
             return;
         }
     }
-    for (size_t line = 0; line < lines; line++, source += source_stride, target += channels * target_width)
-        for (size_t x = 0; x < target_width; x++)
-            for (size_t c = 0; c < channels; c++) {
-                const uint8_t *pixel = source + channels * first[x] + c;
-                const int32_t *weight = weights + x * taps;
-                int32_t sum = HALF;
-                for (size_t k = 0; k < taps; k++) sum += pixel[channels * k] * weight[k];
-                target[channels * x + c] = (uint8_t)dt_to_byte(sum);
-            }
+    if (channels == 1)
+        dt_resize_lines_of_any(source, source_stride, lines, 1, first, weights, taps, target, target_width);
+    else
+        dt_resize_lines_of_any(source, source_stride, lines, channels, first, weights, taps, target, target_width);
 }
 
 /// `count` bytes of one target line; the sums stay in registers where `count` is a constant.

@@ -22,7 +22,8 @@ struct RootCommand<Program: TrainingProgram>: ParsableCommand {
                 """,
             version: productVersion,
             subcommands: [
-                TrainCommand<Program>.self, EvaluateCommand<Program>.self, ModelsCommand<Program>.self,
+                TrainCommand<Program>.self, EvaluateCommand<Program>.self, PredictCommand<Program>.self,
+                ModelsCommand<Program>.self,
                 DataCommand<Program>.self, ExportCommand<Program>.self, BenchCommand<Program>.self,
                 DoctorCommand<Program>.self,
             ],

@@ -57,6 +57,14 @@ final class RunReporter: EventSink {
         }
     }
 
+    /// Whether the run has come to an end before its last step.
+    var endedEarly: Bool {
+        state.withLock { state in
+            guard let finished = state.finished, let started = state.started else { return false }
+            return finished.step < started.totalSteps
+        }
+    }
+
     /// What a person reads at the end; nil where the run did not come to one.
     func summary(nextCommands: [(purpose: String, command: String)]) -> EndSummary? {
         state.withLock { state in

@@ -42,6 +42,6 @@ extension TrainingProgram {
         if let entry = allModels.first(where: { $0.name == name }) { return entry }
         let names = allModels.map(\.name)
         throw UsageError(
-            "unknown model '\(name)'\(suggestion(for: name, among: names)); valid: \(names.joined(separator: ", ")).")
+            "unknown model '\(name)'\(suggestion(for: name, among: names)); '\(self.name) models' lists all.")
     }
 }

@@ -208,8 +208,9 @@ struct PickleReader {
     }
 
     private mutating func pop(at start: Int) throws(Problem) -> Pickle.Value {
-        defer { stack.removeLast() }
-        return try top(at: start)
+        let value = try top(at: start)
+        stack.removeLast()
+        return value
     }
 
     /// The topmost `count` places of the stack. Who asks for them removes them.

@@ -92,7 +92,7 @@ enum TorchContainer {
         var position = keysStart + keys.end
 
         var names: [String: TorchStorageName] = [:]
-        let reader = TorchValueReader(object)
+        var reader = TorchValueReader(object)
         for name in object.persistentNames {
             let storage: TorchStorageName
             do { storage = try reader.storage(name) } catch { throw fail(error) }

@@ -14,12 +14,22 @@ public struct TorchFile: Sendable {
     private let entries: [String: Entry]
 
     private enum Entry: Sendable {
-        case tensor(TorchTensor, TorchStoragePlace)
-        case unreadable(TorchProblem)
+        case tensor(Located)
+        case unreadable(TorchStateDictionary.Unreadable)
+    }
+
+    private final class Located: Sendable {
+        let tensor: TorchTensor
+        let place: TorchStoragePlace
+
+        init(_ tensor: TorchTensor, _ place: TorchStoragePlace) {
+            self.tensor = tensor
+            self.place = place
+        }
     }
 
     /// What all tensors of a file may need together, in bytes: 16 times the file's size. More comes only from expanded
-    /// tensors, many views of one storage, or deflated zeros.
+    /// tensors, many names or views of one storage, or deflated zeros.
     static func byteLimit(of file: FileInput) -> Int { 16 * file.byteCount + (1 << 16) }
 
     /// Opens `path` and checks it: container, pickle, storages, and that every tensor lies within its storage.
@@ -48,7 +58,7 @@ public struct TorchFile: Sendable {
         var verified: Set<String> = []
         for (name, entry) in dictionary.entries {
             switch entry {
-            case .unreadable(let problem): entries[name] = .unreadable(problem)
+            case .unreadable(let reason): entries[name] = .unreadable(reason)
             case .tensor(let tensor):
                 let place = try Self.place(of: tensor, name, content, file)
                 needed += Self.cost(of: tensor, in: place)
@@ -61,7 +71,7 @@ public struct TorchFile: Sendable {
                 {
                     try archive.verify(entry)
                 }
-                entries[name] = .tensor(tensor, place)
+                entries[name] = .tensor(Located(tensor, place))
             }
         }
         self.entries = entries
@@ -69,22 +79,23 @@ public struct TorchFile: Sendable {
 
     /// The shape of a tensor; nil where there is none of that name.
     public func shape(of name: String) -> Shape? {
-        guard case .tensor(let tensor, _) = entries[name] else { return nil }
-        return tensor.shape
+        guard case .tensor(let located) = entries[name] else { return nil }
+        return located.tensor.shape
     }
 
     /// The type that a tensor's elements have in the file; nil where there is no tensor of that name.
     public func type(of name: String) -> StoredType? {
-        guard case .tensor(let tensor, _) = entries[name] else { return nil }
-        return tensor.type
+        guard case .tensor(let located) = entries[name] else { return nil }
+        return located.tensor.type
     }
 
     /// Reads one tensor, as `StoredType.readType` says. Throws for a name that belongs to no tensor, saying why.
     public func tensor(_ name: String) throws(CheckpointError) -> NamedTensor {
         switch entries[name] {
         case nil: throw .torch(path: file.path, .noSuchTensor(name))
-        case .unreadable(let problem): throw .torch(path: file.path, problem)
-        case .tensor(let tensor, let place):
+        case .unreadable(let reason): throw .torch(path: file.path, reason.problem(name))
+        case .tensor(let located):
+            let (tensor, place) = (located.tensor, located.place)
             let read = try tensor.type.tensor(name, shape: tensor.shape) { (memory) throws(CheckpointError) in
                 try self.read(tensor, in: place, into: memory)
                 if isBigEndian { reverseBytes(memory, width: tensor.type.byteCount) }
@@ -131,12 +142,13 @@ public struct TorchFile: Sendable {
         return place
     }
 
-    /// The bytes that reading a tensor moves: what it becomes or, where larger, what it is taken from.
+    /// The bytes that a tensor costs: what it becomes or, where larger, what it is taken from, and what any tensor takes,
+    /// though its mention may have but a dozen bytes.
     private static func cost(of tensor: TorchTensor, in place: TorchStoragePlace) -> Int {
         var source = tensor.spannedCount * tensor.type.byteCount
         if case .entry(_, let entry) = place, entry.isDeflated { source = entry.byteCount }
         let read = tensor.type.readType?.byteCount ?? 0
-        return max(tensor.elementCount * max(tensor.type.byteCount, read), source)
+        return max(tensor.elementCount * max(tensor.type.byteCount, read), source) + 512
     }
 
     private func read(

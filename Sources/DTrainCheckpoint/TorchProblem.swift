@@ -39,7 +39,7 @@ public enum TorchProblem: Error, Hashable, Sendable, CustomStringConvertible {
         case .malformedTensor(let name, let reason): "\(name) \(reason)"
         case .tooLarge(let name, let byteCount, let limit):
             "with tensor \(name) its tensors would need \(byteCount) bytes, of a file of this size dtrain takes "
-                + "\(limit): expanded tensors have to be cloned before they are saved"
+                + "\(limit). Clone expanded tensors and views before saving them"
         case .noSuchTensor(let name): "it has no tensor named \(name)"
         case .notATensor(let name, let reason): "\(name) is no tensor that dtrain reads: \(reason)"
         case .unsupportedType(let name, let type): "tensor \(name) has type \(type), which dtrain does not read"

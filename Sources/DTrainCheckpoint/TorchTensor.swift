@@ -1,7 +1,9 @@
 import DTrainTensor
 
 /// A tensor as a pickle of PyTorch's describes it: a strided view of a storage.
-struct TorchTensor: Sendable {
+///
+/// An object, so that the many names of one tensor share it.
+final class TorchTensor: Sendable {
     let storage: TorchStorageName
     let type: StoredType
     /// Elements before the first.
@@ -24,7 +26,7 @@ struct TorchTensor: Sendable {
     }
 
     /// Nil where extents, strides and offset are negative, differ in number or overflow, or where there are more than
-    /// PyTorch's own limit of 64.
+    /// `rankLimit`.
     init?(storage: TorchStorageName, type: StoredType, offset: Int, shape: [Int], strides: [Int]) {
         guard shape.count == strides.count, shape.count <= Self.rankLimit, offset >= 0 else { return nil }
         // One element is at most 8 bytes; half of what is left suffices for sums.
@@ -48,7 +50,8 @@ struct TorchTensor: Sendable {
         spannedCount = shape.contains(0) ? 0 : last + 1
     }
 
-    static let rankLimit = 64
+    /// No layer's weights have more axes than five or six. The limit bounds what one mention of a long shape costs.
+    static let rankLimit = 8
 
     /// Copies the elements from `source`, which begins with the first one, to `target` in row-major order.
     func gather(_ source: UnsafeRawPointer, into target: UnsafeMutableRawPointer) {

@@ -80,16 +80,57 @@ public struct DataDescription: Hashable, Sendable, Codable {
     public var sampleCount: Int
     /// A digest of the content; empty where there is none.
     public var digest: String
+    /// How images become what the model sees; nil in checkpoints from before it was kept.
+    public var images: ImageDescription?
 
-    public init(specification: String, sampleCount: Int, digest: String = "") {
+    public init(specification: String, sampleCount: Int, digest: String = "", images: ImageDescription? = nil) {
         self.specification = specification
         self.sampleCount = sampleCount
         self.digest = digest
+        self.images = images
     }
 
     private enum CodingKeys: String, CodingKey {
-        case specification, digest
+        case specification, digest, images
         case sampleCount = "sample_count"
+    }
+}
+
+/// How images become what a model sees, and what its outputs mean: enough to predict without the data.
+public struct ImageDescription: Hashable, Sendable, Codable {
+    /// Height, width, channels of the data set's samples; of the first one where sizes may differ.
+    public var sampleShape: [Int]
+    public var sizesMayDiffer: Bool
+    /// Height, width, channels of what the model sees.
+    public var inputShape: [Int]
+    /// The name of each class; empty where they have none.
+    public var classNames: [String]
+    /// Normalisation of each channel, of values scaled to 0 … 1.
+    public var mean: [Float]
+    public var standardDeviation: [Float]
+    /// As `--augment` takes them; their evaluation counterparts apply.
+    public var augmentations: String
+
+    public init(
+        sampleShape: [Int], sizesMayDiffer: Bool, inputShape: [Int], classNames: [String], mean: [Float],
+        standardDeviation: [Float], augmentations: String
+    ) {
+        self.sampleShape = sampleShape
+        self.sizesMayDiffer = sizesMayDiffer
+        self.inputShape = inputShape
+        self.classNames = classNames
+        self.mean = mean
+        self.standardDeviation = standardDeviation
+        self.augmentations = augmentations
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case mean, augmentations
+        case sampleShape = "sample_shape"
+        case sizesMayDiffer = "sizes_may_differ"
+        case inputShape = "input_shape"
+        case classNames = "class_names"
+        case standardDeviation = "standard_deviation"
     }
 }
 

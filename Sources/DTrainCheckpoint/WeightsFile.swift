@@ -25,7 +25,10 @@ public struct WeightsFile: Sendable {
         self.path = file
         let input = try FileInput(file)
         let start = try input.bytes(0..<min(16, input.byteCount))
-        if start.starts(with: [0x50, 0x4B]) || start.starts(with: TorchContainer.magic) {
+        // The length of a safetensors header may look like the beginning of anything, but { follows it.
+        if start.count > 8 && start[8] == UInt8(ascii: "{") {
+            format = .safetensors(try SafetensorsFile(file))
+        } else if start.starts(with: [0x50, 0x4B]) || start.starts(with: TorchContainer.magic) {
             format = .torch(try TorchFile(input))
         } else if let reason = Self.wellKnown(start) {
             throw .notWeights(path: file, reason: reason)

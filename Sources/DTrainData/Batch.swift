@@ -16,6 +16,10 @@ public final class Batch: @unchecked Sendable {
     public var partnerLabels: MemorySlice<Int32>? { mixing.map { $0.partnerLabels[0..<rows] } }
     /// How much the row's own label counts, 0 … 1; the partner's counts the rest. Nil without mixing.
     public var mixWeights: MemorySlice<Float>? { mixing.map { $0.weights[0..<rows] } }
+    /// Both, for the loss; nil without mixing.
+    public var partners: (partnerLabels: MemorySlice<Int32>, weights: MemorySlice<Float>)? {
+        mixing.map { ($0.partnerLabels[0..<rows], $0.weights[0..<rows]) }
+    }
     /// Height, width, channels.
     public let sampleShape: Shape
 

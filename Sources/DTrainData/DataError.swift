@@ -17,6 +17,8 @@ public enum DataError: Error, Hashable, Sendable, CustomStringConvertible {
     /// `expected` is as people write it: `N×28×28`.
     case wrongDimensions(path: String, expected: String, actual: Shape)
     case empty(path: String)
+    /// A selection names a class that the data set does not have.
+    case unknownClass(name: String, dataSet: String, valid: [String])
     case countMismatch(imagesPath: String, images: Int, labelsPath: String, labels: Int)
     case labelOutOfRange(path: String, index: Int, label: Int, classCount: Int)
     /// A file of records of `recordBytes` bytes that ends inside one.
@@ -67,6 +69,9 @@ public enum DataError: Error, Hashable, Sendable, CustomStringConvertible {
                 + "check that the right file has this name"
         case .wrongDimensions(let path, let expected, let actual):
             "\(path) has dimensions \(actual); this data set needs \(expected)"
+        case .unknownClass(let name, let dataSet, let valid):
+            "\(dataSet) has no class '\(name)'\(suggestion(for: name, among: valid)); "
+                + "it has \(valid.count): \(valid.prefix(20).joined(separator: ", "))\(valid.count > 20 ? ", …" : "")"
         case .empty(let path):
             "\(path) holds no samples"
         case .countMismatch(let imagesPath, let images, let labelsPath, let labels):

@@ -24,7 +24,8 @@ public final class DataLoader: Sendable {
     ///   - depth: the number of batches in memory, the one that the consumer works on included; at least 2.
     public init(
         dataset: any Dataset, sampler: Sampler, work: LoaderWork, transforms: [any Transform] = [],
-        sampleShape: Shape? = nil, mixing: Mixing? = nil, forEvaluation: Bool = false, brokenSamples: BrokenSamples? = nil,
+        sampleShape: Shape? = nil, mixing: Mixing? = nil, forEvaluation: Bool = false,
+        brokenSamples: BrokenSamples? = nil,
         threadCount: Int = 1, depth: Int = 4
     ) {
         precondition(threadCount >= 1 && depth >= 2)
@@ -49,7 +50,8 @@ public final class DataLoader: Sendable {
         DataLoader(
             dataset: dataset, sampler: sampler,
             work: .training(sampler: sampler, shards: shards, steps: steps), transforms: transforms,
-            sampleShape: sampleShape, mixing: mixing, brokenSamples: brokenSamples, threadCount: threadCount, depth: depth)
+            sampleShape: sampleShape, mixing: mixing, brokenSamples: brokenSamples, threadCount: threadCount,
+            depth: depth)
     }
 
     /// A loader for this rank's part of an evaluation, at most `rows` samples a batch: over all ranks, each sample

@@ -1,7 +1,7 @@
 import DTrainTensor
 
 /// A data set as `--data` names it.
-public enum DataSpecification: Hashable, Sendable, CustomStringConvertible {
+public indirect enum DataSpecification: Hashable, Sendable, CustomStringConvertible {
     /// `mnist-sample`: 10,000 training and 2,000 test digits inside the program.
     case mnistSample
     /// `mnist:DIR`: the four IDX files of MNIST, plain or gzip.
@@ -16,13 +16,15 @@ public enum DataSpecification: Hashable, Sendable, CustomStringConvertible {
     case images(directory: String)
     /// `packed:FILE`: what `data pack` wrote.
     case packed(file: String)
+    /// `only:CLASSES@SPEC`: some classes of another data set, by name, number or range of numbers (`only:0-7@cifar10:DIR`).
+    case only(classes: [String], of: DataSpecification)
     /// `synthetic:HxWxC,CLASSES`: random images for measuring speed.
     case synthetic(sampleShape: Shape, classCount: Int)
 
     /// How each kind is written, for help and errors.
     public static let forms = [
         "mnist-sample", "mnist:DIR", "fashion-mnist:DIR", "cifar10:DIR", "cifar100:DIR", "images:DIR", "packed:FILE",
-        "synthetic:HxWxC,CLASSES",
+        "only:CLASSES@SPEC", "synthetic:HxWxC,CLASSES",
     ]
     /// The part of each form before the colon.
     public static let names = forms.map { String($0.prefix { $0 != ":" }) }
@@ -46,6 +48,15 @@ public enum DataSpecification: Hashable, Sendable, CustomStringConvertible {
         case "cifar100": return .cifar100(directory: try path(argument, of: text, name))
         case "images": return .images(directory: try path(argument, of: text, name))
         case "packed": return .packed(file: try path(argument, of: text, name))
+        case "only":
+            guard let argument, let at = argument.firstIndex(of: "@"), at > argument.startIndex else {
+                throw .malformedSpecification(
+                    specification: text, form: "only:CLASSES@SPEC, for example only:0-7@cifar10:DIR",
+                    reason: "it needs classes and a data set")
+            }
+            return .only(
+                classes: argument[..<at].split(separator: ",").map(String.init),
+                of: try parse(String(argument[argument.index(after: at)...])))
         case "synthetic":
             return try synthetic(argument ?? "", of: text)
         default:
@@ -63,6 +74,7 @@ public enum DataSpecification: Hashable, Sendable, CustomStringConvertible {
         case .cifar100(let directory): "cifar100:\(directory)"
         case .images(let directory): "images:\(directory)"
         case .packed(let file): "packed:\(file)"
+        case .only(let classes, let base): "only:\(classes.joined(separator: ","))@\(base)"
         case .synthetic(let shape, let classCount):
             "synthetic:\(shape.dimensions.map(String.init).joined(separator: "x")),\(classCount)"
         }
@@ -103,6 +115,9 @@ public enum DataSpecification: Hashable, Sendable, CustomStringConvertible {
         case .packed(let file):
             let packed = try PackedFile(path: file)
             return (PackedDataset(packed, split: .train), PackedDataset(packed, split: .test))
+        case .only(let classes, let base):
+            let splits = try base.openSplits()
+            return (try SelectedClasses(splits.train, classes), try SelectedClasses(splits.test, classes))
         case .synthetic(let shape, let classCount):
             return (
                 SyntheticDataset(split: .train, sampleShape: shape, classCount: classCount),

@@ -31,9 +31,9 @@ final class LoaderRing: @unchecked Sendable {
     init(_ samples: SampleDecoder.Source, work: LoaderWork, depth: Int) {
         self.work = work
         self.samples = samples
-        batches = (0..<depth).map { _ in 
+        batches = (0..<depth).map { _ in
             Batch(capacity: work.capacity, sampleShape: samples.sampleShape, mixes: samples.mixing != nil)
-         }
+        }
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(filled, nil)
         pthread_cond_init(released, nil)

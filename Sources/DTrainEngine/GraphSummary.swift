@@ -41,3 +41,20 @@ public func summarize(_ model: any Module, input: Shape) throws -> [LayerSummary
             receptiveField: fields[node.output]?.size)
     }
 }
+
+/// How large a model is.
+public struct ModelSize: Sendable {
+    /// All parameters that training has, those of auxiliary classifiers included; no buffers.
+    public let parameterCount: Int
+    /// Multiply-adds of one sample's forward pass in evaluation.
+    public let multiplyAdds: Int
+}
+
+/// Counts what `model` has and does for a sample of shape `input`. Throws `GraphError` where a shape does not fit.
+public func modelSize(_ model: any Module, input: Shape) throws -> ModelSize {
+    let training = try Graph.trace(model, input: input, mode: .training, objective: nil)
+    let evaluation = try Graph.trace(model, input: input, mode: .evaluation, objective: nil)
+    return ModelSize(
+        parameterCount: training.parameters.reduce(0) { $0 + ($1.role == .buffer ? 0 : $1.shape.count) },
+        multiplyAdds: evaluation.multiplyAdds)
+}

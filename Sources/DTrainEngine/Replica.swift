@@ -34,7 +34,8 @@ public final class Replica {
             parameters: AlignedMemory, gradients: AlignedMemory, arena: AlignedMemory, ranks: AlignedMemory,
             statistics: AlignedMemory
         )
-    private let training: Plan
+    /// nil where nothing is trained.
+    private let training: Plan?
     private let evaluation: Plan
     private let pool: ThreadPool
     private let pass: Pass
@@ -46,13 +47,14 @@ public final class Replica {
     ///   - classes: how many values the model must return for a sample; nil for any number.
     ///   - capacity: the most samples of one run.
     ///   - pool: the threads that share each run.
+    ///   - trains: false for a replica that only evaluates: it has no gradients and needs less memory.
     ///   - synchronisesBatchNorm: batch statistics are those of all ranks (`StepContext.sum`), not of each shard.
     ///   - isFrozen: whether training leaves the parameter of this name alone. A batch-norm whose parameters are all frozen
     ///     uses its running statistics, and leaves those alone too.
     /// - Throws: `GraphError` where a shape does not fit.
     public init(
         _ model: any Module, input: Shape, classes: Int? = nil, objective: Objective = .crossEntropy(), capacity: Int,
-        pool: ThreadPool, synchronisesBatchNorm: Bool = false,
+        pool: ThreadPool, trains: Bool = true, synchronisesBatchNorm: Bool = false,
         isFrozen: @escaping @Sendable (String) -> Bool = { _ in false }
     ) throws {
         trainingGraph = try Graph.trace(
@@ -78,22 +80,25 @@ public final class Replica {
         inputShape = input
         self.capacity = capacity
         layout = trainingGraph.parameterLayout()
-        training = Plan(trainingGraph, layout: layout, capacity: capacity, threads: pool.threadCount)
+        training =
+            trains ? Plan(trainingGraph, layout: layout, capacity: capacity, threads: pool.threadCount) : nil
         evaluation = Plan(evaluationGraph, layout: layout, capacity: capacity, threads: pool.threadCount)
         let floats = MemoryLayout<Float>.stride
         // Kernels read whole vectors: the last ones must not end beyond the arena.
-        let arenaCount = max(training.arenaCount, evaluation.arenaCount) + AlignedMemory.alignment
+        let arenaCount = max(training?.arenaCount ?? 0, evaluation.arenaCount) + AlignedMemory.alignment
         arenaByteCount = arenaCount * floats
-        arenaLowerBoundByteCount = max(training.arenaLowerBound, evaluation.arenaLowerBound) * floats
+        arenaLowerBoundByteCount = max(training?.arenaLowerBound ?? 0, evaluation.arenaLowerBound) * floats
+        let gradientCount = trains ? layout.trainableCount : 0
+        let statisticsCount = training?.statisticsCount ?? 0
         memory = (
             AlignedMemory(byteCount: (layout.totalCount + AlignedMemory.alignment) * floats),
-            AlignedMemory(byteCount: layout.trainableCount * floats),
+            AlignedMemory(byteCount: gradientCount * floats),
             AlignedMemory(byteCount: arenaByteCount), AlignedMemory(byteCount: capacity * MemoryLayout<Int32>.stride),
-            AlignedMemory(byteCount: training.statisticsCount * MemoryLayout<Double>.stride)
+            AlignedMemory(byteCount: statisticsCount * MemoryLayout<Double>.stride)
         )
-        statistics = memory.statistics.slice()[0..<training.statisticsCount]
+        statistics = memory.statistics.slice()[0..<statisticsCount]
         parameters = memory.parameters.slice()[0..<layout.totalCount]
-        gradients = memory.gradients.slice()[0..<layout.trainableCount]
+        gradients = memory.gradients.slice()[0..<gradientCount]
         self.pool = pool
         let arena: MemorySlice<Float> = memory.arena.slice()
         let (parameters, gradients, statistics) = (parameters.base, gradients.base, statistics.base)
@@ -107,9 +112,9 @@ public final class Replica {
 
     /// The layers that normalise by the batch's own statistics while training, and the pixels of a sample at each.
     public var batchNorms: [(path: String, pixels: Int)] {
-        training.graph.nodes.compactMap { node in
+        trainingGraph.nodes.compactMap { node in
             guard let operation = node.operation as? BatchNorm, !operation.usesRunningStatistics else { return nil }
-            let shape = training.graph.values[node.output].shape
+            let shape = trainingGraph.values[node.output].shape
             return (node.path, shape.count / shape.dimensions.last!)
         }
     }
@@ -134,7 +139,7 @@ public final class Replica {
     /// its shards and over all ranks. So they stay equal on all ranks.
     public func updateRunningStatistics(with sums: MemorySlice<Double>) {
         precondition(sums.count == statistics.count)
-        for batchNorm in training.runningStatistics { batchNorm.update(parameters.base, with: sums.base) }
+        for batchNorm in training?.runningStatistics ?? [] { batchNorm.update(parameters.base, with: sums.base) }
     }
 
     /// How many gradients of parameters the runs so far computed, over all threads: none of a frozen parameter.
@@ -185,6 +190,7 @@ public final class Replica {
 
     /// Forward, loss and backward: sets `gradients` to the gradient of the loss's sum over `samples`.
     public func computeGradients(_ samples: Samples, context: any StepContext) -> LossSum {
+        guard let training else { preconditionFailure("a replica that only evaluates has no gradients") }
         prepare(samples)
         for run in pass.runs { run.context = context }
         pass.plan = training
@@ -227,7 +233,7 @@ public final class Replica {
 
     /// The outputs of the last call of `computeGradients`, valid until the next run.
     package var trainingOutputs: MemorySlice<Float> {
-        MemorySlice(base: run.pointer(training.outputPlace), count: run.rows * outputCount)
+        MemorySlice(base: run.pointer(training!.outputPlace), count: run.rows * outputCount)
     }
 
     /// Forward and, with a context, backward of a plan, as all threads do it together.
@@ -273,5 +279,5 @@ public final class Replica {
 
     /// Multiply-adds of one sample's step: forward, weight gradients, and those input gradients that are needed (none with
     /// respect to the samples).
-    public var stepMultiplyAdds: Int { training.multiplyAdds }
+    public var stepMultiplyAdds: Int { training?.multiplyAdds ?? 0 }
 }

@@ -3,7 +3,8 @@ internal import DTrainTensor
 
 extension ModelEntry {
     /// The models that dtrain comes with.
-    public static let all: [ModelEntry] = mnist + cifar + degradation + [alexnet] + vggs + [googlenet] + resnets + densenets
+    public static let all: [ModelEntry] =
+        mnist + cifar + degradation + [alexnet] + vggs + [googlenet] + resnets + densenets
 
     private static let mnist: [ModelEntry] = [
         ModelEntry("mlp", "784-512-256-10 with ReLU", headPrefixes: ["fc3."]) { MLP(classes: $0.head) },
@@ -17,7 +18,7 @@ extension ModelEntry {
         ) { InceptionMNIST(classes: $0.head) },
         ModelEntry(
             "resnet-mnist", "two convolutions, each before a residual block (--block)", reference: "He et al. 2016"
-        ) { ResNetMNIST($0.block, classes: $0.head, dropout: $0.dropout ?? 0.5) },
+        ) { ResNetMNIST($0.block ?? .original, classes: $0.head, dropout: $0.dropout ?? 0.5) },
         ModelEntry("mlp-small", "784-8-8-10 with ReLU", headPrefixes: ["fc3."]) { MLPSmall(classes: $0.head) },
         ModelEntry(
             "cnn-small", "two 5×5 convolutions of 6 channels, linear layers of 50 and 10", headPrefixes: ["fc2."]
@@ -75,7 +76,8 @@ extension ModelEntry {
         resnet("resnet101", "101 layers of bottlenecks", .bottleneck(), [3, 4, 23, 3]),
         resnet("resnet152", "152 layers of bottlenecks", .bottleneck(), [3, 8, 36, 3]),
         resnet(
-            "resnext50_32x4d", "resnet50 with 32 groups of 4 channels", .bottleneck(groups: 32, width: 4), [3, 4, 6, 3],
+            "resnext50_32x4d", "resnet50 with 32 groups of 4 channels", .bottleneck(groups: 32, width: 4),
+            [3, 4, 6, 3],
             "Xie et al. 2016"),
         resnet(
             "resnext101_32x8d", "resnet101 with 32 groups of 8 channels", .bottleneck(groups: 32, width: 8),
@@ -84,7 +86,8 @@ extension ModelEntry {
             "wide_resnet50_2", "resnet50 with twice as wide 3×3 convolutions", .bottleneck(width: 128), [3, 4, 6, 3],
             "Zagoruyko and Komodakis 2016"),
         resnet(
-            "wide_resnet101_2", "resnet101 with twice as wide 3×3 convolutions", .bottleneck(width: 128), [3, 4, 23, 3],
+            "wide_resnet101_2", "resnet101 with twice as wide 3×3 convolutions", .bottleneck(width: 128),
+            [3, 4, 23, 3],
             "Zagoruyko and Komodakis 2016"),
     ]
 
@@ -101,7 +104,8 @@ extension ModelEntry {
     }
 
     private static func resnet(
-        _ name: String, _ summary: String, _ block: ResNet.Block, _ stages: [Int], _ reference: String = "He et al. 2015"
+        _ name: String, _ summary: String, _ block: ResNet.Block, _ stages: [Int],
+        _ reference: String = "He et al. 2015"
     ) -> ModelEntry {
         large(name, summary, reference, heads: ["fc."]) { ResNet(block, stages: stages, classes: $0.head) }
     }

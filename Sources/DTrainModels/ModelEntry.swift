@@ -13,8 +13,8 @@ public struct ModelOptions: Sendable {
     public var top = true
     /// Whether training has the auxiliary classifiers, where the model has any (`--no-aux` turns them off).
     public var auxiliary = true
-    /// The residual block of `resnet-mnist`.
-    public var block = ResidualUnit.original
+    /// The residual block of `resnet-mnist`; nil for the original one.
+    public var block: ResidualUnit?
     /// Whether `googlenet` takes samples normalised for torchvision's other models and gives them the mean and deviation 0.5
     /// that its pretrained weights expect.
     public var transformsInput = false

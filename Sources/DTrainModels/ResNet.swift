@@ -94,7 +94,8 @@ private func stage(_ block: ResNet.Block, _ channels: Int, _ count: Int, stride:
             case .basic: return BasicBlock(channels, stride: stride, projects: stride != 1)
             case .bottleneck(let groups, let width):
                 return Bottleneck(
-                    channels, stride: stride, projects: index == 0, middle: channels * width / 64 * groups, groups: groups)
+                    channels, stride: stride, projects: index == 0, middle: channels * width / 64 * groups,
+                    groups: groups)
             }
         })
 }

@@ -30,6 +30,9 @@ package enum Formatting {
         return decimal((Double(part) / Double(whole) * 10_000).rounded(.down) / 100, 2) + " %"
     }
 
+    /// A probability: `71.35 %`.
+    package static func percent(_ fraction: Double) -> String { decimal(fraction * 100, 2) + " %" }
+
     /// `0:07`, `12:34`, `1:02:03`: hours, minutes and seconds, for a countdown.
     package static func clock(_ seconds: Double) -> String {
         guard seconds.isFinite, seconds < 1e7 else { return "–" }

@@ -15,6 +15,12 @@ package struct JSONObject: Sendable {
     package mutating func add(_ key: String, _ values: [Int]) {
         append(key, "[\(values.map(String.init).joined(separator: ","))]")
     }
+    package mutating func add(_ key: String, _ values: [Float]) {
+        append(key, "[\(values.map { $0.isFinite ? "\($0)" : "null" }.joined(separator: ","))]")
+    }
+    package mutating func add(_ key: String, _ rows: [[Int]]) {
+        append(key, "[\(rows.map { "[\($0.map(String.init).joined(separator: ","))]" }.joined(separator: ","))]")
+    }
     package mutating func add(_ key: String, _ values: [JSONObject]) {
         append(key, "[\(values.map(\.text).joined(separator: ","))]")
     }

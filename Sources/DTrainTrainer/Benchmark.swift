@@ -37,6 +37,22 @@ public struct BenchmarkResult: Sendable, Equatable, Codable {
     public var peakResidentByteCount: Int
     /// Heap allocations of rank 0's compute thread in a measured step: the most of any; nil where nobody counts.
     public var allocationsPerStep: Int?
+    /// The part of the measured time in which rank 0 waited for samples; nil for input made up beforehand.
+    public var dataWaitShare: Double?
+}
+
+/// Real samples for a benchmark: read, decoded and transformed by threads of their own while steps are computed.
+public struct BenchmarkData: Sendable {
+    public var dataset: any Dataset
+    public var transforms: TransformPipeline
+    /// On each rank.
+    public var loaderThreads: Int
+
+    public init(_ dataset: any Dataset, transforms: TransformPipeline, loaderThreads: Int = 1) {
+        self.dataset = dataset
+        self.transforms = transforms
+        self.loaderThreads = loaderThreads
+    }
 }
 
 /// Measures the speed of training. Every rank calls it with the same arguments.
@@ -57,14 +73,16 @@ public struct Benchmark {
         self.seed = seed
     }
 
-    /// Trains `model` on random images of shape `input` with SGD (momentum 0.9) and returns the same result on all ranks.
+    /// Trains `model` on random images of shape `input`, or on `data`, with SGD (momentum 0.9) and returns the same result on
+    /// all ranks.
     ///
     /// - Parameters:
+    ///   - data: real samples, in an order of the seed; `input` is then what its transforms make of them.
     ///   - threads: the compute threads of this rank.
     ///   - allocationCount: heap allocations that the calling thread has made so far; nil where nobody counts.
     public func run(
         _ model: TrainingModel, input: Shape, classes: Int, queue: CommunicationQueue, threads: Int,
-        allocationCount: (() -> Int)? = nil
+        data: BenchmarkData? = nil, allocationCount: (() -> Int)? = nil
     ) throws -> BenchmarkResult {
         precondition(steps >= 1 && warmupSteps >= 0)
         let shard = try Agreement.shared { try Shard.ofRank(queue.rank, of: queue.size, batchSize: batchSize)[0] }
@@ -82,17 +100,38 @@ public struct Benchmark {
                 totalSteps: steps + warmupSteps, seed: seed),
             shardCount: 1, queue: queue, group: queue.world, pool: pool, stop: StopFlag())
         let samples = BenchmarkSamples(shard, input: input, classes: classes, seed: seed)
+        let loader = try data.map { data in
+            DataLoader.training(
+                dataset: data.dataset,
+                sampler: try Sampler(sampleCount: data.dataset.count, batchSize: batchSize, seed: seed),
+                shards: [shard],
+                steps: 0..<steps + warmupSteps, transforms: data.transforms.training, sampleShape: input,
+                mixing: data.transforms.mixing, threadCount: data.loaderThreads)
+        }
+        defer { loader?.stop() }
+        var waitedBefore = 0.0
 
         var seconds = [Double](repeating: 0, count: steps)
         var exposed = [Double](repeating: 0, count: steps)
         var bytesReduced = 0
         var allocations = 0
         for index in -warmupSteps..<steps {
-            if index == 0 && queue.size > 1 { try queue.run(.barrier) }
+            if index == 0 {
+                if queue.size > 1 { try queue.run(.barrier) }
+                waitedBefore = loader?.waitedSeconds ?? 0
+            }
             let allocationsBefore = allocationCount?() ?? 0
             let start = now()
             step.begin(step: index + warmupSteps)
-            step.add(samples.inputs, labels: samples.labels, firstPosition: shard.offset)
+            if let loader {
+                guard let batch = try loader.next() else {
+                    preconditionFailure("the loader ended before the benchmark")
+                }
+                step.add(
+                    batch.images, labels: batch.labels, firstPosition: batch.firstPosition, mixing: batch.partners)
+            } else {
+                step.add(samples.inputs, labels: samples.labels, firstPosition: shard.offset)
+            }
             let result = try step.finish()
             guard index >= 0 else { continue }
             seconds[index] = now() - start
@@ -109,7 +148,8 @@ public struct Benchmark {
                 fastestStepSeconds: seconds.min()!, slowestStepSeconds: seconds.max()!, itemsPerSecond: rate,
                 gflops: 2 * Double(replica.stepMultiplyAdds) * rate * 1e-9, bytesReducedPerStep: bytesReduced,
                 communicationExposedSeconds: Self.median(exposed), peakResidentByteCount: peak,
-                allocationsPerStep: allocationCount == nil ? nil : allocations)
+                allocationsPerStep: allocationCount == nil ? nil : allocations,
+                dataWaitShare: loader.map { ($0.waitedSeconds - waitedBefore) / seconds.reduce(0, +) })
         }
     }
 

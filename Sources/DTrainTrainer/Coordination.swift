@@ -136,12 +136,13 @@ struct RunReporter {
         if ending.isEarly, let rule = context.configuration.earlyStopping {
             let name = context.configuration.monitor == .loss ? "loss" : "accuracy"
             let delta = rule.minimumDelta > 0 ? " by more than \(rule.minimumDelta)" : ""
+            let count = rule.patience == 1 ? "the last evaluation" : "\(rule.patience) evaluations in a row"
             context.events.receive(
                 .notice(
                     Notice(
                         .info,
-                        "early stopping: the test \(name) did not improve\(delta) in \(rule.patience) evaluations in a "
-                            + "row; the run ends after step \(ending.step) of \(context.course.totalSteps)")))
+                        "early stopping: the test \(name) did not improve\(delta) in \(count); "
+                            + "the run ends after step \(ending.step) of \(context.course.totalSteps)")))
         }
         context.events.receive(
             .finished(

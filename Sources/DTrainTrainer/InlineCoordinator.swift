@@ -41,7 +41,8 @@ final class InlineCoordinator: Coordination {
             let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
                 try Evaluation.run(
                     context.replica, on: context.data.test, transforms: context.transforms.evaluation,
-                    seed: UInt64(context.configuration.seed), queue: context.queue,
+                    seed: UInt64(context.configuration.seed),
+                    brokenSamples: context.brokenSamples, queue: context.queue,
                     loaderThreads: context.configuration.loaderThreads)
             }
             guard evaluation.loss.isFinite else { throw UnusableState(kind: .evaluation, loss: evaluation.loss) }

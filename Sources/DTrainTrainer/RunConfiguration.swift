@@ -19,7 +19,16 @@ public struct RunConfiguration: Sendable, Equatable {
     public var synchronisesBatchNorm = false
     /// Replaces the model's own dropout probability, in 0 ..< 1; nil keeps it.
     public var dropout: Double?
-    /// Weights to start from: a safetensors file with the model's names and shapes. Nil initialises at random.
+    /// Height and width of the images that the model sees; nil takes those of the data, or where they differ the size
+    /// that the model is made for.
+    public var imageSize: Int?
+    /// False leaves the model's head out: it returns features.
+    public var top = true
+    /// False leaves auxiliary classifiers out, where the model has any.
+    public var auxiliary = true
+    /// The residual block, of a model with a choice of them; nil is the model's own.
+    public var block: String?
+    /// Weights to start from: a safetensors or PyTorch file, a checkpoint, or `pretrained`. Nil initialises at random.
     public var initialWeights: String?
 
     // MARK: On what
@@ -28,6 +37,8 @@ public struct RunConfiguration: Sendable, Equatable {
     public var data = "mnist-sample"
     /// What is done to each sample, in this order.
     public var augment: [Augmentation] = []
+    /// Whether samples that cannot be read are left out (`BrokenSamples`) instead of ending the run.
+    public var skipsBroken = false
     /// Whether each epoch goes through the samples in an order of its own; false keeps the order of the files.
     public var shuffle = true
     /// Threads that read and decode samples on each rank.

@@ -3,9 +3,14 @@ import DTrainOptimizers
 
 /// The settings by the names that flags and configuration files use.
 public enum RunSetting: String, Sendable, CaseIterable {
-    case model, classes, dropout, `init`, freeze
+    case model, classes, dropout
+    case imageSize = "image-size"
+    case noTop = "no-top"
+    case noAux = "no-aux"
+    case block, `init`, freeze
     case syncBatchNorm = "sync-batchnorm"
     case data, augment
+    case skipBroken = "skip-broken"
     case noShuffle = "no-shuffle"
     case loaderThreads = "loader-threads"
     case epochs, steps
@@ -47,7 +52,8 @@ public enum RunSetting: String, Sendable, CaseIterable {
 
     public var lifetime: Lifetime {
         switch self {
-        case .steps, .epochs, .earlyStop, .minDelta, .workers, .threads, .loaderThreads, .coordinator, .evalEvery,
+        case .steps, .epochs, .earlyStop, .minDelta, .workers, .threads, .loaderThreads, .skipBroken, .coordinator,
+            .evalEvery,
             .checkpointEvery, .keep:
             .changeable
         case .out, .resume, .progress, .quiet: .thisStart
@@ -60,6 +66,8 @@ public enum RunSetting: String, Sendable, CaseIterable {
 public struct RunSettings: Sendable, Equatable {
     /// Where they come from, for messages: `the command line` or a file's path.
     public var source: String
+    /// Whether it is a recipe: what it sets may be without effect once other layers change the rest.
+    public var isRecipe = false
     public var values: [RunSetting: String]
 
     public init(source: String, values: [RunSetting: String] = [:]) {
@@ -94,7 +102,7 @@ extension RunConfiguration {
         if !given.contains(.momentum) { momentum = defaults.momentum }
         if !given.contains(.epsilon) { epsilon = defaults.epsilon }
         if !given.contains(.weightDecay) { weightDecay = defaults.weightDecay }
-        try checkEffects(of: given)
+        try checkEffects(of: Set(layers.filter { !$0.isRecipe }.flatMap(\.values.keys)))
         try validate()
     }
 
@@ -136,13 +144,18 @@ extension RunConfiguration {
         case .model: model = try value.name("a model's name; 'dtrain models' lists them")
         case .classes: classes = try value.whole(atLeast: 1, atMost: 1_000_000)
         case .dropout: dropout = try value.number(.fraction)
-        case .`init`: initialWeights = try value.name("the path of a safetensors file")
+        case .imageSize: imageSize = try value.whole(atLeast: 1, atMost: 16384)
+        case .noTop: top = try !value.flag()
+        case .noAux: auxiliary = try !value.flag()
+        case .block: block = try value.name("a residual block")
+        case .`init`: initialWeights = try value.name("a safetensors or PyTorch file, a checkpoint, or pretrained")
         case .freeze: freeze = value.list.map(\.text)
         case .syncBatchNorm: synchronisesBatchNorm = try value.flag()
         case .data: data = try value.name("a data specification such as mnist-sample or mnist:DIR")
         case .augment:
             augment = try value.text == "none" ? [] : value.list.map { try $0.augmentation() }
             guard Set(augment.map(\.name)).count == augment.count else { throw value.invalid("each name once") }
+        case .skipBroken: skipsBroken = try value.flag()
         case .noShuffle: shuffle = try !value.flag()
         case .loaderThreads: loaderThreads = try value.whole(atLeast: 1)
         case .epochs: epochs = try value.whole(atLeast: 1)
@@ -222,11 +235,16 @@ extension RunConfiguration {
         case .model: model
         case .classes: classes.map(String.init)
         case .dropout: dropout.map { "\($0)" }
+        case .imageSize: imageSize.map(String.init)
+        case .noTop: "\(!top)"
+        case .noAux: "\(!auxiliary)"
+        case .block: block
         case .`init`: initialWeights
         case .freeze: freeze.isEmpty ? nil : freeze.joined(separator: ",")
         case .syncBatchNorm: "\(synchronisesBatchNorm)"
         case .data: data
         case .augment: augment.isEmpty ? nil : Augmentation.text(of: augment)
+        case .skipBroken: "\(skipsBroken)"
         case .noShuffle: "\(!shuffle)"
         case .loaderThreads: "\(loaderThreads)"
         case .epochs: epochs.map(String.init)

@@ -25,6 +25,8 @@ final class RunContext {
     let group: CommunicatorGroup
     let isDedicatedCoordinator: Bool
     let transforms: TransformPipeline
+    /// Where samples that cannot be read are left out, what is known of them.
+    let brokenSamples: BrokenSamples?
     let execution: ExecutionDescription
     let startTime = now()
     /// On rank 0, while the run lasts.
@@ -62,18 +64,15 @@ final class RunContext {
         // A coordinator only evaluates; it need not do so in the trainers' small parts.
         let capacity = max(shards.map(\.rows).max()!, isDedicatedCoordinator ? min(64, data.test.count) : 1)
         let transforms = try Agreement.shared {
-            try TransformPipeline(
-                configuration.augment, family: model.presets ?? .usual(forImagesOf: data.sampleShape),
-                sampleShape: data.sampleShape,
-                sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer, normalisation: data.train.normalisation,
-                seed: UInt64(configuration.seed))
+            try configuration.transforms(of: data, model.presets ?? .usual(forImagesOf: data.sampleShape))
         }
         self.transforms = transforms
+        let trains = !isDedicatedCoordinator
         let built = try Agreement.onModel(over: queue) {
             let replica = try Replica(
                 model.module, input: transforms.outputShape, classes: configuration.classes ?? data.classCount,
                 objective: Self.objective(of: model, configuration), capacity: capacity, pool: pool,
-                synchronisesBatchNorm: configuration.synchronisesBatchNorm,
+                trains: trains, synchronisesBatchNorm: configuration.synchronisesBatchNorm,
                 isFrozen: { [frozen = NamePatterns(configuration.freeze)] in frozen.match($0) })
             try Self.check(replica, configuration, smallestShard: course.smallestShard)
             let optimizer = try Optimizer(
@@ -84,6 +83,9 @@ final class RunContext {
             replica.trainingGraph.fingerprint
         }
         (replica, optimizer) = built
+        brokenSamples =
+            configuration.skipsBroken
+            ? BrokenSamples { [events] in events.receive(.notice(Notice(.warning, "left out: \($0.error)"))) } : nil
         execution = ExecutionDescription(
             ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures())
     }
@@ -129,7 +131,13 @@ final class RunContext {
             model: ModelDescription(
                 name: model.name, options: model.options, parameterCount: replica.layout.parameterCount),
             data: DTrainCheckpoint.DataDescription(
-                specification: data.specification.description, sampleCount: data.train.count, digest: data.digest),
+                specification: data.specification.description, sampleCount: data.train.count, digest: data.digest,
+                images: ImageDescription(
+                    sampleShape: data.sampleShape.dimensions,
+                    sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer,
+                    inputShape: transforms.outputShape.dimensions, classNames: data.classNames,
+                    mean: data.train.normalisation.mean, standardDeviation: data.train.normalisation.standardDeviation,
+                    augmentations: Augmentation.text(of: configuration.augment))),
             execution: execution, best: best, decisions: decisions)
     }
 
@@ -139,5 +147,15 @@ final class RunContext {
             step: step, epoch: course.epoch(ofUpdate: step), split: DatasetSplit.test.rawValue, loss: evaluation.loss,
             correct: evaluation.correct, correctTop5: evaluation.correctTop5, samples: evaluation.samples,
             seconds: evaluation.seconds)
+    }
+}
+
+extension RunConfiguration {
+    /// What happens to samples of `data` on their way to a model of `family`. Throws `DataUsageError`.
+    public func transforms(of data: DatasetPair, _ family: PresetFamily) throws(DataUsageError) -> TransformPipeline {
+        try TransformPipeline(
+            augment, family: family, sampleShape: data.sampleShape,
+            sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer, imageSize: imageSize,
+            normalisation: data.train.normalisation, seed: UInt64(seed))
     }
 }

@@ -48,11 +48,14 @@ struct RunStart {
             try load(checkpoint, &start)
         } else {
             context.replica.initialize(seed: UInt64(context.configuration.seed))
-            if let path = context.configuration.initialWeights {
+            if let path = context.model.initialWeightsPath ?? context.configuration.initialWeights {
                 guard FileManager.default.fileExists(atPath: path) else {
                     throw CheckpointError.fileSystem(operation: "read the weights", path: path, code: ENOENT)
                 }
-                try loadWeights(path, into: [NamedArena(context.replica.layout, context.replica.parameters)])
+                let report = try loadWeights(
+                    path, into: NamedArena(context.replica.layout, context.replica.parameters).targets,
+                    policy: context.model.weightsPolicy)
+                start.remarks.append(report.description)
             }
         }
         try store.prepare()

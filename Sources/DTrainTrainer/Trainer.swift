@@ -13,18 +13,25 @@ public struct TrainingModel {
     /// What the model minimises; cross-entropy takes the configuration's label smoothing.
     public let objective: Objective
     public let module: any Module
+    /// What may differ between weights that are loaded and the model.
+    public let weightsPolicy: WeightsPolicy
+    /// Where the weights to start from are, if not where the configuration says; only rank 0 looks.
+    public let initialWeightsPath: String?
     /// What `--augment preset` means for this model; by default what is usual for images of the data's size.
     public let presets: PresetFamily?
 
     public init(
         _ name: String, options: [String: String] = [:], objective: Objective = .crossEntropy(), module: any Module,
-        presets: PresetFamily? = nil
+        presets: PresetFamily? = nil, weightsPolicy: WeightsPolicy = WeightsPolicy(),
+        initialWeightsPath: String? = nil
     ) {
         self.name = name
         self.options = options
         self.objective = objective
         self.module = module
         self.presets = presets
+        self.weightsPolicy = weightsPolicy
+        self.initialWeightsPath = initialWeightsPath
     }
 }
 

@@ -21,7 +21,8 @@ struct TrainingLoop {
         let loader = DataLoader.training(
             dataset: context.data.train, sampler: course.sampler, shards: context.shards,
             steps: start.step..<max(start.step, course.totalSteps), transforms: context.transforms.training,
-            threadCount: configuration.loaderThreads)
+            sampleShape: context.transforms.outputShape, mixing: context.transforms.mixing,
+            brokenSamples: context.brokenSamples, threadCount: configuration.loaderThreads)
         defer { loader.stop() }
 
         var ending = Ending(step: start.step, stop: nil, samples: 0, trainingSeconds: 0)
@@ -41,7 +42,8 @@ struct TrainingLoop {
             step.begin(step: ending.step)
             for _ in context.shards.indices {
                 guard let batch = try loader.next() else { preconditionFailure("the loader ended before the run") }
-                step.add(batch.images, labels: batch.labels, firstPosition: batch.firstPosition)
+                step.add(
+                    batch.images, labels: batch.labels, firstPosition: batch.firstPosition, mixing: batch.partners)
             }
             let result = try step.finish()
             if let refusal = result.refusal {

@@ -31,9 +31,10 @@ import Testing
                                           resumed at any time.
                   evaluate                Measure a checkpoint's accuracy and loss; every
                                           sample counts exactly once.
+                  predict                 Say what is in images.
                   models                  List the models; with a name, its layers with output
                                           shapes, parameters and multiply-adds.
-                  data                    Look at data sets and download them.
+                  data                    Look at data sets, pack them and download them.
                   export                  Write a checkpoint's weights to a file for other
                                           programs.
                   bench                   Measure the speed of training on made-up input:
@@ -48,13 +49,14 @@ import Testing
 
     @Test(arguments: [
         ("train", "USAGE: dtrain train <options>"),
-        ("evaluate", "USAGE: dtrain evaluate <source> [--data <spec>] [--split <name>]"),
+        ("evaluate", "USAGE: dtrain evaluate [<options>] [<source>]"),
+        ("predict", "USAGE: dtrain predict <options>"),
         ("models", "USAGE: dtrain models [<name>] [--classes <n>] [--json]"),
         ("data", "USAGE: dtrain data <subcommand>"),
         ("data show", "USAGE: dtrain data show <spec> [--output <file>] [--split <name>]"),
         ("data fetch", "USAGE: dtrain data fetch <name> [--output <dir>] [--mirror <url>]"),
-        ("export", "USAGE: dtrain export <source> [--format <name>] [--output <file>]"),
-        ("bench", "USAGE: dtrain bench [--model <name>] [--batch-size <n>]"),
+        ("export", "USAGE: dtrain export [<source>] [--checkpoint <dir>]"),
+        ("bench", "USAGE: dtrain bench <options>"),
         ("doctor", "USAGE: dtrain doctor [--json]"),
     ])
     func eachSubcommandHasHelp(subcommand: String, usage: String) throws {

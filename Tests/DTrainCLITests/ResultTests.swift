@@ -31,7 +31,8 @@ import Testing
             var found = try object(outcome)
             var expected = evaluation
             #expect(abs((found["loss"] as? Double ?? 0) - (expected["loss"] as? Double ?? 1)) < 1e-5)
-            for key in ["seconds", "loss"] {
+            // Beside the metrics' object, classes one by one.
+            for key in ["seconds", "loss", "classes", "confusion"] {
                 found[key] = nil
                 expected[key] = nil
             }
@@ -46,15 +47,25 @@ import Testing
     }
 
     @Test func modelsListsNamesAndDescribesLayers() throws {
-        expect(
-            try command.dtrain("models"), status: 0,
-            stdout: """
-                mlp              784-512-256-10 with ReLU
-                lenet5           LeNet-5: two convolutions, three linear layers, tanh (LeCun et al. 1998)
-                cnn-mnist        two 5×5 convolutions and a linear layer
-                inception-mnist  two convolutions, each before an inception block (Szegedy et al. 2014)
-
-                """)
+        let list = try command.dtrain("models")
+        #expect(list.status == 0)
+        // One space for the columns' several.
+        let lines = list.stdout.split(separator: "\n").map {
+            $0.split(separator: " ").joined(separator: " ")
+        }
+        let models = try #require(object(try command.dtrain("models", "--json"))["models"] as? [[String: Any]])
+        #expect(lines.count == 1 + models.count)
+        #expect(models.allSatisfy { $0["parameters"] is Int && $0["multiply_adds"] is Int })
+        #expect(
+            lines.prefix(3) == [
+                "model parameters multiply-adds input what it is",
+                "mlp 535,818 535,040 28×28×1 784-512-256-10 with ReLU",
+                "lenet5 61,706 416,520 28×28×1 "
+                    + "LeNet-5: two convolutions, three linear layers, tanh (LeCun et al. 1998)",
+            ])
+        #expect(
+            lines.contains(
+                "resnet50 25,557,032 4,089,184,256 224×224×3 50 layers of bottlenecks (He et al. 2015)"))
         expect(
             try command.dtrain("models", "cnn-mnist"), status: 0,
             stdout: """

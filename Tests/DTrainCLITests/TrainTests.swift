@@ -127,7 +127,11 @@ import Testing
         #expect(
             try command.text("run/config.yaml") == """
                 model: cnn-mnist
+                no-top: false
+                no-aux: false
+                sync-batchnorm: false
                 data: "mnist:digits"
+                skip-broken: false
                 no-shuffle: false
                 loader-threads: 1
                 steps: 2
@@ -136,6 +140,7 @@ import Testing
                 optimizer: adam
                 lr: 0.001
                 betas: 0.8,0.99
+                epsilon: 1e-08
                 weight-decay: 0.0
                 label-smoothing: 0.0
                 schedule: constant

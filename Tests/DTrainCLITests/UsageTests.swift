@@ -6,19 +6,20 @@ import Testing
         (
             "trian",
             "unknown subcommand 'trian' (did you mean train?); "
-                + "valid: train, evaluate, models, data, export, bench, doctor. See 'dtrain --help'."
+                + "valid: train, evaluate, predict, models, data, export, bench, doctor. See 'dtrain --help'."
         ),
         ("--modl mlp", "Unknown option '--modl'. Did you mean '--model'?\nSee 'dtrain train --help'."),
         ("train extra", "Unexpected argument 'extra'\nSee 'dtrain train --help'."),
         ("train --workers", "Missing value for '--workers <n>'\nSee 'dtrain train --help'."),
         (
             "train --model mpl",
-            "unknown model 'mpl' (did you mean mlp?); valid: mlp, lenet5, cnn-mnist, inception-mnist."
+            "unknown model 'mpl' (did you mean mlp?); 'dtrain models' lists all."
         ),
         (
             "train --data mnits:x",
             "unknown data set 'mnits' in 'mnits:x' (did you mean mnist?); "
-                + "valid: mnist-sample, mnist:DIR, fashion-mnist:DIR, synthetic:HxWxC,CLASSES"
+                + "valid: mnist-sample, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, images:DIR, packed:FILE, "
+                + "only:CLASSES@SPEC, synthetic:HxWxC,CLASSES"
         ),
         (
             "train --data synthetic:28x28,10",
@@ -38,7 +39,7 @@ import Testing
         ("evaluate x --threads 2000", "--threads '2000' is not valid: give a whole number from 1 to 1024."),
         (
             "train --model mlp --dropout 0.5",
-            "--dropout has no effect: mlp has no dropout layer; leave it out."
+            "--dropout has no effect: mlp has no dropout layer, or that probability already; leave it out."
         ),
         ("train --epochs 1.5", "--epochs '1.5' is not valid: give a whole number of at least 1."),
         ("train --seed -1", "--seed '-1' is not valid: give a whole number of at least 0."),
@@ -129,17 +130,17 @@ import Testing
             "train --log-level loud",
             "--log-level 'loud' is not valid: give one of trace, debug, info, notice, warning, error, critical."
         ),
-        ("evaluate", "Missing expected argument '<source>'\nSee 'dtrain evaluate --help'."),
+        ("evaluate", "no model is given: name a run directory or a checkpoint, or give --model and --init."),
         ("evaluate x --split tset", "--split 'tset' is not valid (did you mean test?): give one of train, test."),
         (
             "models lenet",
-            "unknown model 'lenet' (did you mean lenet5?); valid: mlp, lenet5, cnn-mnist, inception-mnist."
+            "unknown model 'lenet' (did you mean lenet5 or alexnet or googlenet?); 'dtrain models' lists all."
         ),
         ("models --classes 3", "--classes has no effect without a model's name; add the name."),
         ("export x --format onxn", "--format 'onxn' is not valid (did you mean onnx?): give safetensors, onnx."),
         (
             "bench --model nlp",
-            "unknown model 'nlp' (did you mean mlp?); valid: mlp, lenet5, cnn-mnist, inception-mnist."
+            "unknown model 'nlp' (did you mean mlp?); 'dtrain models' lists all."
         ),
         ("bench --steps 0", "--steps '0' is not valid: give a whole number from 1 to 1000000."),
         (

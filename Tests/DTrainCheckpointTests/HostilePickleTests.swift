@@ -85,7 +85,7 @@ private let promptMalloc = ["MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRE
         #expect(try torchProblem(in: PickleAssembly.file([0x5D, 0x71, 0, 0x68, 0, 0x61])) != nil)
         let own: [UInt8] = [0x7D, 0x71, 0] + PickleAssembly.text("state_dict") + [0x68, 0, 0x73]
         let found = try torchProblem(in: PickleAssembly.file(own))
-        guard case .notATensor("state_dict", _) = found else {
+        guard case .notAStateDictionary = found else {
             Issue.record("\(String(describing: found))")
             return
         }
@@ -96,7 +96,7 @@ private let promptMalloc = ["MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRE
     @Test(arguments: Bomb.allCases) func bombsTakeAboutAsMuchAsTheFileHas(bomb: Bomb) throws {
         let scratch = try ScratchDirectory()
         let path = scratch.path + "/bomb.pth"
-        let bytes = PickleAssembly.file(bomb.object)
+        let bytes = PickleAssembly.file(bomb.object, storages: bomb.hasStorage ? [("0", [])] : [])
         #expect(bytes.count > 1 << 20)
         try Data(bytes).write(to: URL(fileURLWithPath: path))
         let outcome = try runProcess(
@@ -110,7 +110,9 @@ private let promptMalloc = ["MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRE
 
     enum Bomb: CaseIterable {
         case nestedTuples, nestedLists, marks, nones, memo, lists, listsOfOne, calls, dictionaries, doubling
-        case longMention, longGlobal, sharedDictionary, sharedMetadata
+        case longMention, longGlobal, sharedDictionary, sharedMetadata, sharedShape, sharedTensor
+
+        var hasStorage: Bool { self == .sharedShape || self == .sharedTensor }
 
         var object: [UInt8] {
             let count = 1 << 21
@@ -141,7 +143,10 @@ private let promptMalloc = ["MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRE
             case .sharedDictionary:
                 let large = PickleAssembly.global("collections", "OrderedDict") + [0x29, 0x52, 0x94]
                 return large + times([0x4E, 0x4E, 0x73], 100_000) + [0x30, 0x7D] + entries(100_000, [0x68, 0])
-            // The same as a seventh argument of what builds a tensor.
+            // Many tensors of one long shape, and one tensor of many names; the storage is empty.
+            case .sharedShape: return Self.parts + [0x7D] + entries(80_000, Self.tensor)
+            case .sharedTensor: return Self.parts + Self.tensor + [0x94, 0x30, 0x7D] + entries(100_000, [0x68, 3])
+            // One large dictionary as a seventh argument of what builds a tensor.
             case .sharedMetadata:
                 let large: [UInt8] = [0x7D, 0x94] + times([0x4E, 0x4E, 0x73], 100_000) + [0x30]
                 let storage: [UInt8] = PickleAssembly.storage("0", count: 0) + [0x94, 0x30]
@@ -152,6 +157,14 @@ private let promptMalloc = ["MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRE
             }
         }
 
+        /// Memo 0: a storage, 1: a shape of eight axes, 2: the function that builds a tensor from them.
+        private static let parts: [UInt8] = {
+            let shape = PickleAssembly.tuple([[UInt8]](repeating: [0x4B, 1], count: 7) + [[0x4B, 0]])
+            let storage: [UInt8] = PickleAssembly.storage("0", count: 0)
+            let keep: [UInt8] = [0x94, 0x30]
+            return storage + keep + shape + keep + PickleAssembly.global("torch._utils", "_rebuild_tensor_v2") + keep
+        }()
+        private static let tensor: [UInt8] = [0x68, 2, 0x28, 0x68, 0, 0x4B, 0, 0x68, 1, 0x68, 1, 0x74, 0x52]
         private static let longText = PickleAssembly.text(String(repeating: "x", count: 1 << 20))
 
         private func times(_ bytes: [UInt8], _ count: Int) -> [UInt8] {

@@ -51,7 +51,8 @@ import Testing
     ])
     func malformedArgumentsAreExplained(text: String, reason: String) throws {
         let name = String(text.prefix { $0 != ":" })
-        let form = try #require(Augmentation.forms.first { $0 == name || $0.hasPrefix(name + ":") || $0.hasPrefix(name + "[") })
+        let form = try #require(
+            Augmentation.forms.first { $0 == name || $0.hasPrefix(name + ":") || $0.hasPrefix(name + "[") })
         #expect(throws: DataUsageError.malformedAugmentation(text: text, form: form, reason: reason)) {
             try Augmentation.parse("trivial-augment,\(text)")
         }

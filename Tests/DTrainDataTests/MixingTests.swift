@@ -80,8 +80,9 @@ import Testing
         var weights: Set<Float> = []
         for step in 0..<10 {
             for position in 0..<64 {
-                guard case .blend(let weight) = mixing.plan(seed: 1, step: step, batchSize: 64)
-                    .recipe(of: position, height: 4, width: 4)
+                guard
+                    case .blend(let weight) = mixing.plan(seed: 1, step: step, batchSize: 64)
+                        .recipe(of: position, height: 4, width: 4)
                 else {
                     Issue.record("mixup pastes")
                     return
@@ -102,9 +103,11 @@ import Testing
                     Issue.record("cutmix blends")
                     return
                 }
-                #expect(part.top >= 0 && part.left >= 0 && part.top + part.height <= 100 && part.left + part.width <= 200)
+                #expect(
+                    part.top >= 0 && part.left >= 0 && part.top + part.height <= 100 && part.left + part.width <= 200)
                 shares.append(Double(part.height * part.width) / 20_000)
-                let isCut = part.top == 0 || part.left == 0 || part.top + part.height == 100 || part.left + part.width == 200
+                let isCut =
+                    part.top == 0 || part.left == 0 || part.top + part.height == 100 || part.left + part.width == 200
                 if !isCut {
                     whole += 1
                     #expect(abs(part.width - 2 * part.height) <= 2)

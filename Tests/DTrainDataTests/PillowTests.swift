@@ -127,7 +127,8 @@ import Testing
             try fixture.expectChecksum(colors.changed { $0.adjustHue(Float(turn)!) }, is: "hue-\(turn)")
         }
         for factor in ["0.4", "1.37"] {
-            try fixture.expectChecksum(colors.changed { $0.adjustSaturation(Float(factor)!) }, is: "saturation-\(factor)")
+            try fixture.expectChecksum(
+                colors.changed { $0.adjustSaturation(Float(factor)!) }, is: "saturation-\(factor)")
         }
     }
 }

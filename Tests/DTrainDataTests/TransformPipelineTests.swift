@@ -89,11 +89,12 @@ import Testing
 
     @Test func pixelsArePermutedAlikeInTrainingAndEvaluation() throws {
         let image = pattern(32, 32, 3)
-        func permuted(_ transforms: [any Transform]) -> [UInt8] { image.applying(transforms.last!).bytes.array() }
+        func permuted(_ transforms: [any Transform]) -> [UInt8] { image.applying(transforms.last!).array() }
         let pipeline = try pipeline("random-crop:32:4,permute-pixels", .cifar, seed: 5)
         #expect(pipeline.training.count == 2 && pipeline.evaluation.count == 1)
         #expect(permuted(pipeline.training) == permuted(pipeline.evaluation))
-        #expect(permuted(pipeline.training) == image.applying(PixelPermutation(seed: 5, sampleShape: image.shape)).bytes.array())
+        #expect(
+            permuted(pipeline.training) == image.applying(PixelPermutation(seed: 5, sampleShape: image.shape)).array())
     }
 
     @Test func permutedPixelsNeedImagesOfOneSize() throws {

@@ -52,6 +52,43 @@ import Testing
         }
     }
 
+    private final class Decoder: Module {
+        let spread = Conv2d(6, kernel: 3, padding: 1, groups: 6)
+        let norm = GroupNorm(3)
+        let up = ConvTranspose2d(4, kernel: 3, stride: 2, outputPadding: 1)
+        let last = LayerNorm(over: .sample)
+        let fc = Linear(4)
+
+        init() {}
+        func callAsFunction(_ x: Value) -> Value {
+            fc(flatten(last(tanh(up(tanh(norm(spread(concatenate([x, x, x])))))))))
+        }
+    }
+
+    /// Other kinds of layers, with 10 parameters.
+    @Test(arguments: [
+        (["spread.weight"], 9), (["norm.weight"], 9), (["norm.*"], 8), (["up.bias", "last.bias"], 8), (["up.*"], 8),
+        (["spread.*", "norm.*", "up.weight"], 5), (["last.weight", "fc.*"], 7),
+    ])
+    func otherLayersLeaveFrozenParametersAlone(_ setting: (frozen: [String], count: Int)) throws {
+        for threads in 1...3 {
+            let replica = try TestReplica(
+                Decoder(), input: [6, 5, 2], capacity: 3, threads: threads, frozen: setting.frozen)
+            let before = replica.parameters
+            replica.step(x, labels: labels)
+            if threads == 1 { #expect(replica.replica.parameterGradientCount == setting.count) }
+            let expected = try GraphOracle(
+                graph: replica.replica.trainingGraph, parameters: replica.parameters
+            ).run(x, labels: labels)
+            #expect(replica.parameterNames.count == setting.count && replica.parameters == before)
+            let largest = expected.gradients.values.flatMap(\.values).reduce(0) { max($0, abs($1)) }
+            for (name, gradient) in expected.gradients {
+                expectMatches(
+                    replica.gradient(name), gradient, floor: largest / 100, "\(setting.frozen): gradient of \(name)")
+            }
+        }
+    }
+
     /// Counted, not inferred: each trainable parameter's gradient is computed once a step on each thread, no other.
     @Test func gradientsOfFrozenParametersAreNeverComputed() throws {
         let all = try trained([], threads: 1)

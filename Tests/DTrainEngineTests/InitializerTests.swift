@@ -71,6 +71,20 @@ import Testing
         #expect(Double(values.filter { abs($0 - expectedMean) < 3 * expected }.count) / Self.count > 0.996)
     }
 
+    /// What is left of a standard normal distribution between −0.5 and 1.5: mean (φ(−0.5) − φ(1.5)) / Z, variance
+    /// 1 − (0.5 φ(−0.5) + 1.5 φ(1.5)) / Z − mean², with Z = Φ(1.5) − Φ(−0.5); then times 2, plus 3.
+    @Test func truncatedNormalStaysWithinItsBounds() {
+        let values = values(.truncatedNormal(mean: 3, standardDeviation: 2, lower: 2, upper: 6))
+        #expect(values.allSatisfy { 2...6 ~= $0 })
+        let (mean, deviation) = moments(values)
+        #expect(abs(mean - 3.712546) < 5 * 1.058769 / Self.count.squareRoot())
+        #expect(abs(deviation / 1.058769 - 1) < 0.02)
+        // Far bounds change nothing.
+        #expect(
+            self.values(.truncatedNormal(mean: 3, standardDeviation: 0.5, lower: -20, upper: 20))
+                == self.values(.normal(mean: 3, standardDeviation: 0.5)))
+    }
+
     @Test func constantIsConstant() { #expect(values(.constant(0.5)).allSatisfy { $0 == 0.5 }) }
 
     @Test func valuesDependOnSeedAndName() {

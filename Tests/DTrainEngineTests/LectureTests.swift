@@ -45,4 +45,13 @@ import Testing
         replica["conv.weight"] = ReferenceTensor([1, 1, 2, 2], [-1, 1, 1, -1])
         #expect(replica.evaluate(image, labels: [0]).outputs.values == expected)
     }
+
+    /// The table of multiply-adds: a 5×5 convolution of 28×28×192 to 32 channels, alone and through a 1×1 to 16. The lecture
+    /// prints 12,433,648 for the second; 28² · 192 · 16 + 28² · 16 · 32 · 25 is 12,443,648.
+    @Test func oneByOneConvolutionSavesMultiplyAdds() throws {
+        let wide = Sequential(Conv2d(32, kernel: 5, padding: 2))
+        let narrow = Sequential(Conv2d(16, kernel: 1), Conv2d(32, kernel: 5, padding: 2))
+        #expect(try modelSize(wide, input: [28, 28, 192]).multiplyAdds == 120_422_400)
+        #expect(try modelSize(narrow, input: [28, 28, 192]).multiplyAdds == 12_443_648)
+    }
 }

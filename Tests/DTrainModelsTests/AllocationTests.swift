@@ -1,5 +1,6 @@
 import CAllocationCounter
 import DTrainEngine
+import DTrainLayers
 import DTrainModels
 import DTrainOptimizers
 import DTrainTensor
@@ -10,15 +11,48 @@ import Testing
 @Suite(.enabled(if: allocation_count() >= 0)) struct AllocationTests {
     @Test(arguments: ModelParityTests.models, 1...3)
     func stepsAllocateNothing(_ model: String, threads: Int) throws {
+        let entry = try #require(ModelEntry.all.first { $0.name == model })
+        try expectNoAllocations(entry.make(ModelOptions(classes: 10)), input: entry.input, threads: threads)
+    }
+
+    /// Operations that the models above do not use.
+    private final class Workshop: Module {
+        let stem = Conv2d(32, kernel: 3, padding: 1)
+        let spread = Conv2d(32, kernel: 3, stride: 2, padding: 1, groups: 32)
+        let grouped = Conv2d(32, kernel: 3, padding: 1, groups: 4)
+        let dilated = Conv2d(24, kernel: 3, padding: 2, dilation: 2)
+        let up = ConvTranspose2d(16, kernel: 3, stride: 2, padding: 1, outputPadding: 1)
+        let upGrouped = ConvTranspose2d(16, kernel: 2, stride: 2, groups: 4)
+        let norms = [GroupNorm(4), GroupNorm(1)]
+        let instance = InstanceNorm2d()
+        let layers = [LayerNorm(), LayerNorm(over: .sample)]
+        let head = Linear(10)
+
+        func callAsFunction(_ x: Value) -> Value {
+            let wide = localResponseNorm(relu(stem(x)), size: 5)
+            let small = norms[0](grouped(maxPool(spread(wide), kernel: 3, stride: 2, ceilMode: true)))
+            let gate = sigmoid(small)
+            let gated = gate * instance(small) + (1 - gate) * small
+            let larger = concatenate([layers[0](up(gated)), norms[1](upGrouped(gated))])
+            let dense = dilated(averagePool(larger, kernel: 2, stride: 1, padding: 1, countsPadding: false))
+            let joined = zeroPaddingShortcut(layers[1](dense), channels: 40, stride: 2)
+            return head(softmax(flatten(adaptiveMaxPool(adaptiveAveragePool(joined, to: 3), to: 2))))
+        }
+    }
+
+    @Test(arguments: 1...3)
+    func otherOperationsAllocateNothing(threads: Int) throws {
+        try expectNoAllocations(Workshop(), input: [14, 13, 3], threads: threads)
+    }
+
+    private func expectNoAllocations(_ model: any Module, input: Shape, threads: Int) throws {
         let capacity = 64
         let pool = ThreadPool(threadCount: threads)
-        let entry = try #require(ModelEntry.all.first { $0.name == model })
-        let replica = try Replica(
-            entry.make(ModelOptions(classes: 10)), input: entry.input, classes: 10, capacity: capacity, pool: pool)
+        let replica = try Replica(model, input: input, classes: 10, capacity: capacity, pool: pool)
         replica.initialize(seed: 1)
         let optimizer = try Optimizer(.sgd(momentum: 0.9, weightDecay: 1e-4), layout: replica.layout)
         let memory = (
-            inputs: AlignedMemory(byteCount: capacity * entry.input.count * 4),
+            inputs: AlignedMemory(byteCount: capacity * input.count * 4),
             labels: AlignedMemory(byteCount: capacity * 4)
         )
         let inputs: MemorySlice<Float> = memory.inputs.slice()
@@ -26,7 +60,7 @@ import Testing
         let context = Silent()
         func step(_ number: Int, rows: Int) {
             let samples = Replica.Samples(
-                inputs: inputs[0..<rows * entry.input.count], labels: labels[0..<rows], step: number)
+                inputs: inputs[0..<rows * input.count], labels: labels[0..<rows], step: number)
             _ = replica.computeGradients(samples, context: context)
             optimizer.update(
                 parameters: replica.parameters, gradients: replica.gradients, rate: 0.01,

@@ -54,13 +54,18 @@ struct AllocationTests {
         #expect(counts.allSatisfy { $0 == 0 }, "\(counts)")
     }
 
-    @Test("Nor with threads, accumulation, clipping, a schedule, Adam and an uneven batch")
-    func noAllocationWithEverything() throws {
+    @Test(
+        "Nor with threads, accumulation, clipping, a schedule, averaged weights, an uneven batch, and any optimizer",
+        arguments: [OptimizerName.adamw, .rmsprop, .adagrad, .lars, .lamb])
+    func noAllocationWithEverything(optimizer: OptimizerName) throws {
         let counts = try allocations(ranks: 2, model: "cnn-mnist", threads: 2) {
             $0.accumulate = 3
             $0.batchSize = 23
             $0.clipNorm = 1
-            $0.optimizer = .adamw
+            $0.optimizer = optimizer
+            $0.weightDecay = 0.01
+            $0.decay = .weights
+            $0.averageDecay = 0.9
             $0.schedule = .multistep
             $0.milestones = [1, 2]
             $0.warmupEpochs = 0.5

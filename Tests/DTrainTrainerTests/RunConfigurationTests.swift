@@ -9,6 +9,7 @@ import Testing
     /// A value for every setting that differs from its default, and goes with the others.
     static let everything: [RunSetting: String] = [
         .model: "lenet5", .classes: "12", .dropout: "0.25", .`init`: "a b.safetensors", .data: "mnist:x",
+        .imageSize: "96", .noTop: "true", .noAux: "true", .block: "full-pre-activation", .skipBroken: "true",
         .freeze: "conv1.*,fc.bias", .syncBatchNorm: "true", .augment: "permute-pixels", .noShuffle: "true",
         .loaderThreads: "3", .epochs: "7", .steps: "900",
         .batchSize: "96", .accumulate: "2", .optimizer: "sgd", .lr: "0.25", .momentum: "0.5", .nesterov: "true",
@@ -159,7 +160,8 @@ import Testing
     @Test func aResumedRunKeepsWhatItComputesAndTakesTheRest() throws {
         let saved = try RunConfiguration(layers: [layer(Self.everything)]).saved
         let changed: [RunSetting: String] = [
-            .epochs: "8", .steps: "1000", .workers: "2", .threads: "1", .loaderThreads: "2", .coordinator: "inline",
+            .epochs: "8", .steps: "1000", .skipBroken: "false", .workers: "2", .threads: "1", .loaderThreads: "2",
+            .coordinator: "inline",
             .earlyStop: "9", .minDelta: "0.5", .evalEvery: "3", .checkpointEvery: "4", .keep: "1", .quiet: "true",
             .progress: "none", .out: "o",
         ]
@@ -175,6 +177,7 @@ import Testing
         let saved = try RunConfiguration(layers: [layer(Self.everything)]).saved
         let others: [RunSetting: String] = [
             .model: "mlp", .classes: "10", .dropout: "0.5", .`init`: "c", .freeze: "fc.*",
+            .imageSize: "32", .noTop: "false", .noAux: "false", .block: "original",
             .syncBatchNorm: "false", .data: "mnist:y", .augment: "none",
             .noShuffle: "false", .batchSize: "64", .accumulate: "1", .optimizer: "adam", .lr: "0.5", .momentum: "0.9",
             .nesterov: "false", .betas: "0.8,0.9", .weightDecay: "0", .clipNorm: "1", .labelSmoothing: "0",

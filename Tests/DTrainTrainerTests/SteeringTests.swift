@@ -34,7 +34,7 @@ struct SteeringTests {
 
     /// A rate that soon makes the loss jump about, so that the plateau has something to do.
     private func plateau(_ configuration: inout RunConfiguration) {
-        configuration.learningRate = 0.15
+        configuration.learningRate = 0.08
         configuration.schedule = .plateau
         configuration.gamma = 0.5
         configuration.patience = 0
@@ -104,7 +104,7 @@ struct SteeringTests {
         var (decided, inEffect) = (1.0, 1.0)
         var evaluations = run.log.evaluations[...]
         for step in run.log.steps {
-            #expect(abs(step.learningRate - 0.15 * inEffect) < 1e-12, "step \(step.step)")
+            #expect(abs(step.learningRate - 0.08 * inEffect) < 1e-12, "step \(step.step)")
             if evaluations.first?.step == step.step {
                 inEffect = decided
                 rule.record(evaluations.removeFirst().loss, goal: .smaller, in: &state)
@@ -189,7 +189,8 @@ struct SteeringTests {
         #expect(run.log.finished?.step == step && run.log.finished?.evaluation?.step == step)
         let notice = try #require(run.log.notices.first)
         #expect(
-            notice.message.hasPrefix("early stopping: the test loss did not improve by more than 0.2 in 2 "),
+            notice.message.hasPrefix(
+                "early stopping: the test loss did not improve by more than 0.2 in 2 evaluations in a row; "),
             "\(notice)")
 
         // Resumed, it is evaluated again and stays as it is, until more patience is given.

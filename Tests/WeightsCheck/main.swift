@@ -1,6 +1,7 @@
 // Reads weights files in a process of its own, whose end, time and memory DTrainCheckpointTests watches.
 //
 //     weights-check read FILE                         one file as it is
+//     weights-check same FILE OTHER                   whether both hold the same tensors, bit for bit
 //     weights-check mutate FILE COUNT SCRATCH         COUNT damaged copies, seeds 0 ..< COUNT, written to SCRATCH
 //
 // Prints `valid N refused N growth BYTES seconds S`; a growth of the resident memory beyond `Reading.bound` is an
@@ -17,7 +18,7 @@ struct Reading {
 
     /// What reading a file of `byteCount` may take: tensors 16 times (a pickle's values at most 32 times) its size, and
     /// the buffers that every reader has.
-    static func bound(_ byteCount: Int) -> Int { 40 * byteCount + (2 << 20) }
+    static func bound(_ byteCount: Int) -> Int { 40 * byteCount + (1 << 20) }
 
     /// Reads all that a file has, all of it at once in memory. Returns by how much the resident memory grew at most.
     mutating func read(_ path: String) -> Int {
@@ -55,6 +56,18 @@ case "read" where arguments.count == 3:
     var first = Reading()
     _ = first.read("/dev/null")
     _ = reading.read(arguments[2])
+case "same" where arguments.count == 4:
+    let (file, other) = (try WeightsFile(arguments[2]), try WeightsFile(arguments[3]))
+    var differing = Set(file.names).symmetricDifference(other.names)
+    for name in Set(file.names).intersection(other.names) {
+        let (first, second) = (try file.tensor(name), try other.tensor(name))
+        let isSame =
+            first.shape == second.shape && first.dtype == second.dtype
+            && memcmp(first.memory.base, second.memory.base, first.byteCount) == 0
+        if !isSame { differing.insert(name) }
+    }
+    print("\(file.names.count) tensors, \(differing.count) differ", differing.sorted().first ?? "")
+    exit(differing.isEmpty ? 0 : 1)
 case "mutate" where arguments.count == 5:
     let original = [UInt8](try Data(contentsOf: URL(fileURLWithPath: arguments[2])))
     for seed in 0..<UInt64(arguments[3])! {
@@ -68,7 +81,7 @@ case "mutate" where arguments.count == 5:
         }
     }
 default:
-    print("usage: weights-check read FILE | mutate FILE COUNT SCRATCH")
+    print("usage: weights-check read FILE | same FILE OTHER | mutate FILE COUNT SCRATCH")
     exit(2)
 }
 let seconds = Date().timeIntervalSince(started)

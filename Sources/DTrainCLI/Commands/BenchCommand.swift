@@ -26,8 +26,21 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
     @Option(parsing: .unconditional, help: ArgumentHelp("Measured steps. Default 50.", valueName: "n"))
     var steps = 50
     @Option(
-        help: ArgumentHelp("A data set whose shape and classes to use. Default the model's own.", valueName: "spec"))
+        help: ArgumentHelp(
+            "A data set to read while steps are computed, as in training; the table shows the time spent waiting for it. "
+                + "Default input made up beforehand.", valueName: "spec"))
     var data: String?
+    @Option(help: ArgumentHelp("What is done to its samples, as for 'train'. Default none.", valueName: "list"))
+    var augment: String?
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Threads of each rank that read it. Default 1.", valueName: "n"))
+    var loaderThreads = 1
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Height and width of the images that the model sees.", valueName: "n"))
+    var imageSize: Int?
+    @Flag(help: "Leave auxiliary classifiers out (googlenet).")
+    var noAux = false
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp("Compute threads of each rank. Default: its share of the cores granted.", valueName: "n"))
@@ -47,7 +60,11 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
             throw UsageError("--precision '\(precision)' is not valid: give \(precisions.joined(separator: ", ")).")
         }
         try checkThreads(threads)
-        for (name, value) in [("batch-size", batchSize), ("steps", steps), ("workers", workers)] {
+        let numbers: [(String, Int?)] = [
+            ("batch-size", batchSize), ("steps", steps), ("workers", workers), ("loader-threads", loaderThreads),
+            ("image-size", imageSize),
+        ]
+        for (name, value) in numbers {
             guard (1...1_000_000).contains(value ?? 1) else {
                 throw UsageError("--\(name) '\(value ?? 0)' is not valid: give a whole number from 1 to 1000000.")
             }
@@ -77,12 +94,26 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         configuration.batchSize = batchSize
         try configuration.validate(ranks: job.queue.size)
         let pair = try specification?.open()
-        let input = pair?.sampleShape ?? entry.input
-        let classes = pair?.classCount ?? entry.classes
+        if pair == nil, augment != nil || loaderThreads != 1 {
+            throw UsageError("--augment and --loader-threads have no effect without --data; leave them out.")
+        }
+        var options = ModelOptions(classes: pair?.classCount ?? entry.classes)
+        options.auxiliary = !noAux
+        let choice = ModelChoice(entry: entry, options: options)
+        var settings = RunConfiguration()
+        settings.augment = try augment.map { try Augmentation.parse($0) } ?? []
+        settings.imageSize = imageSize
+        let transforms = try pair.map { try settings.transforms(of: $0, choice.presets) }
+        let input = transforms?.outputShape ?? imageSize.map { [$0, $0, entry.input[2]] } ?? entry.input
+        if noAux { try choice.checkEffects(of: [.noAux], input: input) }
         let model = TrainingModel(
-            entry.name, options: [:], objective: entry.objective, module: entry.make(ModelOptions(classes: classes)))
+            entry.name, options: [:], objective: entry.objective, module: choice.module())
+        let samples = pair.map { pair in
+            BenchmarkData(pair.train, transforms: transforms!, loaderThreads: loaderThreads)
+        }
         let result = try Benchmark(batchSize: batchSize, steps: steps).run(
-            model, input: input, classes: classes, queue: job.queue, threads: job.threads(threads),
+            model, input: input, classes: options.classes, queue: job.queue, threads: job.threads(threads),
+            data: samples,
             allocationCount: Program.allocationCount)
         guard job.speaks else { return }
         Console.result(json ? object(entry, result, job).text + "\n" : text(entry, result, job))
@@ -105,13 +136,14 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         object.add("communication_exposed_seconds", result.communicationExposedSeconds)
         object.add("peak_memory_bytes", result.peakResidentByteCount)
         object.add("allocations_per_step", result.allocationsPerStep)
+        object.add("data_wait_share", result.dataWaitShare)
         object.add("blas_kernels", job.facts.blasCore)
         return object
     }
 
     private func text(_ entry: ModelEntry, _ result: BenchmarkResult, _ job: Job) -> String {
         func milliseconds(_ seconds: Double) -> String { Formatting.decimal(seconds * 1000, 3) + " ms" }
-        let rows = [
+        var rows = [
             ("model", "\(entry.name), \(precision), BLAS kernels \(job.facts.blasCore)"),
             (
                 "ranks",
@@ -135,6 +167,14 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
             ("memory", "\(Formatting.bytes(result.peakResidentByteCount)) at the peak"),
             ("allocations", result.allocationsPerStep.map { "\($0) a step" } ?? "not counted"),
         ]
+        if let share = result.dataWaitShare {
+            rows.append(
+                (
+                    "data",
+                    "\(Formatting.percent(share)) of the time waiting for samples "
+                        + "(\(Formatting.count(loaderThreads, "loader thread")) a rank)"
+                ))
+        }
         return rows.map { $0.0.padding(to: 13) + $0.1 + "\n" }.joined()
     }
 }

@@ -59,7 +59,8 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
         }
         if let output {
             // Nothing named, nothing done: images of several sizes are shown whole.
-            let pipeline = try augmentations.isEmpty
+            let pipeline =
+                try augmentations.isEmpty
                 ? nil
                 : TransformPipeline(
                     augmentations, family: .usual(forImagesOf: pair.sampleShape), sampleShape: pair.sampleShape,

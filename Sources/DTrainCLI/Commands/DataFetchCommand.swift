@@ -62,7 +62,7 @@ struct DataFetchCommand<Program: TrainingProgram>: ParsableCommand {
 
 /// Tells on standard error how a download goes: a line redrawn in place on a terminal, elsewhere a line every ten
 /// seconds.
-private final class FetchReporter {
+final class FetchReporter {
     private let terminal: Terminal?
     private var lineIsDrawn = false
     private var lastLine = monotonicSeconds()

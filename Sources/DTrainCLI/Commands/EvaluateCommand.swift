@@ -18,8 +18,9 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
                 + "share the work.")
     }
 
-    @Argument(help: "A run directory (its best checkpoint, or the newest) or a checkpoint.")
-    var source: String
+    @Argument(help: "A run directory (its best checkpoint, or the newest) or a checkpoint; or give --model and --init.")
+    var source: String?
+    @OptionGroup var model: ModelSourceOptions
     @Option(help: ArgumentHelp("The data set, as for 'train'. Default the run's.", valueName: "spec"))
     var data: String?
     @Option(help: ArgumentHelp("train or test. Default test.", valueName: "name"))
@@ -28,13 +29,15 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
     var augment: String?
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Samples computed at once on each rank. Default 256.", valueName: "n"))
-    var batchSize = 256
+        help: ArgumentHelp(
+            "Samples computed at once on each rank. Default 256, or 32 of large images.", valueName: "n"))
+    var batchSize: Int?
+    @Flag(help: "Leave out images that cannot be read, and name them, instead of ending.")
+    var skipBroken = false
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp("Compute threads of each rank. Default: its share of the cores granted.", valueName: "n"))
     var threads: Int?
-    @OptionGroup var weights: WeightsOption
     @Flag(help: "Print the 'eval' object of metrics.jsonl.")
     var json = false
 
@@ -45,65 +48,95 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
                 "--split '\(split)' is not valid\(suggestion(for: split, among: names)): give one of "
                     + "\(names.joined(separator: ", ")).")
         }
-        guard batchSize >= 1 else { throw UsageError("--batch-size '\(batchSize)' is not valid: give at least 1.") }
+        if let batchSize, batchSize < 1 {
+            throw UsageError("--batch-size '\(batchSize)' is not valid: give at least 1.")
+        }
         try checkThreads(threads)
-        let choice = try weights.choice()
         let augmentations = try augment.map { try Augmentation.parse($0) }
         let specification = try data.map { try DataSpecification.parse($0) }
 
         let launch = LaunchEnvironment()
         let job = try Job(launch, facts: MachineFacts.gather(), name: Program.name)
         let code = job.run {
-            try evaluate(job, part, augmentations, specification, choice)
+            try evaluate(job, part, augmentations, specification)
             return .done
         }
         if code != ExitStatus.done.rawValue { throw ExitCode(code) }
     }
 
     private func evaluate(
-        _ job: Job, _ part: DatasetSplit, _ augmentations: [Augmentation]?, _ specification: DataSpecification?,
-        _ choice: WeightsChoice?
+        _ job: Job, _ part: DatasetSplit, _ augmentations: [Augmentation]?, _ specification: DataSpecification?
     ) throws {
-        let checkpoint = try CheckpointLocation.open(source)
-        let state = checkpoint.state
-        let pair = try (specification ?? DataSpecification.parse(state.data.specification)).open()
-        let entry = try Program.model(named: state.model.name)
-        let classes = state.model.options["classes"].flatMap(Int.init) ?? pair.classCount
-        guard classes >= pair.classCount else {
+        let source = try model.source(Program.self, positional: source)
+        let pair = try dataSpecification(source, specification).open()
+        var choice = source.choice
+        if choice.options.classes == 0 { choice.options.classes = pair.classCount }
+        guard !choice.options.top || choice.options.classes >= pair.classCount else {
             throw UsageError(
-                "the model has \(classes) classes and \(pair.specification) has \(pair.classCount); give other --data.")
+                "the model has \(choice.options.classes) classes and \(pair.specification) has \(pair.classCount); "
+                    + "give other --data.")
         }
-        let transforms = try TransformPipeline(
-            augmentations ?? checkpoint.savedAugmentations(), family: .usual(forImagesOf: entry.input),
-            sampleShape: pair.sampleShape, sizesMayDiffer: pair.train.sizesMayDiffer || pair.test.sizesMayDiffer,
-            normalisation: pair.train.normalisation, seed: state.seed)
-        let options = ModelOptions(classes: classes, dropout: state.model.options["dropout"].flatMap(Float.init))
-        let replica = try Replica(
-            entry.make(options), input: transforms.outputShape, objective: entry.objective,
-            capacity: min(batchSize, max(1, pair[part].count)), pool: ThreadPool(threadCount: job.threads(threads)))
+        let pipeline = try pipeline(source, pair, augmentations)
+        let shape = pipeline.outputShape
+        let replica: Replica
         do {
-            try checkpoint.loadModel(into: [NamedArena(replica.layout, replica.parameters)], choice)
+            let capacity = batchSize ?? (shape.count > 64 * 64 * 3 ? 32 : 256)
+            replica = try ModelSource(choice: choice, origin: source.origin, imageSize: nil).replica(
+                input: shape, capacity: min(capacity, max(1, pair[part].count)),
+                pool: ThreadPool(threadCount: job.threads(threads)))
         } catch {
-            guard case .mismatch(_, let mismatch) = error, specification != nil else { throw error }
+            guard case CheckpointError.mismatch(_, let mismatch) = error, specification != nil,
+                case .checkpoint(let checkpoint, _) = source.origin
+            else { throw error }
             throw UsageError(
                 "\(pair.specification) has samples of \(pair.sampleShape), and the model was trained on "
-                    + "\(state.data.specification): \(mismatch); give other --data.")
+                    + "\(checkpoint.state.data.specification): \(mismatch); give other --data.")
         }
+        let name = Program.name
+        let broken = skipBroken ? BrokenSamples { Console.diagnostic("\(name): left out: \($0.error)\n") } : nil
         let evaluation = try Evaluation.run(
-            replica, on: pair[part], transforms: transforms.evaluation, seed: state.seed, queue: job.queue)
+            replica, on: pair[part], transforms: pipeline.evaluation, seed: source.seed,
+            brokenSamples: broken, queue: job.queue, countsConfusion: true)
         guard job.speaks else { return }
-        // The epoch of the last update, not of the next one.
-        let epoch = state.samplesInEpoch == 0 ? max(0, state.epoch - 1) : state.epoch
         let result = EvaluationCompleted(
-            step: state.step, epoch: epoch, split: part.rawValue, loss: evaluation.loss,
+            step: source.step, epoch: source.epoch, split: part.rawValue, loss: evaluation.loss,
             correct: evaluation.correct, correctTop5: evaluation.correctTop5, samples: evaluation.samples,
             seconds: evaluation.seconds)
-        Console.result(json ? result.json.text + "\n" : text(result, checkpoint, pair))
+        let classes = ClassReport(evaluation.confusion!, names: pair.classNames)
+        if json {
+            var object = result.json
+            classes.add(to: &object)
+            Console.result(object.text + "\n")
+        } else {
+            Console.result(text(result, source, pair) + classes.text)
+        }
     }
 
-    private func text(_ result: EvaluationCompleted, _ checkpoint: Checkpoint, _ pair: DatasetPair) -> String {
+    private func dataSpecification(_ source: ModelSource, _ given: DataSpecification?) throws -> DataSpecification {
+        if let given { return given }
+        guard case .checkpoint(let checkpoint, _) = source.origin else {
+            throw UsageError("a model without a run has no data: give --data.")
+        }
+        return try DataSpecification.parse(checkpoint.state.data.specification)
+    }
+
+    /// How the samples of `pair` become what the model was trained to see.
+    private func pipeline(
+        _ source: ModelSource, _ pair: DatasetPair, _ augmentations: [Augmentation]?
+    ) throws -> TransformPipeline {
+        let images = source.images
+        let input = images.map { Shape($0.inputShape) }
+        let size = model.imageSize ?? input.flatMap { $0[0] == $0[1] ? $0[0] : nil }
+        return try TransformPipeline(
+            augmentations ?? images.map { try Augmentation.parse($0.augmentations) } ?? [],
+            family: source.choice.presets, sampleShape: pair.sampleShape,
+            sizesMayDiffer: pair.train.sizesMayDiffer || pair.test.sizesMayDiffer, imageSize: size,
+            normalisation: pair.train.normalisation, seed: source.seed)
+    }
+
+    private func text(_ result: EvaluationCompleted, _ source: ModelSource, _ pair: DatasetPair) -> String {
         """
-        \(checkpoint.path)  \(checkpoint.state.model.name) after \(Formatting.count(result.step, "step"))
+        \(source.path)  \(source.choice.entry.name)\(source.isTrained ? " after \(Formatting.count(result.step, "step"))" : "")
         \(pair.specification), \(result.split) split, \(Formatting.count(result.samples, "sample"))
         top-1  \(Formatting.percent(result.correct, of: result.samples)) (\(Formatting.whole(result.correct)) correct)
         top-5  \(Formatting.percent(result.correctTop5, of: result.samples))

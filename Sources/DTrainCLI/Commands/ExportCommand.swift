@@ -1,12 +1,8 @@
 import ArgumentParser
 import DTrainCheckpoint
-import DTrainData
-import DTrainEngine
-import DTrainModels
 import DTrainONNX
 import DTrainReport
 import DTrainTensor
-import DTrainTrainer
 import Foundation
 
 /// The files that `export` writes; the name's extension is the format's.
@@ -27,13 +23,13 @@ struct ExportCommand<Program: TrainingProgram>: ParsableCommand {
                 """)
     }
 
-    @Argument(help: "A run directory (its best checkpoint, or the newest) or a checkpoint.")
-    var source: String
+    @Argument(help: "A run directory (its best checkpoint, or the newest) or a checkpoint; or give --model and --init.")
+    var source: String?
+    @OptionGroup var model: ModelSourceOptions
     @Option(help: ArgumentHelp("safetensors or onnx.", valueName: "name"))
     var format = "safetensors"
     @Option(help: ArgumentHelp("The file to write. Default MODEL.safetensors or MODEL.onnx here.", valueName: "file"))
     var output: String?
-    @OptionGroup var weights: WeightsOption
 
     func run() throws {
         guard LaunchEnvironment().speaks else { return }
@@ -43,38 +39,41 @@ struct ExportCommand<Program: TrainingProgram>: ParsableCommand {
                 "--format '\(self.format)' is not valid\(suggestion(for: self.format, among: names)): give "
                     + "\(names.joined(separator: ", ")).")
         }
-        let choice = try weights.choice()
-        let checkpoint = try CheckpointLocation.open(source)
-        let target = output ?? "\(checkpoint.state.model.name).\(format.rawValue)"
-        var tensors = try checkpoint.modelTensors(choice)
+        let source = try model.source(Program.self, positional: source)
+        let target = output ?? "\(source.choice.entry.name).\(format.rawValue)"
+        var tensors = try tensors(source)
         switch format {
         case .safetensors: try SafetensorsFile.write(tensors, to: target)
         case .onnx:
-            let model = try onnx(checkpoint, tensors)
+            let model = try onnx(source, tensors)
             try model.bytes().withUnsafeBytes { try DurableFile.write($0, to: target) }
             tensors = tensors.filter { model.parameterNames.contains($0.name) }
         }
         let byteCount = tensors.reduce(0) { $0 + $1.byteCount }
-        Console.result("\(target): \(tensors.count) tensors of \(checkpoint.path), \(Formatting.bytes(byteCount))\n")
+        Console.result("\(target): \(tensors.count) tensors of \(source.path), \(Formatting.bytes(byteCount))\n")
     }
 
-    /// The checkpoint's model, built as for an evaluation on the run's data.
-    private func onnx(_ checkpoint: Checkpoint, _ tensors: [NamedTensor]) throws -> ONNXModel {
-        let state = checkpoint.state
-        let pair = try DataSpecification.parse(state.data.specification).open()
-        let entry = try Program.model(named: state.model.name)
-        let transforms = try TransformPipeline(
-            checkpoint.savedAugmentations(), family: .usual(forImagesOf: entry.input), sampleShape: pair.sampleShape,
-            sizesMayDiffer: pair.train.sizesMayDiffer || pair.test.sizesMayDiffer,
-            normalisation: pair.train.normalisation, seed: state.seed)
-        let classes = state.model.options["classes"].flatMap(Int.init) ?? pair.classCount
+    /// All that a checkpoint holds; of other weights, or without the head, what the model has.
+    private func tensors(_ source: ModelSource) throws -> [NamedTensor] {
+        if case .checkpoint(let checkpoint, let choice) = source.origin, !model.noTop {
+            return try checkpoint.modelTensors(choice)
+        }
+        let images = try source.requiredImages()
+        let replica = try source.replica(
+            input: Shape(images.inputShape), capacity: 1, pool: ThreadPool(threadCount: 1))
+        return NamedArena(replica.layout, replica.parameters).tensors()
+    }
+
+    /// The network as it evaluates images of the size that it was trained on.
+    private func onnx(_ source: ModelSource, _ tensors: [NamedTensor]) throws -> ONNXModel {
+        let images = try source.requiredImages()
+        let input = source.imageSize.map { [$0, $0, images.inputShape[2]] } ?? images.inputShape
         return try ONNXModel(
-            entry.make(ModelOptions(classes: classes)), input: transforms.outputShape, tensors: tensors,
+            source.choice.module(), input: Shape(input), tensors: tensors,
             ONNXModel.Description(
-                name: entry.name, producerVersion: productVersion,
-                classNames: classes == pair.classCount ? pair.classNames : [],
-                mean: pair.train.normalisation.mean,
-                standardDeviation: pair.train.normalisation.standardDeviation))
+                name: source.choice.entry.name, producerVersion: productVersion,
+                classNames: images.classNames.count == source.choice.options.classes ? images.classNames : [],
+                mean: images.mean, standardDeviation: images.standardDeviation))
     }
 }
 
@@ -94,15 +93,5 @@ enum CheckpointLocation {
             throw CheckpointError.noValidCheckpoint(directory: store.directory, skipped: skipped)
         }
         return checkpoint
-    }
-}
-
-extension Checkpoint {
-    /// The run's augmentation, from the config.yaml beside the checkpoints; none where there is no such file.
-    func savedAugmentations() throws -> [Augmentation] {
-        let run = URL(fileURLWithPath: path).deletingLastPathComponent().deletingLastPathComponent()
-        let file = run.appendingPathComponent("config.yaml").path
-        guard FileManager.default.fileExists(atPath: file) else { return [] }
-        return try RunConfiguration(layers: [ConfigurationFile.read(file)]).augment
     }
 }

@@ -36,11 +36,17 @@ struct ModelsCommand<Program: TrainingProgram>: ParsableCommand {
     }
 
     private func text(_ entries: [ModelEntry]) -> String {
-        let width = (entries.map(\.name.count).max() ?? 0) + 2
-        return entries.map { entry in
+        var rows = [["model", "parameters", "multiply-adds", "input", "what it is"]]
+        rows += entries.map { entry in
+            let size = size(entry)
             let reference = entry.reference.isEmpty ? "" : " (\(entry.reference))"
-            return "\(entry.name.padding(to: width))\(entry.summary)\(reference)\n"
-        }.joined()
+            return [
+                entry.name, size.map { Formatting.whole($0.parameterCount) } ?? "?",
+                size.map { Formatting.whole($0.multiplyAdds) } ?? "?", entry.input.description,
+                entry.summary + reference,
+            ]
+        }
+        return table(rows, rightAligned: [1, 2])
     }
 
     private func list(_ entries: [ModelEntry]) -> JSONObject {
@@ -48,16 +54,36 @@ struct ModelsCommand<Program: TrainingProgram>: ParsableCommand {
         object.add(
             "models",
             entries.map { entry in
+                let size = size(entry)
                 var row = JSONObject()
                 row.add("name", entry.name)
                 row.add("summary", entry.summary)
                 row.add("input", entry.input.dimensions)
                 row.add("classes", entry.classes)
+                row.add("parameters", size?.parameterCount)
+                row.add("multiply_adds", size?.multiplyAdds)
                 row.add("reference", entry.reference)
                 return row
             })
         return object
     }
+
+    /// nil for a model that its own sample does not fit; its name says why.
+    private func size(_ entry: ModelEntry) -> ModelSize? {
+        try? modelSize(entry.make(ModelOptions(classes: entry.classes)), input: entry.input)
+    }
+}
+
+/// Rows with their columns aligned, two spaces apart.
+private func table(_ rows: [[String]], rightAligned: Set<Int>) -> String {
+    let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+    return rows.map { row in
+        let cells = row.indices.map { column in
+            let space = String(repeating: " ", count: widths[column] - row[column].count)
+            return rightAligned.contains(column) ? space + row[column] : row[column] + space
+        }
+        return String(cells.joined(separator: "  ").reversed().drop { $0 == " " }.reversed()) + "\n"
+    }.joined()
 }
 
 /// The layers of a model for one sample: what each gives, holds and costs.
@@ -86,17 +112,9 @@ struct LayerTable {
             ]
         }
         rows.append(["total", "", "", Formatting.whole(parameterCount), Formatting.whole(multiplyAdds), ""])
-        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        let table = rows.map { row in
-            let cells = row.indices.map { column in
-                let space = String(repeating: " ", count: widths[column] - row[column].count)
-                return column < 3 ? row[column] + space : space + row[column]
-            }
-            return String(cells.joined(separator: "  ").reversed().drop { $0 == " " }.reversed()) + "\n"
-        }
         let head =
             "\(entry.name): \(entry.summary); input \(entry.input), \(classes == 1 ? "1 class" : "\(classes) classes")\n"
-        return head + table.joined()
+        return head + table(rows, rightAligned: [3, 4, 5])
     }
 
     var json: JSONObject {

@@ -79,9 +79,18 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
         let threads = job.threads(configuration.threads)
         log.debug("rank \(job.rank) of \(job.queue.size) on \(job.facts.host): \(threads) threads")
 
+        let choice = try ModelChoice(entry, configuration, data: data)
+        // A new run alone looks for weights; rank 0 fetches them for all.
+        let initialWeights =
+            try configuration.initialWeights == Pretrained.name && configuration.resume == .none
+            ? job.fromRankZero { try Pretrained.path(of: entry.name) } : nil
         let reporter = RunReporter(configuration)
         let trainer = Trainer(
-            configuration, model: try entry.trainingModel(configuration, data: data), data: data, queue: job.queue,
+            configuration,
+            model: try choice.trainingModel(
+                configuration, input: configuration.transforms(of: data, choice.presets).outputShape,
+                initialWeights: initialWeights),
+            data: data, queue: job.queue,
             threads: threads,
             files: RunFiles(
                 directory: briefing.directory, configurationText: configuration.saved.yaml, fault: fault),
@@ -118,34 +127,12 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
                     "\(Program.name): the run is complete at step \(step); give more --epochs or --steps"
                         + (configuration.earlyStop == nil ? "" : ", or a larger --early-stop,") + " to train on\n")
             }
-            let commands = [("evaluate it again", next.evaluate), ("train on", next.trainOn)]
+            let commands = [
+                ("evaluate it again", next.evaluate), ("train on", next.trainOn(endedEarly: reporter.endedEarly)),
+            ]
             guard let summary = reporter.summary(nextCommands: commands) else { return }
             Console.result(configuration.quiet ? summary.resultLine + "\n" : summary.text)
         }
-    }
-}
-
-extension ModelEntry {
-    /// The model as `configuration` asks for it, for `data`.
-    func trainingModel(_ configuration: RunConfiguration, data: DatasetPair) throws -> TrainingModel {
-        let classes = configuration.classes ?? data.classCount
-        guard classes >= data.classCount else {
-            throw UsageError(
-                "--classes \(classes) is fewer than the \(data.classCount) classes of \(configuration.data).")
-        }
-        var options = ["classes": "\(classes)"]
-        options["dropout"] = configuration.dropout.map { "\($0)" }
-        let module = make(ModelOptions(classes: classes, dropout: configuration.dropout.map { Float($0) }))
-        if configuration.dropout != nil {
-            let graph = try Graph.trace(module, input: data.sampleShape, mode: .training, objective: nil)
-            guard graph.nodes.contains(where: { $0.operation is DropoutOperation }) else {
-                throw ConfigurationError.withoutEffect(
-                    setting: RunSetting.dropout.rawValue, reason: "\(name) has no dropout layer", remedy: "leave it out"
-                )
-            }
-        }
-        return TrainingModel(
-            name, options: options, objective: objective, module: module, presets: .usual(forImagesOf: input))
     }
 }
 
@@ -165,7 +152,8 @@ struct NextCommands {
 
     var evaluate: String { "\(program) evaluate \(shellQuoted(directory))" }
     var resume: String { "\(program) train --resume auto --out \(shellQuoted(directory))\(workers)" }
-    var trainOn: String {
+    func trainOn(endedEarly: Bool) -> String {
+        if endedEarly, let patience = configuration.earlyStop { return resume + " --early-stop \(2 * patience)" }
         let length =
             if let epochs = configuration.epochs { " --epochs \(2 * epochs)" } else {
                 " --steps \(2 * (configuration.steps ?? 1))"

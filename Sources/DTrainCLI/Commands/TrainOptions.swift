@@ -13,7 +13,22 @@ struct TrainOptions: ParsableArguments {
         parsing: .unconditional, help: ArgumentHelp("Replaces the model's own dropout probability.", valueName: "p"))
     var dropout: String?
     @Option(
-        name: .customLong("init"), help: ArgumentHelp("Weights to start from, a safetensors file.", valueName: "file"))
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Height and width of the images that the model sees. Default those of the data or, where they differ, those "
+                + "that the model is made for.", valueName: "n"))
+    var imageSize: String?
+    @Flag(help: "Leave the model's head out: it returns features.")
+    var noTop = false
+    @Flag(help: "Leave auxiliary classifiers out (googlenet).")
+    var noAux = false
+    @Option(help: ArgumentHelp("The residual block of resnet-mnist, such as full-pre-activation.", valueName: "name"))
+    var block: String?
+    @Option(
+        name: .customLong("init"),
+        help: ArgumentHelp(
+            "Weights to start from: a safetensors or PyTorch file, a checkpoint, or pretrained (torchvision's, "
+                + "downloaded once). A head of another size starts anew.", valueName: "weights"))
     var initialWeights: String?
 
     @Option(
@@ -36,6 +51,8 @@ struct TrainOptions: ParsableArguments {
             "What is done to each sample, separated by commas: \(Augmentation.forms.joined(separator: ", ")). "
                 + "Default none.", valueName: "list"))
     var augment: String?
+    @Flag(help: "Leave out images that cannot be read, and name them, instead of ending.")
+    var skipBroken = false
     @Flag(help: "Keep the samples in the order of the files.")
     var noShuffle = false
     @Option(
@@ -223,6 +240,11 @@ struct TrainOptions: ParsableArguments {
     var resume: String?
     @Option(help: ArgumentHelp("The run directory. Default runs/MODEL-TIME.", valueName: "dir"))
     var out: String?
+    @Option(
+        help: ArgumentHelp(
+            "An experiment of the lectures: \(Recipe.all.map(\.name).joined(separator: ", ")). Flags win over it.",
+            valueName: "name"))
+    var recipe: String?
     @Option(help: ArgumentHelp("A YAML file of settings named like these flags; flags win over it.", valueName: "file"))
     var config: String?
     @Option(
@@ -240,7 +262,8 @@ struct TrainOptions: ParsableArguments {
     var settings: RunSettings {
         var settings = RunSettings(source: RunSettings.commandLine)
         let texts: [(RunSetting, String?)] = [
-            (.model, model), (.classes, classes), (.dropout, dropout), (.`init`, initialWeights),
+            (.model, model), (.classes, classes), (.dropout, dropout), (.imageSize, imageSize), (.block, block),
+            (.`init`, initialWeights),
             (.freeze, freeze), (.data, data),
             (.augment, augment), (.loaderThreads, loaderThreads), (.epochs, epochs), (.steps, steps),
             (.batchSize, batchSize), (.accumulate, accumulate), (.optimizer, optimizer), (.lr, lr),
@@ -258,12 +281,17 @@ struct TrainOptions: ParsableArguments {
         for (setting, text) in texts { settings.values[setting] = text }
         let flags: [(RunSetting, Bool)] = [
             (.noShuffle, noShuffle), (.nesterov, nesterov), (.quiet, quiet), (.syncBatchNorm, syncBatchNorm),
+            (.noTop, noTop), (.noAux, noAux), (.skipBroken, skipBroken),
             (.centered, centered), (.emaWarmup, emaWarmup),
         ]
         for (setting, isOn) in flags where isOn { settings.values[setting] = "true" }
         return settings
     }
 
-    /// The file's settings under the flags'.
-    func layers() throws -> [RunSettings] { try (config.map { [try ConfigurationFile.read($0)] } ?? []) + [settings] }
+    /// The recipe's settings under the file's under the flags'.
+    func layers() throws -> [RunSettings] {
+        try (recipe.map { [try Recipe.layer(named: $0)] } ?? [])
+            + (config.map { [try ConfigurationFile.read($0)] } ?? [])
+            + [settings]
+    }
 }

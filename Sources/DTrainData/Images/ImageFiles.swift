@@ -78,7 +78,9 @@ struct ImageFiles {
 
     // MARK: The file system
 
-    private static func isImageName(_ name: [UInt8]) -> Bool {
+    /// Whether a file of this name is taken for an image: it ends in `.jpg`, `.jpeg` or `.png` and does not begin with a
+    /// point.
+    static func isImageName(_ name: [UInt8]) -> Bool {
         extensions.contains { ending in
             name.count > ending.count && zip(name.suffix(ending.count), ending).allSatisfy { $0 | 0x20 == $1 }
         }

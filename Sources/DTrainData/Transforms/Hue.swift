@@ -51,11 +51,9 @@ struct HSV {
     var rgb: (UInt8, UInt8, UInt8) {
         guard saturation > 0 else { return (value, value, value) }
         let sector = Double(Float(hue)) * 6 / 255
-        let part = Float(sector - sector.rounded(.down))
+        let part = Float(sector - Double(Int(sector)))
         let share = Float(saturation) / 255
-        func byte(_ share: Double) -> UInt8 {
-            UInt8(max(0, min(255, (Double(value) * (1 - share)).rounded(.toNearestOrAwayFromZero))))
-        }
+        func byte(_ share: Double) -> UInt8 { UInt8(Double(value) * (1 - share) + 0.5) }
         let low = byte(Double(share))
         let falling = byte(Double(share * part))
         let rising = byte(Double(share) * (1 - Double(part)))

@@ -51,11 +51,13 @@ public func resizeBilinear(
 
     let stride = source.width * channels
     let corner = source.bytes.base + rectangle.top * stride + rectangle.left * channels
-    func alongLines(_ source: UnsafePointer<UInt8>, _ stride: Int, _ lines: Int, _ target: UnsafeMutablePointer<UInt8>) {
+    func alongLines(_ source: UnsafePointer<UInt8>, _ stride: Int, _ lines: Int, _ target: UnsafeMutablePointer<UInt8>)
+    {
         dt_resize_lines(
             source, stride, lines, channels, firstColumns, columnWeights, horizontal.taps, target, width)
     }
-    func acrossLines(_ source: UnsafePointer<UInt8>, _ stride: Int, _ width: Int, _ target: UnsafeMutablePointer<UInt8>) {
+    func acrossLines(_ source: UnsafePointer<UInt8>, _ stride: Int, _ width: Int, _ target: UnsafeMutablePointer<UInt8>)
+    {
         dt_resize_columns(
             source, stride, width * channels, firstLines, lineWeights, vertical.taps, target, height)
     }

@@ -69,7 +69,8 @@ private struct TransformList {
     mutating func append(_ more: [any Transform]) {
         for transform in more {
             let shape = transform.outputShape(of: context.shape)
-            let isIdle = context.sizeIsFixed && shape == context.shape && (transform is Resize || transform is CenterCrop)
+            let isIdle =
+                context.sizeIsFixed && shape == context.shape && (transform is Resize || transform is CenterCrop)
             if !isIdle { transforms.append(transform) }
             context.shape = shape
             context.sizeIsFixed = context.sizeIsFixed || transform.fixesSize

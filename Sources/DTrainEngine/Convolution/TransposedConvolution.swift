@@ -140,12 +140,13 @@ private final class TransposedConvolutionKernel: Kernel {
             ) { _ in }
         }
 
-        let (weight, bias) = (site.parameters[0], operation.hasBias ? site.parameters[1] : nil)
-        if weight.isTrainable, !samples.isEmpty {
+        let weightGradient = run.gradient(of: site.parameters[0])
+        let biasGradient = operation.hasBias ? run.gradient(of: site.parameters[1]) : nil
+        if weightGradient != nil, !samples.isEmpty {
             passes.weightGradient.begin(weightScratch)
             passes.weightGradient.add(dy, x, stride: input.pixelStride, samples: samples, scratch: weightScratch)
         }
-        if bias?.isTrainable == true, !samples.isEmpty {
+        if biasGradient != nil, !samples.isEmpty {
             let sum = biasSums + run.thread * biasStride
             sum.update(repeating: 0, count: operation.outputs)
             // Without an activation nothing is read of the output.
@@ -156,15 +157,14 @@ private final class TransposedConvolutionKernel: Kernel {
         }
         run.meet()
         let active = (0..<run.threadCount).reduce(0) { run.part(ofThread: $1, of: run.rows).isEmpty ? $0 : $0 + 1 }
-        if weight.isTrainable {
+        if let weightGradient {
             passes.weightGradient.finish(
-                run, active: active, into: run.gradients + weight.range.lowerBound, accumulate: weight.accumulate,
+                run, active: active, into: weightGradient, accumulate: site.parameters[0].accumulate,
                 scratch: weightScratch)
         }
-        if let bias, bias.isTrainable, run.thread == 0 {
-            let gradient = run.gradients + bias.range.lowerBound
-            if !bias.accumulate { gradient.update(repeating: 0, count: operation.outputs) }
-            for thread in 0..<active { dt_add_to(gradient, biasSums + thread * biasStride, operation.outputs) }
+        if let biasGradient, run.thread == 0 {
+            if !site.parameters[1].accumulate { biasGradient.update(repeating: 0, count: operation.outputs) }
+            for thread in 0..<active { dt_add_to(biasGradient, biasSums + thread * biasStride, operation.outputs) }
         }
     }
 }

@@ -5,7 +5,7 @@ package import DTrainTensor
 /// 1 / (1 − probability). The mask depends on the seed, the step, the layer and the position in the global batch, never
 /// on the number of ranks; it is drawn again for the way back instead of being stored.
 package struct DropoutOperation: Operation {
-    let probability: Float
+    package let probability: Float
     package init(probability: Float) { self.probability = probability }
 
     package var name: String { "dropout" }

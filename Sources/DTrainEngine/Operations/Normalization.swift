@@ -128,21 +128,20 @@ private final class NormalizationKernel: Kernel {
             parameter(run, 0), moments(run, from: blocks.lowerBound), own.0, own.1,
             gradient.map { run.pointer($0.place) + first * rowLength }, gradient?.accumulate == true ? 1 : 0,
             run.arena + site.backwardWorkspace + run.thread * scratchCount)
-        guard own.0 != nil || own.1 != nil else { return }
+        guard isAffine else { return }
         run.meet()
         for index in 0..<2 { addSums(run, index) }
     }
 
-    /// Sets or adds to a parameter's gradient; each thread does a part.
+    /// Sets or adds to a parameter's gradient, if it has one; each thread does a part.
     private func addSums(_ run: Run, _ index: Int) {
-        guard sums(run, index, thread: 0) != nil else { return }
         let parameter = site.parameters[index]
+        guard let gradient = run.gradient(of: parameter) else { return }
         let part = run.part(of: rowLength, granularity: 16)
-        let target = run.gradients + parameter.range.lowerBound + part.lowerBound
         for thread in 0..<run.threadCount {
             dt_copy_rows(
-                sums(run, index, thread: thread)! + part.lowerBound, part.count, target, part.count, 1, part.count,
-                parameter.accumulate || thread > 0 ? 1 : 0)
+                sums(run, index, thread: thread)! + part.lowerBound, part.count, gradient + part.lowerBound, part.count,
+                1, part.count, parameter.accumulate || thread > 0 ? 1 : 0)
         }
     }
 }

@@ -20,6 +20,8 @@ patches and several contrasts, because noise alone looks alike to a network that
 import functools
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 
 GOLDEN = 0x9E3779B97F4A7C15
 MASK = 2**64 - 1
@@ -104,3 +106,51 @@ def set_dropout(model, probability):
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = probability
+
+
+class SmallestMargin(TorchFunctionMode):
+    """Records how close any ReLU comes to deciding otherwise (its input to zero) and any pooling (its two largest pixels to
+    each other), in units of the deviation of what it reads. Where this is no more than rounding, a gradient is there or not by
+    chance, so that the generators choose images that keep it large."""
+    value = 1.0
+
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
+        keywords, name, x = keywords or {}, getattr(function, "__name__", ""), arguments[0] if arguments else None
+        if name in ("relu", "relu_"):
+            self.record(x.detach().abs().min(), x)
+        elif name in ("max_pool2d", "boolean_dispatch"):
+            # An image of which every output has moved a little: the second largest pixel wins where the largest is hidden.
+            channels = x.detach().flatten(0, 1).unsqueeze(1)
+            names = ("kernel_size", "stride", "padding")
+            given = dict(zip(names, arguments[1:])) | {key: keywords[key] for key in names if key in keywords}
+            padding = given.get("padding", 0)
+            windows = F.unfold(F.pad(channels, [padding] * 4, value=-1e30), given["kernel_size"], stride=given.get("stride") or given["kernel_size"])
+            two = windows.topk(2, 1).values
+            gaps = (two[:, 0] - two[:, 1])[two[:, 0] != two[:, 1]]
+            if gaps.numel():
+                self.record(gaps.min(), x)
+        return function(*arguments, **keywords)
+
+    def record(self, distance, x):
+        self.value = min(self.value, (distance / x.detach().std()).item())
+
+
+def margin(model, x):
+    """The smallest margin of a pass in training mode, in float64."""
+    with SmallestMargin() as mode, torch.no_grad():
+        model.double().train()(x.double())
+    return mode.value
+
+
+def check(exact, single, scales, what):
+    """Prints and bounds what fp32 differs by, in units of what the tests allow: 1e-4 of `scales`."""
+    off = {key: np.abs(exact[key] - single[key]).max() / scales[key] / 1e-4 for key in exact}
+    worst = max(off, key=off.get)
+    print(f"{what}; fp32 is off by at most {off[worst]:.4f} of what is allowed ({worst})", flush=True)
+    assert off[worst] < 0.5, what
+
+
+def gradient_scales(gradients):
+    """A gradient is compared with the larger of its own largest element and a thousandth of the model's."""
+    floor = max(np.abs(gradient).max() for gradient in gradients.values()) / 1000
+    return {key: max(np.abs(gradient).max(), floor) for key, gradient in gradients.items()}

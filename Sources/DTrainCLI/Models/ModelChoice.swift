@@ -1,0 +1,85 @@
+import DTrainCheckpoint
+import DTrainData
+import DTrainEngine
+import DTrainModels
+import DTrainTensor
+import DTrainTrainer
+
+/// A model as a command was told to build it.
+struct ModelChoice {
+    let entry: ModelEntry
+    var options: ModelOptions
+
+    func module() -> any Module { entry.make(options) }
+
+    var presets: PresetFamily { PresetFamily(rawValue: entry.family.rawValue) ?? .usual(forImagesOf: entry.input) }
+
+    /// What may differ between a weights file and this model: the head may be of another size and then starts anew, or be
+    /// missing on either side; so may auxiliary classifiers.
+    var weightsPolicy: WeightsPolicy {
+        let isHead: WeightsPolicy.Names = { [prefixes = entry.headPrefixes] name in
+            prefixes.contains { name.hasPrefix($0) }
+        }
+        let isAuxiliary: WeightsPolicy.Names = { $0.hasPrefix("aux") }
+        return WeightsPolicy(
+            isHead: isHead, classesDiffer: true, maySkip: { isHead($0) || isAuxiliary($0) },
+            mayLack: { WeightsPolicy.isBatchCounter($0) || isAuxiliary($0) })
+    }
+
+    /// Throws for the first of the settings that are `given` without which this model, on samples of shape `input`, is the
+    /// same.
+    func checkEffects(of given: [RunSetting], input: Shape) throws {
+        func print(_ options: ModelOptions) throws -> String {
+            try Graph.trace(
+                entry.make(options), input: input, TraceOptions(.training, objective: .crossEntropy())
+            ).fingerprint
+        }
+        for setting in given {
+            var without = options
+            switch setting {
+            case .dropout: without.dropout = nil
+            case .noTop: without.top = true
+            case .noAux: without.auxiliary = true
+            case .block: without.block = nil
+            default: continue
+            }
+            guard without.saved != options.saved, try print(without) == print(options) else { continue }
+            let what: [RunSetting: String] = [
+                .dropout: "has no dropout layer, or that probability already", .noTop: "has no head",
+                .noAux: "has no auxiliary classifiers", .block: "has that block, or no choice of them",
+            ]
+            throw ConfigurationError.withoutEffect(
+                setting: setting.rawValue, reason: "\(entry.name) \(what[setting]!)", remedy: "leave it out")
+        }
+    }
+}
+
+extension ModelChoice {
+    /// The model of a training run on `data`.
+    init(_ entry: ModelEntry, _ configuration: RunConfiguration, data: DatasetPair) throws {
+        let classes = configuration.classes ?? data.classCount
+        guard classes >= data.classCount else {
+            throw UsageError(
+                "--classes \(classes) is fewer than the \(data.classCount) classes of \(configuration.data).")
+        }
+        var options = ModelOptions(classes: classes, dropout: configuration.dropout.map { Float($0) })
+        options.top = configuration.top
+        options.auxiliary = configuration.auxiliary
+        try options.setBlock(configuration.block)
+        options.transformsInput = configuration.initialWeights == "pretrained" && entry.name == "googlenet"
+        self.init(entry: entry, options: options)
+    }
+
+    /// The same for the trainer. `initialWeights` is where rank 0 finds the weights, if not where the configuration says.
+    func trainingModel(_ configuration: RunConfiguration, input: Shape, initialWeights: String?) throws -> TrainingModel
+    {
+        var given: [RunSetting] = configuration.dropout == nil ? [] : [.dropout]
+        if !configuration.top { given.append(.noTop) }
+        if !configuration.auxiliary { given.append(.noAux) }
+        if configuration.block != nil { given.append(.block) }
+        try checkEffects(of: given, input: input)
+        return TrainingModel(
+            entry.name, options: options.saved, objective: entry.objective, module: module(), presets: presets,
+            weightsPolicy: weightsPolicy, initialWeightsPath: initialWeights)
+    }
+}

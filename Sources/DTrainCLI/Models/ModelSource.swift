@@ -1,0 +1,170 @@
+import ArgumentParser
+import DTrainCheckpoint
+import DTrainData
+import DTrainEngine
+import DTrainModels
+import DTrainTensor
+import DTrainTrainer
+
+/// Which model with which weights: a run's checkpoint, or a model's name with a weights file.
+struct ModelSourceOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp("A run directory (its best checkpoint, or the newest) or a checkpoint.", valueName: "dir"))
+    var checkpoint: String?
+    @Option(help: ArgumentHelp("Instead of a checkpoint: a model, for the weights of --init.", valueName: "name"))
+    var model: String?
+    @Option(
+        name: .customLong("init"),
+        help: ArgumentHelp("Its weights: a safetensors or PyTorch file, or pretrained.", valueName: "weights"))
+    var initialWeights: String?
+    @Option(parsing: .unconditional, help: ArgumentHelp("Its classes. Default the model's own.", valueName: "n"))
+    var classes: Int?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Height and width of the images that it sees. Default those of its training.", valueName: "n"))
+    var imageSize: Int?
+    @Flag(help: "Leave its head out: it returns features.")
+    var noTop = false
+    @Option(help: ArgumentHelp("The residual block of resnet-mnist.", valueName: "name"))
+    var block: String?
+    @OptionGroup var weights: WeightsOption
+
+    /// - Parameter positional: a checkpoint given without `--checkpoint`.
+    func source<Program: TrainingProgram>(_ program: Program.Type, positional: String? = nil) throws -> ModelSource {
+        if let imageSize, !(1...16384).contains(imageSize) {
+            throw UsageError("--image-size '\(imageSize)' is not valid: give a whole number from 1 to 16384.")
+        }
+        if let classes, !(1...1_000_000).contains(classes) {
+            throw UsageError("--classes '\(classes)' is not valid: give a whole number from 1 to 1000000.")
+        }
+        let weightsChoice = try weights.choice()
+        let checkpoints = [checkpoint, positional].compactMap { $0 }
+        guard checkpoints.count + (model == nil ? 0 : 1) == 1 else {
+            throw UsageError(
+                checkpoints.isEmpty
+                    ? "no model is given: name a run directory or a checkpoint, or give --model and --init."
+                    : "give either one checkpoint or --model with --init, not both.")
+        }
+        if let given = checkpoints.first {
+            guard initialWeights == nil, classes == nil, block == nil else {
+                throw UsageError("--init, --classes and --block belong to --model; a checkpoint has its own.")
+            }
+            let opened = try CheckpointLocation.open(given)
+            var choice = ModelChoice(
+                entry: try program.model(named: opened.state.model.name),
+                options: ModelOptions(saved: opened.state.model.options, classes: 0))
+            if noTop { choice.options.top = false }
+            return ModelSource(choice: choice, origin: .checkpoint(opened, weightsChoice), imageSize: imageSize)
+        }
+        guard let initialWeights else {
+            throw UsageError("--model needs its weights: give --init with a file, or --init \(Pretrained.name).")
+        }
+        if weightsChoice != nil {
+            throw UsageError("--weights has no effect: it belongs to a checkpoint; leave it out.")
+        }
+        let entry = try program.model(named: model!)
+        var options = ModelOptions(classes: classes ?? entry.classes)
+        options.top = !noTop
+        options.auxiliary = false
+        options.transformsInput = initialWeights == Pretrained.name && entry.name == "googlenet"
+        try options.setBlock(block)
+        return ModelSource(
+            choice: ModelChoice(entry: entry, options: options),
+            origin: .weights(try Pretrained.resolve(initialWeights, model: entry.name)), imageSize: imageSize)
+    }
+}
+
+/// A model and where its weights are.
+struct ModelSource {
+    enum Origin {
+        case checkpoint(Checkpoint, WeightsChoice?)
+        case weights(String)
+    }
+
+    let choice: ModelChoice
+    let origin: Origin
+    /// What the command was told.
+    let imageSize: Int?
+
+    /// Where the weights are.
+    var path: String {
+        switch origin {
+        case .checkpoint(let checkpoint, _): checkpoint.path
+        case .weights(let path): path
+        }
+    }
+
+    /// Updates of the run that the weights come from, and the epoch of the last one; 0 without a run.
+    var step: Int {
+        if case .checkpoint(let checkpoint, _) = origin { checkpoint.state.step } else { 0 }
+    }
+    var epoch: Int {
+        guard case .checkpoint(let checkpoint, _) = origin else { return 0 }
+        return checkpoint.state.samplesInEpoch == 0 ? max(0, checkpoint.state.epoch - 1) : checkpoint.state.epoch
+    }
+    /// Whether they come from a run.
+    var isTrained: Bool { if case .checkpoint = origin { true } else { false } }
+
+    /// The run's seed, for permuted pixels.
+    var seed: UInt64 {
+        if case .checkpoint(let checkpoint, _) = origin { checkpoint.state.seed } else { 0 }
+    }
+
+    /// What the checkpoint remembers of its images; for a model with weights alone, what its family is usually trained with.
+    /// Nil for a checkpoint of an older version.
+    var images: ImageDescription? {
+        switch origin {
+        case .checkpoint(let checkpoint, _): return checkpoint.state.data.images
+        case .weights:
+            let input = choice.entry.input
+            let normalisation = Normalisation.usual(for: choice.entry.family, channels: input[2])
+            return ImageDescription(
+                sampleShape: input.dimensions, sizesMayDiffer: true,
+                inputShape: imageSize.map { [$0, $0, input[2]] } ?? input.dimensions, classNames: [],
+                mean: normalisation.mean, standardDeviation: normalisation.standardDeviation, augmentations: "none")
+        }
+    }
+
+    /// The same, or an error where the checkpoint does not say it.
+    func requiredImages() throws -> ImageDescription {
+        if let images { return images }
+        throw UsageError(
+            "\(path) does not say how images are prepared (it is of an older version): train on from it first.")
+    }
+
+    /// The model with its weights, for images of shape `input` and at most `capacity` of them at once.
+    func replica(input: Shape, capacity: Int, pool: ThreadPool) throws -> Replica {
+        let replica = try Replica(
+            choice.module(), input: input, objective: choice.entry.objective, capacity: capacity, pool: pool,
+            trains: false)
+        let arena = NamedArena(replica.layout, replica.parameters)
+        switch origin {
+        case .checkpoint(let checkpoint, let weights):
+            if choice.options.top || checkpoint.state.model.options["no-top"] != nil {
+                try checkpoint.loadModel(into: [arena], weights)
+            } else {
+                try loadWeights(checkpoint.modelPath, into: arena.targets, policy: choice.weightsPolicy)
+            }
+        case .weights(let path):
+            var policy = choice.weightsPolicy
+            policy.classesDiffer = false
+            try loadWeights(path, into: arena.targets, policy: policy)
+        }
+        return replica
+    }
+}
+
+extension Normalisation {
+    /// What models of `family` are usually trained with, on `channels` channels.
+    static func usual(for family: ModelFamily, channels: Int) -> Normalisation {
+        switch family {
+        case .imagenet where channels == 3: ImageFolder.imageNet
+        case .cifar where channels == 3: CIFARDataset.Kind.cifar10.normalisation
+        default:
+            Normalisation(
+                mean: [Float](repeating: 0.1307, count: channels),
+                standardDeviation: [Float](repeating: 0.3081, count: channels))
+        }
+    }
+}
