@@ -16,7 +16,9 @@ struct FilledReplica {
             if segment.name.hasSuffix("running_var") {
                 for index in 0..<values.count { values[index] = .random(in: 0.5...2, using: &random) }
             } else if segment.role == .buffer || values.array().allSatisfy({ $0 == values[0] }) {
-                for index in 0..<values.count { values[index] += .random(in: -0.3...0.3, using: &random) }
+                // Biases and means, which begin at zero, move less: over fifty layers they drown what tells samples apart.
+                let most: Float = values[0] == 0 ? 0.05 : 0.3
+                for index in 0..<values.count { values[index] += .random(in: -most...most, using: &random) }
             } else if segment.shape.rank > 1 {
                 // The spread that keeps signals alive through ReLU (He et al. 2015, "Delving deep into rectifiers"): with
                 // these statistics a network of smaller weights says the same of every sample.
