@@ -16,7 +16,16 @@ struct FilledReplica {
             if segment.name.hasSuffix("running_var") {
                 for index in 0..<values.count { values[index] = .random(in: 0.5...2, using: &random) }
             } else if segment.role == .buffer || values.array().allSatisfy({ $0 == values[0] }) {
-                for index in 0..<values.count { values[index] += .random(in: -0.3...0.3, using: &random) }
+                // Biases and means, which begin at zero, move less: over fifty layers they drown what tells samples apart.
+                let most: Float = values[0] == 0 ? 0.05 : 0.3
+                for index in 0..<values.count { values[index] += .random(in: -most...most, using: &random) }
+            } else if segment.shape.rank > 1 {
+                // The spread that keeps signals alive through ReLU (He et al. 2015, "Delving deep into rectifiers"): with
+                // these statistics a network of smaller weights says the same of every sample.
+                let inputs = segment.shape.dimensions.dropFirst().reduce(1, *)
+                let meanSquare = values.array().reduce(0) { $0 + $1 * $1 } / Float(values.count)
+                let factor = (2 / Float(inputs) / meanSquare).squareRoot()
+                for index in 0..<values.count { values[index] *= factor }
             }
         }
     }
@@ -24,6 +33,9 @@ struct FilledReplica {
     var tensors: [NamedTensor] { replica.layout.tensors(from: replica.parameters) }
 
     /// Random samples in PyTorch's order, channels first, and the model's outputs for them.
+    ///
+    /// Each sample has more contrast than the one before: deep networks with random weights see all noise of one strength
+    /// as the same, and what two outputs have in common would hide an error.
     func run() -> (input: NamedTensor, output: NamedTensor) {
         let shape = replica.inputShape
         let (channels, pixels) = (shape.dimensions.last!, shape.count / shape.dimensions.last!)
@@ -36,7 +48,7 @@ struct FilledReplica {
         for sample in 0..<samples {
             for channel in 0..<channels {
                 for pixel in 0..<pixels {
-                    let value = Float.random(in: -2...2, using: &random)
+                    let value = Float(1 + 2 * sample) * Float.random(in: -2...2, using: &random)
                     input.floats[(sample * channels + channel) * pixels + pixel] = value
                     elements[(sample * pixels + pixel) * channels + channel] = value
                 }
