@@ -3,7 +3,7 @@ import DTrainTensor
 import Foundation
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct DataLoaderTests {
+@Suite(.timeLimit(.minutes(10))) struct DataLoaderTests {
     /// What a training loader must deliver, straight from the sampler.
     private func expected(_ sampler: Sampler, _ shards: [Shard], _ steps: Range<Int>) -> [[Int]] {
         steps.flatMap { step in
