@@ -24,7 +24,7 @@ extension TrainingProgram {
     public static var models: [ModelEntry] { [] }
     public static var allocationCount: (() -> Int)? { nil }
     public static var name: String {
-        (CommandLine.arguments.first.map { ($0 as NSString).lastPathComponent }) ?? "dtrain"
+        CommandLine.arguments.first.map(FilePath.name(of:)) ?? "dtrain"
     }
 
     /// Runs the command line and ends the process with its exit code.

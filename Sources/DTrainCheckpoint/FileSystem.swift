@@ -1,3 +1,4 @@
+import DTrainTensor
 import Foundation
 
 /// The system calls that durable writes need, each with its error.
@@ -29,10 +30,7 @@ enum FileSystem {
         if mkdir(path, 0o777) != 0 { throw error("create", path) }
     }
 
-    static func parent(of path: String) -> String {
-        let parent = (path as NSString).deletingLastPathComponent
-        return parent.isEmpty ? "." : parent
-    }
+    static func parent(of path: String) -> String { FilePath.parent(of: path) }
 
     static func rename(_ old: String, to new: String) throws(CheckpointError) {
         if Foundation.rename(old, new) != 0 { throw error("rename \(old) to", new) }

@@ -1,3 +1,4 @@
+import DTrainTensor
 import Foundation
 
 /// A file that is wanted here: where it may come from and what it must be.
@@ -25,7 +26,7 @@ public struct Download: Hashable, Sendable {
         policy: FetchPolicy = FetchPolicy(), report: @escaping (FetchEvent) -> Void = { _ in }
     ) throws(FetchError) {
         if try checksum.matches(path) { return report(.present(path: path)) }
-        try FileTree.createDirectories(FileTree.parent(of: path))
+        try FileTree.createDirectories(FilePath.parent(of: path))
         let part = try PartialFile(of: path) { report(.waiting(path: path)) }
         // Another process may have finished it meanwhile.
         if try checksum.matches(path) {

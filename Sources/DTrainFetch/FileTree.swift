@@ -1,15 +1,8 @@
+import DTrainTensor
 import Foundation
 
 /// Folders and files here.
 enum FileTree {
-    /// The folder that `path` is in. (Foundation's own function ends the program for a name of one letter.)
-    static func parent(of path: String) -> String {
-        var rest = path[...]
-        while rest.utf8.count > 1, rest.hasSuffix("/") { rest.removeLast() }
-        guard let slash = rest.lastIndex(of: "/") else { return "." }
-        return slash == rest.startIndex ? "/" : String(rest[..<slash])
-    }
-
     /// Creates `path` and what is missing above it.
     static func createDirectories(_ path: String) throws(FetchError) {
         var status = stat()
@@ -19,7 +12,7 @@ enum FileTree {
             }
             return
         }
-        let parent = parent(of: path)
+        let parent = FilePath.parent(of: path)
         if parent != path { try createDirectories(parent) }
         if mkdir(path, 0o777) != 0 && errno != EEXIST {
             throw .fileSystem(operation: "create", path: path, code: errno)

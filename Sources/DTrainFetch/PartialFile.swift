@@ -1,3 +1,4 @@
+import DTrainTensor
 import Foundation
 
 /// `FILE.part`: what has come of FILE so far, locked against other processes for as long as this object lives.
@@ -77,7 +78,7 @@ final class PartialFile {
         guard rename(path, destination) == 0 else {
             throw .fileSystem(operation: "rename \(path) to", path: destination, code: errno)
         }
-        FileTree.syncDirectory(FileTree.parent(of: destination))
+        FileTree.syncDirectory(FilePath.parent(of: destination))
     }
 
     func remove() throws(FetchError) {

@@ -87,7 +87,7 @@ public struct RemoteDataset: Hashable, Sendable {
 
     /// The new folder takes the place of an incomplete one, which is removed last.
     private func unpack(_ archive: String, _ content: Content, folder: String) throws(FetchError) {
-        let work = FileTree.parent(of: folder) + "/.unpacking-" + content.folder
+        let work = FilePath.parent(of: folder) + "/.unpacking-" + content.folder
         try FileTree.remove(work)
         do throws(FetchError) {
             try TarArchive(archive).unpack(into: work)
@@ -105,7 +105,7 @@ public struct RemoteDataset: Hashable, Sendable {
             try? FileTree.remove(work)
             throw error
         }
-        FileTree.syncDirectory(FileTree.parent(of: folder))
+        FileTree.syncDirectory(FilePath.parent(of: folder))
         try FileTree.remove(work)
         try FileTree.remove(archive)
     }

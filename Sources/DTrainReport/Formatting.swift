@@ -27,7 +27,8 @@ package enum Formatting {
     /// `98.12 %`; rounded down, so that 100.00 % means every one.
     package static func percent(_ part: Int, of whole: Int) -> String {
         guard whole > 0 else { return "–" }
-        return decimal((Double(part) / Double(whole) * 10_000).rounded(.down) / 100, 2) + " %"
+        // In whole hundredths: 569 of 1,000 are 56.90 %, and not what 0.569 is in binary.
+        return decimal(Double(part * 10_000 / whole) / 100, 2) + " %"
     }
 
     /// A probability: `71.35 %`.

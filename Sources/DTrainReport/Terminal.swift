@@ -53,7 +53,7 @@ package struct Terminal: Sendable, Equatable {
         for _ in 0..<64 {
             guard let parent = processes.parent(of: process), parent > 1 else { return nil }
             let arguments = processes.arguments(of: parent)
-            if let program = arguments.first.map({ ($0 as NSString).lastPathComponent }), launchers.contains(program) {
+            if let program = arguments.first?.split(separator: "/").last.map(String.init), launchers.contains(program) {
                 return rewritingOptions.isDisjoint(with: arguments) ? parent : nil
             }
             process = parent

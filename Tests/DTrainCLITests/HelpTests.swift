@@ -51,7 +51,10 @@ import Testing
         ("train", "USAGE: dtrain train <options>"),
         ("evaluate", "USAGE: dtrain evaluate [<options>] [<source>]"),
         ("predict", "USAGE: dtrain predict <options>"),
-        ("models", "USAGE: dtrain models [<name>] [--classes <n>] [--json]"),
+        (
+            "models",
+            "USAGE: dtrain models [<name>] [--classes <n>] [--image-size <n>] [--no-top] [--block <name>] [--json]"
+        ),
         ("data", "USAGE: dtrain data <subcommand>"),
         ("data show", "USAGE: dtrain data show <spec> [--output <file>] [--split <name>]"),
         ("data fetch", "USAGE: dtrain data fetch <name> [--output <dir>] [--mirror <url>]"),

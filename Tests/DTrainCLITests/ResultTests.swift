@@ -82,6 +82,10 @@ import Testing
                 total                                8,490        467,200
 
                 """)
+        let features = try object(
+            try command.dtrain(words: "models resnet18 --no-top --image-size 64 --json"))
+        #expect(features["features"] as? Int == 512 && features["input"] as? [Int] == [64, 64, 3])
+        #expect(features["parameters"] as? Int == 11_176_512)
         let table = try object(try command.dtrain("models", "mlp", "--classes", "7", "--json"))
         #expect(table["parameters"] as? Int == 784 * 512 + 512 + 512 * 256 + 256 + 256 * 7 + 7)
         #expect(table["multiply_adds"] as? Int == 784 * 512 + 512 * 256 + 256 * 7)

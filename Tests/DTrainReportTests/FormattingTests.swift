@@ -19,6 +19,7 @@ import Testing
     @Test func onlyEverySampleIsAHundredPercent() {
         #expect(Formatting.percent(9_999_999, of: 10_000_000) == "99.99 %")
         #expect(Formatting.percent(3, of: 3) == "100.00 %")
+        #expect(Formatting.percent(569, of: 1000) == "56.90 %")
         #expect(Formatting.percent(0, of: 0) == "–")
     }
 }

@@ -2,6 +2,8 @@ import ArgumentParser
 import DTrainEngine
 import DTrainModels
 import DTrainReport
+import DTrainTensor
+import DTrainTrainer
 
 struct ModelsCommand<Program: TrainingProgram>: ParsableCommand {
     static var configuration: CommandConfiguration {
@@ -14,6 +16,14 @@ struct ModelsCommand<Program: TrainingProgram>: ParsableCommand {
     var name: String?
     @Option(parsing: .unconditional, help: ArgumentHelp("Classes; default the model's own.", valueName: "n"))
     var classes: Int?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Height and width of the images; default the model's own.", valueName: "n"))
+    var imageSize: Int?
+    @Flag(help: "Leave the model's head out.")
+    var noTop = false
+    @Option(help: ArgumentHelp("The residual block of resnet-mnist.", valueName: "name"))
+    var block: String?
     @Flag(help: "JSON instead of a table.")
     var json = false
 
@@ -21,14 +31,27 @@ struct ModelsCommand<Program: TrainingProgram>: ParsableCommand {
         if let classes, !(1...1_000_000).contains(classes) {
             throw UsageError("--classes '\(classes)' is not valid: give a whole number from 1 to 1000000.")
         }
+        if let imageSize, !(1...16384).contains(imageSize) {
+            throw UsageError("--image-size '\(imageSize)' is not valid: give a whole number from 1 to 16384.")
+        }
         guard LaunchEnvironment().speaks else { return }
         if let name {
             let entry = try Program.model(named: name)
-            let table = try LayerTable(entry, classes: classes)
+            var options = ModelOptions(classes: classes ?? entry.classes)
+            options.top = !noTop
+            try options.setBlock(block)
+            let input = imageSize.map { [$0, $0, entry.input[2]] } ?? entry.input
+            let choice = ModelChoice(entry: entry, options: options)
+            try choice.checkEffects(of: (noTop ? [.noTop] : []) + (block == nil ? [] : [.block]), input: input)
+            let table = try LayerTable(choice, input: input)
             Console.result(json ? table.json.text + "\n" : table.text)
         } else {
-            guard classes == nil else {
-                throw UsageError("--classes has no effect without a model's name; add the name.")
+            let given = [
+                ("classes", classes != nil), ("image-size", imageSize != nil), ("no-top", noTop),
+                ("block", block != nil),
+            ]
+            if let (option, _) = given.first(where: \.1) {
+                throw UsageError("--\(option) has no effect without a model's name; add the name.")
             }
             let entries = Program.allModels
             Console.result(json ? list(entries).text + "\n" : text(entries))
@@ -89,13 +112,17 @@ private func table(_ rows: [[String]], rightAligned: Set<Int>) -> String {
 /// The layers of a model for one sample: what each gives, holds and costs.
 struct LayerTable {
     private let entry: ModelEntry
-    private let classes: Int
+    private let input: Shape
     private let layers: [LayerSummary]
+    /// The last value's extent: classes, or without a head features.
+    private var outputs: Int { layers.last?.outputShape.count ?? 0 }
+    private let hasHead: Bool
 
-    init(_ entry: ModelEntry, classes: Int?) throws {
-        self.entry = entry
-        self.classes = classes ?? entry.classes
-        layers = try summarize(entry.make(ModelOptions(classes: self.classes)), input: entry.input)
+    init(_ choice: ModelChoice, input: Shape) throws {
+        entry = choice.entry
+        hasHead = choice.options.top
+        self.input = input
+        layers = try summarize(choice.module(), input: input)
     }
 
     private var parameterCount: Int { layers.reduce(0) { $0 + $1.parameterCount } }
@@ -113,15 +140,16 @@ struct LayerTable {
         }
         rows.append(["total", "", "", Formatting.whole(parameterCount), Formatting.whole(multiplyAdds), ""])
         let head =
-            "\(entry.name): \(entry.summary); input \(entry.input), \(classes == 1 ? "1 class" : "\(classes) classes")\n"
+            "\(entry.name): \(entry.summary); input \(input), "
+            + (hasHead ? outputs == 1 ? "1 class" : "\(outputs) classes" : "\(outputs) features") + "\n"
         return head + table(rows, rightAligned: [3, 4, 5])
     }
 
     var json: JSONObject {
         var object = JSONObject()
         object.add("model", entry.name)
-        object.add("input", entry.input.dimensions)
-        object.add("classes", classes)
+        object.add("input", input.dimensions)
+        object.add(hasHead ? "classes" : "features", outputs)
         object.add("parameters", parameterCount)
         object.add("multiply_adds", multiplyAdds)
         object.add(

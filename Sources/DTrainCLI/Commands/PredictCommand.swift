@@ -62,7 +62,7 @@ struct PredictCommand<Program: TrainingProgram>: ParsableCommand {
         guard !cells.isEmpty else { throw UsageError("--output draws nothing: no image could be read.") }
         for (index, prediction) in predictions.prefix(cells.count).enumerated() {
             cells[index].lines =
-                [(prediction.path as NSString).lastPathComponent]
+                [FilePath.name(of: prediction.path)]
                 + prediction.top(min(top, 3)).map { "\(names($0.index)) \(Formatting.percent($0.probability))" }
         }
         try CaptionedGrid(cells).image().write(to: output)

@@ -1,3 +1,4 @@
+import DTrainTensor
 internal import COpenBLAS
 import Foundation
 
@@ -58,7 +59,7 @@ struct MachineFacts: Sendable, Equatable {
         facts.blasCore = String(cString: openblas_get_corename())
         facts.blasConfiguration = String(cString: openblas_get_config())
         facts.program = programPath()
-        let name = (facts.program as NSString).lastPathComponent
+        let name = FilePath.name(of: facts.program)
         facts.programIsOnPath = executable(name).map { realPath($0) == realPath(facts.program) } ?? false
         return facts
     }
@@ -89,7 +90,7 @@ struct MachineFacts: Sendable, Equatable {
 
     /// How a shell starts this program again: its name where the PATH has it, its path elsewhere.
     var programInShell: String {
-        programIsOnPath ? (program as NSString).lastPathComponent : shellQuoted(program)
+        programIsOnPath ? FilePath.name(of: program) : shellQuoted(program)
     }
 
     private static func programPath() -> String {
@@ -155,8 +156,8 @@ struct MachineFacts: Sendable, Equatable {
                     : [contents(folder + "/cpu.cfs_quota_us"), contents(folder + "/cpu.cfs_period_us")]
                         .map { Double($0.trimmingCharacters(in: .whitespacesAndNewlines)) ?? -1 }
                 if numbers.count == 2, numbers[0] > 0, numbers[1] > 0 { limits.append(numbers[0] / numbers[1]) }
-                if path == "/" || path.isEmpty { break }
-                path = (path as NSString).deletingLastPathComponent
+                if ["/", ".", ""].contains(path) { break }
+                path = FilePath.parent(of: path)
             }
         }
         return limits.min()

@@ -1,3 +1,4 @@
+import DTrainTensor
 import Foundation
 
 /// A new file that is written from front to back, gets its beginning last, and then takes its final name.
@@ -39,8 +40,7 @@ final class DurableFile {
         }
         guard rename(path, target) == 0 else { throw .unwritable(path: target, reason: errorText()) }
         // The new name is safe once its folder is on the disk; some file systems cannot be asked for that.
-        let parent = (target as NSString).deletingLastPathComponent
-        let folder = open(parent.isEmpty ? "." : parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let folder = open(FilePath.parent(of: target), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         if folder >= 0 {
             fsync(folder)
             close(folder)
