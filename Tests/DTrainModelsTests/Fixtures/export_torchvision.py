@@ -10,7 +10,7 @@
                          least off in the worse of both memory formats. (The average of all passes, None, leaves
                          deep networks so sensitive that PyTorch's fp32 itself is up to 8e-4 off; with 0.1 googlenet's activations
                          vanish, and its logits differ by 3e-12.) Of resnet101, resnext50_32x4d, resnext101_32x8d and
-                         wide_resnet101_2 it stays above 1e-4 with every choice, and so does dtrain.
+                         wide_resnet101_2 it stays above 1e-4 with every such choice, and so does dtrain.
   samples.safetensors    `images` F32 [BATCH, 224, 224, 3] (channels last), `labels` I32 [BATCH], and in float64, rounded to fp32:
                          `logits` in evaluation, `loss` in training mode without dropout (of googlenet with 0.3 times both
                          auxiliary losses); `float32_errors` F32 [2]: ‖g − g64‖ / ‖g64‖ of PyTorch's own fp32 gradients in
