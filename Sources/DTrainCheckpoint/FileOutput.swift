@@ -1,4 +1,5 @@
 import DTrainDigest
+import DTrainTensor
 import Foundation
 
 /// A new file that is written once, hashed on the way, and durable when `finish` returns.
@@ -79,7 +80,7 @@ extension FileOutput {
             try body(output)
             let digest = try output.finish()
             try FileSystem.rename(temporary, to: path)
-            try FileSystem.syncDirectory(FileSystem.parent(of: path))
+            try FileSystem.syncDirectory(FilePath.parent(of: path))
             return digest
         } catch {
             try? FileSystem.remove(temporary)

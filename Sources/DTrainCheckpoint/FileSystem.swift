@@ -20,7 +20,7 @@ enum FileSystem {
     /// Creates `path` and what is missing above it, each entry synced into its parent.
     static func createDirectories(_ path: String) throws(CheckpointError) {
         if exists(path) { return }
-        let parent = parent(of: path)
+        let parent = FilePath.parent(of: path)
         if parent != path { try createDirectories(parent) }
         if mkdir(path, 0o777) != 0 && errno != EEXIST { throw error("create", path) }
         try syncDirectory(parent)
@@ -29,8 +29,6 @@ enum FileSystem {
     static func createDirectory(_ path: String) throws(CheckpointError) {
         if mkdir(path, 0o777) != 0 { throw error("create", path) }
     }
-
-    static func parent(of path: String) -> String { FilePath.parent(of: path) }
 
     static func rename(_ old: String, to new: String) throws(CheckpointError) {
         if Foundation.rename(old, new) != 0 { throw error("rename \(old) to", new) }

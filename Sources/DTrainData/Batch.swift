@@ -13,9 +13,9 @@ public final class Batch: @unchecked Sendable {
     /// The class of each row.
     public var labels: MemorySlice<Int32> { allLabels[0..<rows] }
     /// The class of the sample that each row is mixed with; nil without mixing.
-    public var partnerLabels: MemorySlice<Int32>? { mixing.map { $0.partnerLabels[0..<rows] } }
+    public var partnerLabels: MemorySlice<Int32>? { partners?.partnerLabels }
     /// How much the row's own label counts, 0 … 1; the partner's counts the rest. Nil without mixing.
-    public var mixWeights: MemorySlice<Float>? { mixing.map { $0.weights[0..<rows] } }
+    public var mixWeights: MemorySlice<Float>? { partners?.weights }
     /// Both, for the loss; nil without mixing.
     public var partners: (partnerLabels: MemorySlice<Int32>, weights: MemorySlice<Float>)? {
         mixing.map { ($0.partnerLabels[0..<rows], $0.weights[0..<rows]) }

@@ -19,7 +19,8 @@ public enum ImageList {
             }
             let below = (FileManager.default.enumerator(atPath: path)?.allObjects as? [String]) ?? []
             let images = below.filter { name in
-                name.split(separator: "/").last.map { ImageFiles.isImageName(Array($0.utf8)) && !$0.hasPrefix(".") } ?? false
+                name.split(separator: "/").last.map { ImageFiles.isImageName(Array($0.utf8)) && !$0.hasPrefix(".") }
+                    ?? false
             }
             guard !images.isEmpty else {
                 throw .unreadable(path: path, reason: "the folder holds no .jpg, .jpeg or .png file")
@@ -36,8 +37,7 @@ public final class ImagePreparation {
     private let transforms: [any Transform]
     private let normaliser: Normaliser
     private let channels: Int
-    private var image = PixelBuffer()
-    private var spare = PixelBuffer()
+    private var scratch = SampleScratch()
 
     /// - Parameters:
     ///   - transforms: those of evaluation.
@@ -51,13 +51,7 @@ public final class ImagePreparation {
     /// Decodes `path` and returns its pixels as the model sees them, before normalisation; valid until the next call.
     /// Throws `DataError`.
     public func pixels(of path: String) throws(DataError) -> PixelBuffer {
-        try decoder.decode(path: path, channels: channels, into: image)
-        for (position, transform) in transforms.enumerated() {
-            transform.apply(
-                image, into: spare, random: SampleRandom(seed: 0, epoch: 0, sample: 0, transform: position))
-            swap(&image, &spare)
-        }
-        return image
+        try scratch.load(path: path, by: decoder, channels: channels, transforms: transforms)
     }
 
     /// Normalises `pixels` into `floats`.

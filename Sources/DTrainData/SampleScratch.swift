@@ -15,8 +15,22 @@ struct SampleScratch {
         identity: Int? = nil
     ) throws -> PixelBuffer {
         label = try dataset.read(index, into: sample)
+        return apply(transforms, seed: seed, epoch: epoch, identity: identity ?? index)
+    }
+
+    /// Decodes the file `path` and applies `transforms`; the result is valid until the next call.
+    mutating func load(
+        path: String, by decoder: ImageDecoder, channels: Int, transforms: [any Transform]
+    ) throws(DataError) -> PixelBuffer {
+        try decoder.decode(path: path, channels: channels, into: sample)
+        return apply(transforms, seed: 0, epoch: 0, identity: 0)
+    }
+
+    private mutating func apply(
+        _ transforms: [any Transform], seed: UInt64, epoch: Int, identity: Int
+    ) -> PixelBuffer {
         for position in 0..<transforms.count {
-            let random = SampleRandom(seed: seed, epoch: epoch, sample: identity ?? index, transform: position)
+            let random = SampleRandom(seed: seed, epoch: epoch, sample: identity, transform: position)
             transforms[position].apply(sample, into: spare, random: random)
             swap(&sample, &spare)
         }

@@ -155,6 +155,8 @@ import Testing
             ("train --sync-batchnorm", "--sync-batchnorm has no effect: cnn-mnist has no batch normalisation"),
             ("train --data only:0-77@mnist-sample", "no class '0-77'"),
             ("bench --augment flip", "have no effect without --data"),
+            ("bench --image-size 100000", "--image-size '100000' is not valid: give a whole number from 1 to 16384"),
+            ("evaluate run --no-top", "--no-top leaves nothing to evaluate"),
         ]
         for (words, message) in cases {
             let outcome = try command.dtrain(words: words + (words.hasPrefix("train") ? " --out x" : ""))

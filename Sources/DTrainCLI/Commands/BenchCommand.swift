@@ -60,15 +60,11 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
             throw UsageError("--precision '\(precision)' is not valid: give \(precisions.joined(separator: ", ")).")
         }
         try checkThreads(threads)
+        try checkImageSize(imageSize)
         let numbers: [(String, Int?)] = [
             ("batch-size", batchSize), ("steps", steps), ("workers", workers), ("loader-threads", loaderThreads),
-            ("image-size", imageSize),
         ]
-        for (name, value) in numbers {
-            guard (1...1_000_000).contains(value ?? 1) else {
-                throw UsageError("--\(name) '\(value ?? 0)' is not valid: give a whole number from 1 to 1000000.")
-            }
-        }
+        for (name, value) in numbers { try checkNumber(name, value, limit: 1_000_000) }
         let specification = try data.map { try DataSpecification.parse($0) }
         let log = try logging.logger()
         let launch = LaunchEnvironment()

@@ -52,6 +52,10 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
             throw UsageError("--batch-size '\(batchSize)' is not valid: give at least 1.")
         }
         try checkThreads(threads)
+        if model.noTop {
+            throw UsageError(
+                "--no-top leaves nothing to evaluate: features are no classes; use it with predict or export.")
+        }
         let augmentations = try augment.map { try Augmentation.parse($0) }
         let specification = try data.map { try DataSpecification.parse($0) }
 

@@ -28,12 +28,8 @@ struct ModelsCommand<Program: TrainingProgram>: ParsableCommand {
     var json = false
 
     func run() throws {
-        if let classes, !(1...1_000_000).contains(classes) {
-            throw UsageError("--classes '\(classes)' is not valid: give a whole number from 1 to 1000000.")
-        }
-        if let imageSize, !(1...16384).contains(imageSize) {
-            throw UsageError("--image-size '\(imageSize)' is not valid: give a whole number from 1 to 16384.")
-        }
+        try checkClasses(classes)
+        try checkImageSize(imageSize)
         guard LaunchEnvironment().speaks else { return }
         if let name {
             let entry = try Program.model(named: name)

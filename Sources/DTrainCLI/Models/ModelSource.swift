@@ -32,12 +32,8 @@ struct ModelSourceOptions: ParsableArguments {
 
     /// - Parameter positional: a checkpoint given without `--checkpoint`.
     func source<Program: TrainingProgram>(_ program: Program.Type, positional: String? = nil) throws -> ModelSource {
-        if let imageSize, !(1...16384).contains(imageSize) {
-            throw UsageError("--image-size '\(imageSize)' is not valid: give a whole number from 1 to 16384.")
-        }
-        if let classes, !(1...1_000_000).contains(classes) {
-            throw UsageError("--classes '\(classes)' is not valid: give a whole number from 1 to 1000000.")
-        }
+        try checkImageSize(imageSize)
+        try checkClasses(classes)
         let weightsChoice = try weights.choice()
         let checkpoints = [checkpoint, positional].compactMap { $0 }
         guard checkpoints.count + (model == nil ? 0 : 1) == 1 else {

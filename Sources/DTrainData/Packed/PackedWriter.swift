@@ -33,7 +33,7 @@ public struct PackedWriter {
     @discardableResult
     public func write(_ pair: DatasetPair, to path: String, progress: (Int) -> Void = { _ in }) throws -> Int {
         let partial = "\(path).partial-\(getpid())"
-        let output = try DurableFile(partial)
+        let output = try PackedOutput(partial)
         do {
             try output.write([UInt8](repeating: 0, count: PackedFormat.headerByteCount))
             var entries: [UInt8] = []
@@ -65,7 +65,7 @@ public struct PackedWriter {
 
     /// Appends one split; the result is its number of samples.
     private func add(
-        _ dataset: any Dataset, to output: DurableFile, _ entries: inout [UInt8], _ pool: ThreadPool,
+        _ dataset: any Dataset, to output: PackedOutput, _ entries: inout [UInt8], _ pool: ThreadPool,
         progress: (Int) -> Void
     ) throws -> Int {
         let transforms: [any Transform] = imageSize.map { [ShorterSide($0)] } ?? []

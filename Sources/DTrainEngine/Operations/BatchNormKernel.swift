@@ -39,6 +39,19 @@ final class BatchNormKernel: Kernel {
     private func pixels(_ run: Run) -> Range<Int> { run.part(of: run.rows * site.output.pixels) }
     private func channelPart(_ run: Run) -> Range<Int> { run.part(of: channels, granularity: 16) }
 
+    /// Both sums of a channel over all threads, added in thread order.
+    private func threadSums(
+        _ run: Run, _ workspace: UnsafeMutablePointer<Float>, _ channel: Int
+    ) -> (first: Double, second: Double) {
+        var total = (first: 0.0, second: 0.0)
+        for thread in 0..<run.threadCount {
+            let sums = memory.sums(workspace, thread: thread)
+            total.first += sums[channel]
+            total.second += sums[channels + channel]
+        }
+        return total
+    }
+
     // MARK: Forward
 
     func forward(_ run: Run) {
@@ -76,12 +89,7 @@ final class BatchNormKernel: Kernel {
         let total = memory.sharedSums(workspace)
         if run.thread == 0 { (local.samples, total.samples) = (count, count) }
         for channel in channelPart(run) {
-            var (sum, square) = (0.0, 0.0)
-            for thread in 0..<run.threadCount {
-                let sums = memory.sums(workspace, thread: thread)
-                sum += sums[channel]
-                square += sums[channels + channel]
-            }
+            let (sum, square) = threadSums(run, workspace, channel)
             let shift = Double(x[channel])
             local.sums[channel] = sum + count * shift
             local.squares[channel] = square + shift * (2 * sum + count * shift)
@@ -161,12 +169,7 @@ final class BatchNormKernel: Kernel {
         }
         var count = Double(run.rows * site.output.pixels)
         for channel in channelPart(run) {
-            var (sum, product) = (0.0, 0.0)
-            for thread in 0..<run.threadCount {
-                let sums = memory.sums(workspace, thread: thread)
-                sum += sums[channel]
-                product += sums[channels + channel]
-            }
+            let (sum, product) = threadSums(run, workspace, channel)
             total.sums[channel] = sum
             total.squares[channel] = product
             set(weight, 0, channel, product * Double(inverseDeviation(run)[channel]))

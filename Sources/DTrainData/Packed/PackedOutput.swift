@@ -2,7 +2,7 @@ import DTrainTensor
 import Foundation
 
 /// A new file that is written from front to back, gets its beginning last, and then takes its final name.
-final class DurableFile {
+final class PackedOutput {
     let path: String
     private(set) var byteCount = 0
     private let descriptor: Int32
