@@ -94,7 +94,11 @@ final class RunContext {
     private static func check(_ replica: Replica, _ configuration: RunConfiguration, smallestShard: Int) throws {
         let names = replica.layout.segments.filter { $0.role != .buffer }.map(\.name)
         if let pattern = NamePatterns(configuration.freeze).firstUnmatched(among: names) {
-            let layers = names.map { $0.split(separator: ".").dropLast().joined(separator: ".") + ".*" }
+            var layers: [String] = []
+            for name in names {
+                let layer = name.split(separator: ".").dropLast().joined(separator: ".") + ".*"
+                if layers.last != layer { layers.append(layer) }
+            }
             throw ConfigurationError.doesNotFit(
                 problem: "--freeze '\(pattern)' matches no parameter\(suggestion(for: pattern, among: names + layers))",
                 remedy: "'dtrain models \(configuration.model)' lists the layers")

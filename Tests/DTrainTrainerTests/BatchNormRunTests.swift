@@ -129,7 +129,7 @@ struct BatchNormRunTests {
         }
         #expect(
             try message { $0.freeze = ["conv1.*", "layer3.*"] }.contains("--freeze 'layer3.*' matches no parameter"))
-        #expect(try message { $0.freeze = ["conv1"] }.contains("did you mean conv1.*"))
+        #expect(try message { $0.freeze = ["conv1"] }.contains("did you mean conv1.* or conv1.weight"))
         #expect(try message { $0.freeze = ["*"] }.contains("every parameter is frozen"))
         #expect(
             try message {
