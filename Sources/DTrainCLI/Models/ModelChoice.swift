@@ -26,8 +26,8 @@ struct ModelChoice {
             mayLack: { WeightsPolicy.isBatchCounter($0) || isAuxiliary($0) })
     }
 
-    /// Throws for the first of the settings that are `given` without which this model, on samples of shape `input`, is the
-    /// same.
+    /// Throws for the first of the settings that are `given` on which this model, on samples of shape `input`, does not
+    /// depend. Giving a default is no mistake: each setting is compared with another value, not with its absence.
     func checkEffects(of given: [RunSetting], input: Shape) throws {
         func print(_ options: ModelOptions) throws -> String {
             try Graph.trace(
@@ -35,18 +35,18 @@ struct ModelChoice {
             ).fingerprint
         }
         for setting in given {
-            var without = options
+            var other = options
             switch setting {
-            case .dropout: without.dropout = nil
-            case .noTop: without.top = true
-            case .noAux: without.auxiliary = true
-            case .block: without.block = nil
+            case .dropout: other.dropout = options.dropout == 0.5 ? 0.25 : 0.5
+            case .noTop: other.top = true
+            case .noAux: other.auxiliary = true
+            case .block: other.block = options.block == .original ? .fullPreActivation : .original
             default: continue
             }
-            guard without.saved != options.saved, try print(without) == print(options) else { continue }
+            guard other.saved != options.saved, try print(other) == print(options) else { continue }
             let what: [RunSetting: String] = [
-                .dropout: "has no dropout layer, or that probability already", .noTop: "has no head",
-                .noAux: "has no auxiliary classifiers", .block: "has that block, or no choice of them",
+                .dropout: "has no dropout layer", .noTop: "has no head",
+                .noAux: "has no auxiliary classifiers", .block: "has no choice of blocks",
             ]
             throw ConfigurationError.withoutEffect(
                 setting: setting.rawValue, reason: "\(entry.name) \(what[setting]!)", remedy: "leave it out")
