@@ -148,7 +148,7 @@ import Testing
             ("predict --checkpoint run", "no images are given"),
             ("train --recipe resnet2", "unknown recipe 'resnet2' (did you mean resnet20"),
             ("train --model resnet-mnist --block orignal", "--block 'orignal' is not valid (did you mean original?)"),
-            ("train --block original", "--block has no effect: cnn-mnist has that block, or no choice of them"),
+            ("train --block original", "--block has no effect: cnn-mnist has no choice of blocks"),
             ("train --no-aux", "--no-aux has no effect: cnn-mnist has no auxiliary classifiers"),
             ("train --dropout 0.5", "--dropout has no effect: cnn-mnist has no dropout layer"),
             ("train --freeze layer9.*", "--freeze 'layer9.*' matches no parameter"),

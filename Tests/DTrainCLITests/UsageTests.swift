@@ -39,7 +39,7 @@ import Testing
         ("evaluate x --threads 2000", "--threads '2000' is not valid: give a whole number from 1 to 1024."),
         (
             "train --model mlp --dropout 0.5",
-            "--dropout has no effect: mlp has no dropout layer, or that probability already; leave it out."
+            "--dropout has no effect: mlp has no dropout layer; leave it out."
         ),
         ("train --epochs 1.5", "--epochs '1.5' is not valid: give a whole number of at least 1."),
         ("train --seed -1", "--seed '-1' is not valid: give a whole number of at least 0."),
