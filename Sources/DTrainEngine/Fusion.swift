@@ -64,7 +64,7 @@ extension Graph {
         var needed = Set([output, loss].compactMap { $0 })
         var kept: [Node?] = nodes
         for (index, node) in nodes.enumerated().reversed() {
-            if needed.contains(node.output) {
+            if node.outputs.contains(where: needed.contains) {
                 needed.formUnion(node.inputs)
             } else {
                 kept[index] = nil
@@ -78,7 +78,7 @@ extension Graph {
     /// Keeps the nodes that are not nil, and tells their values the new numbers.
     private mutating func renumber(_ kept: [Node?]) {
         nodes = kept.compactMap { $0 }
-        for (index, node) in nodes.enumerated() { values[node.output].source = .node(index) }
+        for (index, node) in nodes.enumerated() { for value in node.outputs { values[value].source = .node(index) } }
     }
 }
 

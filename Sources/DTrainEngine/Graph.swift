@@ -2,28 +2,41 @@ package import DTrainTensor
 
 /// A traced model as data: operations in order, the values between them, and its parameters.
 ///
-/// Shapes are those of one sample: an image is height × width × channels, a sequence length × channels, features a
-/// plain count. The number of samples comes with each run.
+/// Shapes are those of one row. For most values a row is a sample: an image is height × width × channels, features a
+/// plain count. For a sequence it is one step of one sample, and steps lie packed (`PackedSequences`). The number of
+/// samples, and their lengths, come with each run.
 package struct Graph: Sendable {
     package struct Node: Sendable {
         package var operation: any Operation
         package var inputs: [Int]
         package var parameters: [Int]
         package var output: Int
+        /// Outputs beside it: the final states of a recurrent layer, one row a sample.
+        package var states: [Int] = []
         /// The path of the layer that made it; empty for a function such as `flatten`.
         package var path: String
     }
 
     package enum Source: Hashable, Sendable {
-        /// The samples that the loader hands over: fp32, channels last.
+        /// The samples that the loader hands over: fp32, channels last, or int32 tokens.
         case input
-        /// One class index a sample: int32.
+        /// One class index a row of the output: int32.
         case labels
         case node(Int)
     }
 
+    /// What a value has one row of.
+    package enum Rows: Sendable {
+        case samples
+        /// The steps of all samples' sequences, packed.
+        case steps
+    }
+
     package struct GraphValue: Sendable {
         package let shape: Shape
+        package var rows = Rows.samples
+        /// For tokens, how many different ones there are; nil for fp32 values.
+        package var vocabulary: Int?
         package var source: Source
         /// For flattened image features: the image's shape, as their order is the image's, not PyTorch's.
         package var flattenedImage: Shape?
@@ -42,6 +55,7 @@ package struct Graph: Sendable {
     }
 
     package let mode: Mode
+    package let input: ModelInput
     package internal(set) var nodes: [Node]
     package internal(set) var values: [GraphValue]
     package let parameters: [Parameter]
@@ -81,8 +95,15 @@ package struct Graph: Sendable {
             total
                 + node.operation.multiplyAdds(
                     inputs: node.inputs.map { values[$0].shape }, output: values[node.output].shape)
+                * rowsPerSample(node)
         }
     }
+
+    /// The steps of the longest sequence; 1 where the model reads none.
+    package var longest: Int { input.longest }
+
+    /// How many rows of the operation's result one sample has at most.
+    package func rowsPerSample(_ node: Node) -> Int { values[node.output].rows == .steps ? longest : 1 }
 
     /// Everything that must be equal on all ranks before they train together, as text: per-sample shapes, operations and
     /// the arena's offsets.
@@ -93,6 +114,11 @@ package struct Graph: Sendable {
         lines += parameterLayout().segments.map { "\($0.name) \($0.shape) \($0.range) \($0.role)" }
         return lines.joined(separator: "\n")
     }
+}
+
+extension Graph.Node {
+    /// All that it makes.
+    var outputs: [Int] { [output] + states }
 }
 
 /// Why a model cannot be traced: a shape does not fit, or a layer has no place in the model.

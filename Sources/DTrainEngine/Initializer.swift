@@ -12,6 +12,8 @@ public enum Initializer: Hashable, Sendable {
     case constant(Float)
     case uniform(lower: Float, upper: Float)
     case normal(mean: Float = 0, standardDeviation: Float)
+    /// Standard normal, but for one row of zeros: an embedding's padding.
+    case normalRows(zeroRow: Int)
     /// Normal, drawn again where it falls outside `lower` … `upper`, which must hold at least a hundredth of the
     /// distribution.
     case truncatedNormal(mean: Float = 0, standardDeviation: Float, lower: Float, upper: Float)
@@ -61,6 +63,11 @@ public enum Initializer: Hashable, Sendable {
         case .constant(let value): return [Float](repeating: value, count: shape.count)
         case .uniform(let lower, let upper): return uniform(lower, upper)
         case .normal(let mean, let standardDeviation): return normal(mean, standardDeviation)
+        case .normalRows(let zeroRow):
+            let width = shape.count / shape[0]
+            var values = normal(0, 1)
+            for index in zeroRow * width..<(zeroRow + 1) * width { values[index] = 0 }
+            return values
         case .truncatedNormal(let mean, let standardDeviation, let lower, let upper):
             let (low, high) = (Double(lower - mean), Double(upper - mean))
             let scale = Double(standardDeviation) * 2.0.squareRoot()

@@ -4,9 +4,17 @@ package import DTrainTensor
 package protocol Operation: Sendable {
     /// The name in tables, traces and errors.
     var name: String { get }
-    /// The output's shape, for one sample; throws a message that names the offending extents.
+    /// The output's shape, for one row; throws a message that names the offending extents.
     func outputShape(_ inputs: [Shape]) throws -> Shape
-    /// Multiply-adds of the forward pass for one sample.
+    /// The shapes of further outputs, one row a sample each: final states.
+    func stateShapes(_ inputs: [Shape]) -> [Shape]
+    /// How it takes sequences.
+    var sequences: SequenceUse { get }
+    /// Whether it reads the numbers of tokens, or labels, rather than fp32 values.
+    var readsTokens: Bool { get }
+    /// Floats of one stream's state that it carries from batch to batch.
+    var carriedStateCount: Int { get }
+    /// Multiply-adds of the forward pass for one row of the output.
     func multiplyAdds(inputs: [Shape], output: Shape) -> Int
     /// The extent and stride of the window that one output pixel sees.
     var window: (kernel: Int, stride: Int) { get }
@@ -41,6 +49,21 @@ package enum FlattenedInput: Sendable {
     case absorbed
 }
 
+/// What an operation makes of sequences.
+package enum SequenceUse: Sendable {
+    /// It knows samples alone.
+    case refused
+    /// Each row by itself, so that steps are as good as samples: all inputs have the same kind of rows, and so has the
+    /// output.
+    case rowwise
+    /// The output's rows are those of the first input; other inputs have one row a sample.
+    case recurrent
+    /// A sequence goes in, and one row a sample comes out.
+    case collapsed
+    /// Rows of samples go in, and a sequence comes out.
+    case stacked
+}
+
 /// What a backward pass reads of the forward pass.
 package struct BackwardReads: OptionSet, Sendable {
     package let rawValue: Int
@@ -53,8 +76,11 @@ package struct BackwardReads: OptionSet, Sendable {
 package struct Extents: Sendable {
     package let inputs: [Shape]
     package let output: Shape
-    /// The largest number of samples of a run.
-    package let capacity: Int
+    /// The largest number of samples of a run, and of rows of the output.
+    package let samples: Int
+    package let rows: Int
+    /// The steps of the longest sequence.
+    package let longest: Int
     package let threads: Int
     package let training: Bool
 }
@@ -78,14 +104,15 @@ package struct Place: Sendable {
         case input, labels
     }
     package var memory: Memory
-    /// The shape of one sample.
+    /// The shape of one row.
     package let shape: Shape
     /// Floats from one pixel to the next; more than the channels where this is a slice of a concatenation.
     package var pixelStride: Int
+    package let rows: Graph.Rows
 
     package var channels: Int { shape.dimensions.last ?? 1 }
     package var pixels: Int { shape.count / max(channels, 1) }
-    /// Floats from one sample to the next.
+    /// Floats from one row to the next.
     package var sampleStride: Int { pixels * pixelStride }
 }
 
@@ -108,7 +135,11 @@ package struct Site: Sendable {
     package let output: Place
     /// nil where nothing trainable lies before the input.
     package let inputGradients: [Gradient?]
+    /// nil where no gradient comes back.
     package let outputGradient: Place?
+    /// Further outputs, and their gradients.
+    package let states: [Place]
+    package let stateGradients: [Place?]
     package let parameters: [Parameter]
     /// Offsets in the arena, in floats.
     package let saved: Int
@@ -116,6 +147,8 @@ package struct Site: Sendable {
     package let backwardWorkspace: Int
     /// The offset of the step's statistics, in doubles.
     package let statistics: Int
+    /// The offset in a stream's carried state, in floats.
+    package let carriedState: Int
     package let extents: Extents
     /// The node's index, which tells the dropout layers of a model apart.
     package let index: Int
@@ -142,6 +175,10 @@ package final class Run: @unchecked Sendable {
     package internal(set) var mixing: (partnerLabels: UnsafePointer<Int32>, weights: UnsafePointer<Float>)?
     /// The samples of this run.
     package internal(set) var rows = 0
+    /// How their sequences are packed, where the model reads sequences.
+    package internal(set) var sequences: RunSequences?
+    /// What streams carry from batch to batch.
+    package internal(set) var carriedState: CarriedState?
     /// The position of the first sample in the global batch.
     package internal(set) var firstPosition = 0
     package internal(set) var step = 0
@@ -194,6 +231,12 @@ package final class Run: @unchecked Sendable {
         return gradients + parameter.range.lowerBound
     }
 
+    /// The input's tokens, where the model reads any.
+    package var tokens: UnsafePointer<Int32> { UnsafePointer(UnsafeRawPointer(input).assumingMemoryBound(to: Int32.self)) }
+
+    /// The rows of a value in this run.
+    package func rows(_ place: Place) -> Int { place.rows == .samples ? rows : sequences!.tokenCount }
+
     /// The first element of a value.
     package func pointer(_ place: Place) -> UnsafeMutablePointer<Float> {
         switch place.memory {
@@ -211,6 +254,10 @@ extension Operation {
     package var worksInPlace: Bool { false }
     package var gradientWorksInPlace: Bool { worksInPlace }
     package func stepStatistics(_ inputs: [Shape]) -> Int { 0 }
+    package func stateShapes(_ inputs: [Shape]) -> [Shape] { [] }
+    package var sequences: SequenceUse { .refused }
+    package var carriedStateCount: Int { 0 }
+    package var readsTokens: Bool { false }
     package var changesElements: Bool { true }
     package var writesStridedPixels: Bool { false }
     package func multiplyAdds(inputs: [Shape], output: Shape) -> Int { 0 }

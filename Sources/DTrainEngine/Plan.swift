@@ -14,6 +14,8 @@ package final class Plan {
     package let multiplyAdds: Int
     /// The doubles that a training run leaves for the running statistics, and the batch-norms they belong to.
     package let statisticsCount: Int
+    /// Floats of one stream's state that runs carry from batch to batch.
+    package let carriedStateCount: Int
     let runningStatistics: [RunningStatistics]
 
     private let kernels: [any Kernel]
@@ -34,7 +36,8 @@ package final class Plan {
         let extents = graph.nodes.map { node in
             Extents(
                 inputs: node.inputs.map { graph.values[$0].shape }, output: graph.values[node.output].shape,
-                capacity: capacity, threads: threads, training: graph.mode == .training)
+                samples: capacity, rows: capacity * graph.rowsPerSample(node), longest: graph.longest,
+                threads: threads, training: graph.mode == .training)
         }
         var buffers = places.buffers
         var scratch: [(saved: Int, forward: Int, backward: Int)] = []
@@ -54,14 +57,15 @@ package final class Plan {
 
         func place(_ value: Int, _ slot: ValuePlaces.Slot?) -> Place {
             let shape = graph.values[value].shape
+            let rows = graph.values[value].rows
             if let slot {
                 return Place(
                     memory: .arena(memory.offsets[slot.buffer] + slot.channelOffset), shape: shape,
-                    pixelStride: slot.pixelStride)
+                    pixelStride: slot.pixelStride, rows: rows)
             }
             return Place(
                 memory: places.leafOf[value] == .labels ? .labels : .input, shape: shape,
-                pixelStride: shape.dimensions.last ?? 1)
+                pixelStride: shape.dimensions.last ?? 1, rows: rows)
         }
 
         let segments = Dictionary(uniqueKeysWithValues: layout.segments.map { ($0.name, $0) })
@@ -72,11 +76,17 @@ package final class Plan {
             return statisticsCount
         }
         self.statisticsCount = statisticsCount
+        var carriedStateCount = 0
+        let carried = graph.nodes.map { node in
+            defer { carriedStateCount += node.operation.carriedStateCount }
+            return carriedStateCount
+        }
+        self.carriedStateCount = carriedStateCount
         var written = [Bool](repeating: false, count: graph.values.count)
         var parameterWritten = [Bool](repeating: false, count: graph.parameters.count)
         var sites = [Site?](repeating: nil, count: nodeCount)
         for (index, node) in graph.nodes.enumerated().reversed() {
-            let hasBackward = needsGradient[node.output]
+            let hasBackward = Self.hasBackward(node, needsGradient)
             let gradients: [Site.Gradient?] = node.inputs.map { input in
                 guard hasBackward, needsGradient[input], let slot = places.gradientSlots[input] else { return nil }
                 defer { written[input] = true }
@@ -93,19 +103,22 @@ package final class Plan {
                 output: place(node.output, places.slots[node.output]),
                 inputGradients: gradients,
                 outputGradient: places.gradientSlots[node.output].map { place(node.output, $0) },
+                states: node.states.map { place($0, places.slots[$0]) },
+                stateGradients: node.states.map { state in places.gradientSlots[state].map { place(state, $0) } },
                 parameters: parameters,
                 saved: memory.offsets[scratch[index].saved], forwardWorkspace: memory.offsets[scratch[index].forward],
                 backwardWorkspace: memory.offsets[scratch[index].backward], statistics: statistics[index],
+                carriedState: carried[index],
                 extents: extents[index], index: index)
         }
         multiplyAdds = graph.nodes.indices.reduce(0) { total, index in
             let node = graph.nodes[index]
             let forward = node.operation.multiplyAdds(inputs: extents[index].inputs, output: extents[index].output)
             let backward =
-                needsGradient[node.output]
+                Self.hasBackward(node, needsGradient)
                 ? (sites[index]!.parameters.first?.isTrainable == true ? 1 : 0)
                     + sites[index]!.inputGradients.filter { $0 != nil }.count : 0
-            return total + forward * (1 + backward)
+            return total + forward * graph.rowsPerSample(node) * (1 + backward)
         }
         runningStatistics = graph.nodes.indices.compactMap { index in
             guard let operation = graph.nodes[index].operation as? BatchNorm, !operation.usesRunningStatistics else {
@@ -126,16 +139,22 @@ package final class Plan {
         var needed = [Bool](repeating: false, count: graph.values.count)
         guard graph.mode == .training, let loss = graph.loss else { return needed }
         for node in graph.nodes {
-            needed[node.output] =
+            let isNeeded =
                 node.parameters.contains { graph.parameters[$0].role == .trainable }
                 || node.inputs.contains { needed[$0] }
+            for value in node.outputs { needed[value] = isNeeded }
         }
         var reached = [Bool](repeating: false, count: graph.values.count)
         reached[loss] = true
-        for node in graph.nodes.reversed() where reached[node.output] {
+        for node in graph.nodes.reversed() where node.outputs.contains(where: { reached[$0] }) {
             for input in node.inputs { reached[input] = true }
         }
         return zip(needed, reached).map { $0 && $1 }
+    }
+
+    /// Whether a gradient comes back to any of the node's results.
+    static func hasBackward(_ node: Graph.Node, _ needsGradient: [Bool]) -> Bool {
+        node.outputs.contains { needsGradient[$0] }
     }
 
     /// The backward passes in order. The arena is laid out so that the finished part grows from its start; padding
@@ -153,7 +172,7 @@ package final class Plan {
         var next = 0
         var finished = 0
         var order: [(node: Int, ready: Range<Int>)] = []
-        for index in graph.nodes.indices.reversed() where needsGradient[graph.nodes[index].output] {
+        for index in graph.nodes.indices.reversed() where hasBackward(graph.nodes[index], needsGradient) {
             let start = finished
             while next < pending.count, finishedAt[pending[next]] >= index {
                 next += 1

@@ -12,10 +12,14 @@ public final class Replica {
     public let parameters: MemorySlice<Float>
     /// The gradients of the trainable part, at the same offsets. Padding stays zero.
     public let gradients: MemorySlice<Float>
-    /// The shape of one sample: height × width × channels.
-    public let inputShape: Shape
-    /// The number of values that the model returns for a sample.
+    /// What the model reads for one sample.
+    public let input: ModelInput
+    /// The shape of one sample: height × width × channels; of one step, where samples are sequences.
+    public var inputShape: Shape { input.shape }
+    /// The number of values that the model returns for a sample, or for a step.
     public let outputCount: Int
+    /// Whether the model returns a row for each step of a sequence, and labels are one a step too.
+    public let returnsSequences: Bool
     /// The most samples of one run.
     public let capacity: Int
     /// The graph that trains; the one that evaluates differs in dropout, for one.
@@ -29,23 +33,32 @@ public final class Replica {
     /// handed to `updateRunningStatistics`.
     public let statistics: MemorySlice<Double>
 
+    /// What streams carry from one training batch to the next: one row of `carriedStateCount` floats for each position of
+    /// the global batch. Empty for a model that carries nothing.
+    public let carriedState: MemorySlice<Float>
+    /// The same of evaluation, apart from training's.
+    public let evaluationState: MemorySlice<Float>
+    public let carriedStateCount: Int
+
     private let memory:
         (
             parameters: AlignedMemory, gradients: AlignedMemory, arena: AlignedMemory, ranks: AlignedMemory,
-            statistics: AlignedMemory
+            statistics: AlignedMemory, states: AlignedMemory
         )
     /// nil where nothing is trained.
     private let training: Plan?
     private let evaluation: Plan
     private let pool: ThreadPool
     private let pass: Pass
+    private let sequences: RunSequences?
 
     /// Traces `model` and compiles it.
     ///
     /// - Parameters:
-    ///   - input: the shape of one sample, height × width × channels.
+    ///   - input: what the model reads for one sample.
     ///   - classes: how many values the model must return for a sample; nil for any number.
     ///   - capacity: the most samples of one run.
+    ///   - streams: the positions of the global batch: how many rows carried state has; default `capacity`.
     ///   - pool: the threads that share each run.
     ///   - trains: false for a replica that only evaluates: it has no gradients and needs less memory.
     ///   - synchronisesBatchNorm: batch statistics are those of all ranks (`StepContext.sum`), not of each shard.
@@ -53,8 +66,8 @@ public final class Replica {
     ///     uses its running statistics, and leaves those alone too.
     /// - Throws: `GraphError` where a shape does not fit.
     public init(
-        _ model: any Module, input: Shape, classes: Int? = nil, objective: Objective = .crossEntropy(), capacity: Int,
-        pool: ThreadPool, trains: Bool = true, synchronisesBatchNorm: Bool = false,
+        _ model: any Module, input: ModelInput, classes: Int? = nil, objective: Objective = .crossEntropy(),
+        capacity: Int, streams: Int? = nil, pool: ThreadPool, trains: Bool = true, synchronisesBatchNorm: Bool = false,
         isFrozen: @escaping @Sendable (String) -> Bool = { _ in false }
     ) throws {
         trainingGraph = try Graph.trace(
@@ -63,9 +76,12 @@ public final class Replica {
                 .training, objective: objective, isFrozen: isFrozen, synchronisesBatchNorm: synchronisesBatchNorm))
         // Evaluation reports the plain loss: smoothing is a means of training.
         evaluationGraph = try Graph.trace(
-            model, input: input, mode: .evaluation,
-            objective: objective == .meanSquaredError ? .meanSquaredError : .crossEntropy())
-        outputCount = trainingGraph.values[trainingGraph.output].shape.count
+            model, input: input,
+            TraceOptions(
+                .evaluation, objective: objective == .meanSquaredError ? .meanSquaredError : .crossEntropy()))
+        let output = trainingGraph.values[trainingGraph.output]
+        outputCount = output.shape.count
+        returnsSequences = output.rows == .steps
         if let classes, classes != outputCount {
             throw GraphError(
                 place: "",
@@ -77,7 +93,7 @@ public final class Replica {
         guard trainingGraph.parameters.contains(where: { $0.role == .trainable }) else {
             throw GraphError(place: "", reason: "every parameter is frozen, so there is nothing to train")
         }
-        inputShape = input
+        self.input = input
         self.capacity = capacity
         layout = trainingGraph.parameterLayout()
         training =
@@ -93,9 +109,17 @@ public final class Replica {
         memory = (
             AlignedMemory(byteCount: (layout.totalCount + AlignedMemory.alignment) * floats),
             AlignedMemory(byteCount: gradientCount * floats),
-            AlignedMemory(byteCount: arenaByteCount), AlignedMemory(byteCount: capacity * MemoryLayout<Int32>.stride),
-            AlignedMemory(byteCount: statisticsCount * MemoryLayout<Double>.stride)
+            AlignedMemory(byteCount: arenaByteCount),
+            AlignedMemory(byteCount: capacity * input.longest * MemoryLayout<Int32>.stride),
+            AlignedMemory(byteCount: statisticsCount * MemoryLayout<Double>.stride),
+            AlignedMemory(byteCount: 2 * (streams ?? capacity) * evaluation.carriedStateCount * floats)
         )
+        carriedStateCount = evaluation.carriedStateCount
+        let states: MemorySlice<Float> = memory.states.slice()
+        let stateCount = (streams ?? capacity) * carriedStateCount
+        carriedState = states[0..<stateCount]
+        evaluationState = states[stateCount..<2 * stateCount]
+        sequences = input.isSequence ? RunSequences(longest: input.longest) : nil
         statistics = memory.statistics.slice()[0..<statisticsCount]
         parameters = memory.parameters.slice()[0..<layout.totalCount]
         gradients = memory.gradients.slice()[0..<gradientCount]
@@ -110,6 +134,17 @@ public final class Replica {
             })
     }
 
+    /// The same for a model that reads samples of this shape.
+    public convenience init(
+        _ model: any Module, input: Shape, classes: Int? = nil, objective: Objective = .crossEntropy(), capacity: Int,
+        pool: ThreadPool, trains: Bool = true, synchronisesBatchNorm: Bool = false,
+        isFrozen: @escaping @Sendable (String) -> Bool = { _ in false }
+    ) throws {
+        try self.init(
+            model, input: .values(input), classes: classes, objective: objective, capacity: capacity, pool: pool,
+            trains: trains, synchronisesBatchNorm: synchronisesBatchNorm, isFrozen: isFrozen)
+    }
+
     /// The layers that normalise by the batch's own statistics while training, and the pixels of a sample at each.
     public var batchNorms: [(path: String, pixels: Int)] {
         trainingGraph.nodes.compactMap { node in
@@ -118,6 +153,12 @@ public final class Replica {
             return (node.path, shape.count / shape.dimensions.last!)
         }
     }
+
+    /// Streams begin anew: what training carried is forgotten.
+    public func resetCarriedState() { carriedState.fill(0) }
+
+    /// Streams begin anew in evaluation.
+    public func resetEvaluationState() { evaluationState.fill(0) }
 
     /// Gives every parameter its first value: a function of the seed and the parameter's name alone.
     public func initialize(seed: UInt64) {
@@ -145,11 +186,20 @@ public final class Replica {
     /// How many gradients of parameters the runs so far computed, over all threads: none of a frozen parameter.
     package var parameterGradientCount: Int { pass.runs.reduce(0) { $0 + $1.parameterGradientCount } }
 
+    /// What the model reads in one run.
+    public enum Inputs: Sendable {
+        /// fp32, samples × height × width × channels.
+        case values(MemorySlice<Float>)
+        /// fp32, packed steps × features.
+        case steps(MemorySlice<Float>, PackedSequences)
+        /// int32, packed steps.
+        case tokens(MemorySlice<Int32>, PackedSequences)
+    }
+
     /// The samples of one run and where they stand.
     public struct Samples: Sendable {
-        /// fp32, samples × height × width × channels.
-        public var inputs: MemorySlice<Float>
-        /// One class index a sample.
+        public var inputs: Inputs
+        /// One class index a sample; one a packed step where the model returns sequences.
         public var labels: MemorySlice<Int32>
         /// The position of the first sample in the global batch.
         public var firstPosition: Int
@@ -160,7 +210,7 @@ public final class Replica {
         public var mixing: (partnerLabels: MemorySlice<Int32>, weights: MemorySlice<Float>)?
 
         public init(
-            inputs: MemorySlice<Float>, labels: MemorySlice<Int32>, firstPosition: Int = 0, step: Int = 0,
+            inputs: Inputs, labels: MemorySlice<Int32>, firstPosition: Int = 0, step: Int = 0,
             seed: UInt64 = 0, mixing: (partnerLabels: MemorySlice<Int32>, weights: MemorySlice<Float>)? = nil
         ) {
             self.mixing = mixing
@@ -171,7 +221,25 @@ public final class Replica {
             self.seed = seed
         }
 
-        public var count: Int { labels.count }
+        /// As above, for samples that are no sequences.
+        public init(
+            inputs: MemorySlice<Float>, labels: MemorySlice<Int32>, firstPosition: Int = 0, step: Int = 0,
+            seed: UInt64 = 0, mixing: (partnerLabels: MemorySlice<Int32>, weights: MemorySlice<Float>)? = nil
+        ) {
+            self.init(
+                inputs: .values(inputs), labels: labels, firstPosition: firstPosition, step: step, seed: seed,
+                mixing: mixing)
+        }
+
+        public var count: Int { sequences?.lengths.count ?? labels.count }
+
+        /// How sequences are packed, where samples are sequences.
+        var sequences: PackedSequences? {
+            switch inputs {
+            case .values: nil
+            case .steps(_, let sequences), .tokens(_, let sequences): sequences
+            }
+        }
     }
 
     /// A loss summed over samples, and what to divide it by for the mean that PyTorch reports.
@@ -183,7 +251,9 @@ public final class Replica {
     /// What an evaluation counts, in whole numbers.
     public struct EvaluationSum: Sendable {
         public var loss: LossSum
-        /// Samples whose label has the largest output, and those whose label is among the five largest.
+        /// Labels: one a sample, or one a step.
+        public var count: Int
+        /// Those that have the largest output, and those that are among the five largest.
         public var correct: Int
         public var correctTop5: Int
     }
@@ -191,7 +261,7 @@ public final class Replica {
     /// Forward, loss and backward: sets `gradients` to the gradient of the loss's sum over `samples`.
     public func computeGradients(_ samples: Samples, context: any StepContext) -> LossSum {
         guard let training else { preconditionFailure("a replica that only evaluates has no gradients") }
-        prepare(samples)
+        prepare(samples, carriedState)
         for run in pass.runs { run.context = context }
         pass.plan = training
         pool.run(pass)
@@ -201,29 +271,35 @@ public final class Replica {
 
     /// Forward and loss with the layers in evaluation mode.
     public func evaluate(_ samples: Samples) -> EvaluationSum {
-        prepare(samples)
+        prepare(samples, evaluationState)
         pass.plan = evaluation
         pool.run(pass)
         let ranks: MemorySlice<Int32> = memory.ranks.slice()
-        dt_label_rank(run.pointer(evaluation.outputPlace), run.labels, run.rows, outputCount, ranks.base)
+        let rows = outputRows
+        dt_label_rank(run.pointer(evaluation.outputPlace), run.labels, rows, outputCount, ranks.base)
         var correct = 0
         var correctTop5 = 0
-        for row in 0..<run.rows {
+        for row in 0..<rows {
             if ranks[row] == 0 { correct += 1 }
             if ranks[row] < min(5, outputCount) { correctTop5 += 1 }
         }
-        return EvaluationSum(loss: lossSum(evaluation), correct: correct, correctTop5: correctTop5)
+        return EvaluationSum(
+            loss: lossSum(evaluation), count: rows, correct: correct, correctTop5: correctTop5)
     }
 
-    /// The model's outputs for the samples of the last call of `evaluate`: samples × outputs, valid until the next run.
+    /// The rows of the last run's output: samples, or packed steps.
+    private var outputRows: Int { run.rows(evaluation.outputPlace) }
+
+    /// The model's outputs for the samples, or packed steps, of the last call of `evaluate`: rows × outputs, valid until the
+    /// next run.
     public var outputs: MemorySlice<Float> {
-        MemorySlice(base: run.pointer(evaluation.outputPlace), count: run.rows * outputCount)
+        MemorySlice(base: run.pointer(evaluation.outputPlace), count: outputRows * outputCount)
     }
 
-    /// The class with the largest output for each sample of the last call of `evaluate`; of equal ones the first.
+    /// The class with the largest output for each row of the last call of `evaluate`; of equal ones the first.
     public var predictions: [Int] {
         let outputs = outputs
-        return (0..<run.rows).map { row in
+        return (0..<outputRows).map { row in
             let logits = outputs[row * outputCount..<(row + 1) * outputCount]
             var best = 0
             for index in 1..<max(outputCount, 1) where logits[index] > logits[best] { best = index }
@@ -233,7 +309,7 @@ public final class Replica {
 
     /// The outputs of the last call of `computeGradients`, valid until the next run.
     package var trainingOutputs: MemorySlice<Float> {
-        MemorySlice(base: run.pointer(training!.outputPlace), count: run.rows * outputCount)
+        MemorySlice(base: run.pointer(training!.outputPlace), count: outputRows * outputCount)
     }
 
     /// Forward and, with a context, backward of a plan, as all threads do it together.
@@ -253,11 +329,29 @@ public final class Replica {
     /// The first thread's view: where the caller reads results.
     private var run: Run { pass.runs[0] }
 
-    private func prepare(_ samples: Samples) {
+    private func prepare(_ samples: Samples, _ state: MemorySlice<Float>) {
         precondition(samples.count <= capacity, "\(samples.count) samples in a run of at most \(capacity)")
-        precondition(samples.inputs.count == samples.count * inputShape.count, "samples are not \(inputShape)")
+        if let packed = samples.sequences { sequences?.prepare(packed) }
+        let rows = sequences?.tokenCount ?? samples.count
+        let base: UnsafeMutablePointer<Float>
+        switch (samples.inputs, input) {
+        case (.values(let values), .values), (.steps(let values, _), .steps):
+            precondition(values.count == rows * inputShape.count, "samples are not \(inputShape)")
+            base = values.base
+        case (.tokens(let tokens, _), .tokens(let vocabulary, _)):
+            precondition(tokens.count == rows, "\(tokens.count) tokens for sequences of \(rows)")
+            // The caller's vocabulary is the model's: a number beyond it would read foreign memory.
+            precondition(
+                tokens.buffer.allSatisfy { $0 >= 0 && $0 < vocabulary }, "a token is not below \(vocabulary)")
+            base = UnsafeMutableRawPointer(tokens.base).assumingMemoryBound(to: Float.self)
+        default: preconditionFailure("these samples are not what the model reads: \(input)")
+        }
+        precondition(
+            samples.labels.count == (returnsSequences ? rows : samples.count), "the labels are not one a row")
         for run in pass.runs {
-            run.input = samples.inputs.base
+            run.input = base
+            run.sequences = sequences
+            run.carriedState = carriedStateCount > 0 ? CarriedState(state, count: carriedStateCount) : nil
             run.labels = UnsafePointer(samples.labels.base)
             run.mixing = samples.mixing.map { (UnsafePointer($0.partnerLabels.base), UnsafePointer($0.weights.base)) }
             run.rows = samples.count
@@ -270,8 +364,9 @@ public final class Replica {
     private func lossSum(_ plan: Plan) -> LossSum {
         let loss = run.pointer(plan.lossPlace!)
         var sum = 0.0
-        for row in 0..<run.rows { sum += Double(loss[row]) }
-        return LossSum(sum: sum, denominator: Double(run.rows * plan.graph.lossDenominatorPerSample))
+        let rows = run.rows(plan.lossPlace!)
+        for row in 0..<rows { sum += Double(loss[row]) }
+        return LossSum(sum: sum, denominator: Double(rows * plan.graph.lossDenominatorPerSample))
     }
 
     /// Multiply-adds of one sample's forward pass.

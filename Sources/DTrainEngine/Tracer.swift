@@ -5,8 +5,14 @@ public struct Value {
     let tracer: Tracer
     let index: Int
 
-    /// The shape of one sample: height × width × channels, length × channels, or a plain count.
+    /// The shape of one sample: height × width × channels, length × channels, or a plain count. Of a sequence: of one step.
     public var shape: Shape { tracer.values[index].shape }
+    /// Whether it has one row for each step of a sample's sequence, not one a sample.
+    public var isSequence: Bool { tracer.values[index].rows == .steps }
+    /// The steps of the longest sequence that the model reads; 1 where it reads none.
+    public var longest: Int { tracer.input.longest }
+    /// Of tokens, how many different ones there are; nil for fp32 values.
+    public var vocabulary: Int? { tracer.values[index].vocabulary }
     /// What the trace is for.
     public var mode: Mode { tracer.options.mode }
     /// Whether batch statistics are those of all ranks together.
@@ -22,6 +28,7 @@ public struct Value {
 /// placeholders, and `trace` throws it at the end.
 final class Tracer {
     let options: TraceOptions
+    let input: ModelInput
     private let paths: [ObjectIdentifier: String]
     private(set) var nodes: [Graph.Node] = []
     private(set) var values: [Graph.GraphValue] = []
@@ -31,14 +38,24 @@ final class Tracer {
     private(set) var auxiliaries: [(logits: Value, weight: Float)] = []
     private(set) var error: GraphError?
 
-    init(_ options: TraceOptions, model: any Module) {
+    init(_ options: TraceOptions, input: ModelInput, model: any Module) {
         self.options = options
+        self.input = input
         paths = modulePaths(of: model)
     }
 
-    func leaf(_ source: Graph.Source, shape: Shape) -> Value {
-        values.append(Graph.GraphValue(shape: shape, source: source))
+    func leaf(_ source: Graph.Source, shape: Shape, rows: Graph.Rows = .samples, vocabulary: Int? = nil) -> Value {
+        values.append(Graph.GraphValue(shape: shape, rows: rows, vocabulary: vocabulary, source: source))
         return Value(tracer: self, index: values.count - 1)
+    }
+
+    /// What the model reads.
+    func inputLeaf() -> Value {
+        switch input {
+        case .values(let shape): leaf(.input, shape: shape)
+        case .steps(let shape, _): leaf(.input, shape: shape, rows: .steps)
+        case .tokens(let vocabulary, _): leaf(.input, shape: [1], rows: .steps, vocabulary: vocabulary)
+        }
     }
 
     func fail(_ place: String, _ reason: String) {
@@ -87,23 +104,66 @@ final class Tracer {
 
     func addAuxiliary(_ logits: Value, weight: Float) { auxiliaries.append((logits, weight)) }
 
+    /// The rows of the operation's output.
+    private func rows(_ operation: any Operation, _ inputs: [Value]) throws -> Graph.Rows {
+        if !operation.readsTokens, inputs.contains(where: { $0.vocabulary != nil }) {
+            throw ShapeMismatch("it reads numbers, and the input is tokens: use an embedding or oneHot first")
+        }
+        let areSequences = inputs.map(\.isSequence)
+        switch operation.sequences {
+        case .refused:
+            if areSequences.contains(true) {
+                throw ShapeMismatch("it reads samples, and the input is a sequence")
+            }
+            return .samples
+        case .rowwise:
+            guard Set(areSequences).count == 1 else {
+                throw ShapeMismatch("its inputs are a sequence and something that has one row a sample")
+            }
+            return areSequences[0] ? .steps : .samples
+        case .recurrent:
+            guard !areSequences.dropFirst().contains(true) else {
+                throw ShapeMismatch("an initial state has one row a sample, and the given one is a sequence")
+            }
+            return areSequences[0] ? .steps : .samples
+        case .collapsed:
+            guard areSequences == [true] else { throw ShapeMismatch("it reads a sequence, and the input is none") }
+            return .samples
+        case .stacked:
+            guard !areSequences.contains(true) else { throw ShapeMismatch("it stacks samples, not sequences") }
+            return .steps
+        }
+    }
+
     func apply(_ operation: any Operation, _ inputs: [Value], parameters: [Int], path: String) -> Value {
+        applyWithStates(operation, inputs, parameters: parameters, path: path).output
+    }
+
+    func applyWithStates(
+        _ operation: any Operation, _ inputs: [Value], parameters: [Int], path: String
+    ) -> (output: Value, states: [Value]) {
         let arranged = inputs.map { operation.flattenedInput == .transposed ? $0.inPyTorchOrder() : $0 }
-        let shape: Shape
+        let shapes = arranged.map(\.shape)
+        var output = Graph.GraphValue(shape: shapes[0], rows: values[inputs[0].index].rows, source: .node(nodes.count))
+        var states: [Shape] = []
         do {
-            shape = try operation.outputShape(arranged.map(\.shape))
+            output = Graph.GraphValue(
+                shape: try operation.outputShape(shapes), rows: try rows(operation, arranged),
+                source: .node(nodes.count))
+            states = operation.stateShapes(shapes)
         } catch {
             fail(path.isEmpty ? operation.name : path, "\(error)")
-            shape = arranged[0].shape
         }
-        var output = Graph.GraphValue(shape: shape, source: .node(nodes.count))
         if operation.flattenedInput == .kept { output.flattenedImage = arranged[0].flattenedImage }
         values.append(output)
+        let index = values.count - 1
+        values += states.map { Graph.GraphValue(shape: $0, source: .node(nodes.count)) }
+        let stateIndices = Array(index + 1..<values.count)
         nodes.append(
             Graph.Node(
-                operation: operation, inputs: arranged.map(\.index), parameters: parameters, output: values.count - 1,
-                path: path))
-        return Value(tracer: self, index: values.count - 1)
+                operation: operation, inputs: arranged.map(\.index), parameters: parameters, output: index,
+                states: stateIndices, path: path))
+        return (Value(tracer: self, index: index), stateIndices.map { Value(tracer: self, index: $0) })
     }
 
     func markFlattened(_ value: Value, image: Shape) { values[value.index].flattenedImage = image }
@@ -131,6 +191,18 @@ extension Value {
                     dtype: $0.dtype)
             }
         return tracer.apply(operation, [self], parameters: indices, path: tracer.path(of: layer))
+    }
+
+    /// Appends a recurrent operation with the parameters of `layer`; `others` are initial states. Returns final states too.
+    package func applyingRecurrent(
+        _ operation: any Operation, with others: [Value], layer: any Module,
+        parameters: [(name: String, shape: Shape, order: StorageOrder, initializer: Initializer)]
+    ) -> (output: Value, states: [Value]) {
+        let indices = parameters.map {
+            tracer.parameter(layer, $0.name, shape: $0.shape, order: $0.order, initializer: $0.initializer)
+        }
+        return tracer.applyWithStates(
+            operation, [self] + others, parameters: indices, path: tracer.path(of: layer))
     }
 
     /// Whether training leaves all of these parameters of `layer` alone; false for none.
@@ -209,18 +281,23 @@ package struct TraceOptions: Sendable {
 extension Graph {
     /// As below, with nothing frozen and statistics of each rank's own.
     package static func trace(_ model: any Module, input: Shape, mode: Mode, objective: Objective?) throws -> Graph {
-        try trace(model, input: input, TraceOptions(mode, objective: objective))
+        try trace(model, input: .values(input), TraceOptions(mode, objective: objective))
     }
 
-    /// Calls `model` on an input of `input` elements a sample and returns what it did as a graph.
-    /// Throws `GraphError` for the first layer that does not fit.
+    /// As below, for a model that reads samples of this shape.
     package static func trace(_ model: any Module, input: Shape, _ options: TraceOptions) throws -> Graph {
-        let tracer = Tracer(options, model: model)
-        let output = model(tracer.leaf(.input, shape: input)).inPyTorchOrder()
+        try trace(model, input: .values(input), options)
+    }
+
+    /// Calls `model` on an input of this kind and returns what it did as a graph.
+    /// Throws `GraphError` for the first layer that does not fit.
+    package static func trace(_ model: any Module, input: ModelInput, _ options: TraceOptions) throws -> Graph {
+        let tracer = Tracer(options, input: input, model: model)
+        let output = model(tracer.inputLeaf()).inPyTorchOrder()
         var loss: Value?
         var denominator = 1
         if let objective = options.objective {
-            let labels = tracer.leaf(.labels, shape: [1])
+            let labels = tracer.leaf(.labels, shape: [1], rows: output.isSequence ? .steps : .samples)
             loss = output.judged(by: objective, labels, weight: 1)
             if case .meanSquaredError = objective { denominator = output.shape.count }
             for (logits, _) in tracer.auxiliaries where logits.shape.count != output.shape.count {
@@ -234,13 +311,13 @@ extension Graph {
         }
         if let error = tracer.error { throw error }
         return Graph(
-            mode: options.mode, nodes: tracer.nodes, values: tracer.values, parameters: tracer.parameters,
+            mode: options.mode, input: input, nodes: tracer.nodes, values: tracer.values, parameters: tracer.parameters,
             output: output.index, loss: loss?.index, lossDenominatorPerSample: denominator)
     }
 }
 
 extension Value {
-    /// The loss of these outputs for each sample, times `weight`.
+    /// The loss of these outputs for each row, times `weight`.
     fileprivate func judged(by objective: Objective, _ labels: Value, weight: Float) -> Value {
         switch objective {
         case .crossEntropy(let smoothing):

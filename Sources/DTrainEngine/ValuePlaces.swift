@@ -38,20 +38,26 @@ struct ValuePlaces {
         gradientSlots = slots
         leafOf = graph.values.map { if case .node = $0.source { nil } else { $0.source } }
         for index in graph.nodes.indices { placeOutput(of: index) }
-        for index in graph.nodes.indices.reversed() { placeGradient(of: graph.nodes[index].output) }
+        for node in graph.nodes.reversed() { for value in node.outputs { placeGradient(of: value) } }
         setLifetimes()
     }
 
     private func channels(_ value: Int) -> Int { graph.values[value].shape.dimensions.last ?? 1 }
 
     private mutating func newBuffer(for value: Int) -> Slot {
-        buffers.append(MemoryPlan.Buffer(count: capacity * graph.values[value].shape.count, first: .max, last: .min))
+        let rows = graph.values[value].rows == .steps ? capacity * graph.longest : capacity
+        buffers.append(MemoryPlan.Buffer(count: rows * graph.values[value].shape.count, first: .max, last: .min))
         members.append([])
         return Slot(buffer: buffers.count - 1, pixelStride: channels(value))
     }
 
     private mutating func placeOutput(of index: Int) {
         let node = graph.nodes[index]
+        for state in node.states {
+            let slot = newBuffer(for: state)
+            slots[state] = slot
+            members[slot.buffer].append(state)
+        }
         let input = node.inputs[0]
         if node.operation.worksInPlace, !node.operation.changesElements, let leaf = leafOf[input] {
             leafOf[node.output] = leaf
@@ -130,7 +136,11 @@ struct ValuePlaces {
         let training = graph.mode == .training
         for (index, node) in graph.nodes.enumerated() {
             let backward = backwardTime(index)
-            let hasBackward = training && needsGradient[node.output]
+            let hasBackward = training && Plan.hasBackward(node, needsGradient)
+            for state in node.states {
+                if let slot = slots[state] { extend(slot.buffer, index) }
+                if hasBackward, let slot = gradientSlots[state] { extend(slot.buffer, backward) }
+            }
             if let slot = slots[node.output] {
                 extend(slot.buffer, index)
                 if hasBackward, node.operation.backwardReads.contains(.output) { extend(slot.buffer, backward) }

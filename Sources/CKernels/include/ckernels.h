@@ -9,6 +9,7 @@
 #include "loss.h"
 #include "normalize.h"
 #include "optimizers.h"
+#include "recurrent.h"
 #include "resize.h"
 #include "softmax.h"
 #include "subsample.h"

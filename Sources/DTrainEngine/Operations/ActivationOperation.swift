@@ -42,6 +42,7 @@ package struct ActivationOperation: Operation {
     package init(_ activation: Activation) { self.activation = activation }
 
     package var name: String { activation.name }
+    package var sequences: SequenceUse { .rowwise }
     package var flattenedInput: FlattenedInput { .kept }
     package var backwardReads: BackwardReads { .output }
     package var worksInPlace: Bool { true }
@@ -66,14 +67,14 @@ private final class ActivationKernel: Kernel {
 
     func forward(_ run: Run) {
         let (x, y) = (run.pointer(site.inputs[0]), run.pointer(site.output))
-        let part = run.part(of: run.rows * site.output.shape.count, granularity: 1024)
+        let part = run.part(of: run.rows(site.output) * site.output.shape.count, granularity: 1024)
         dt_activation_forward(x + part.lowerBound, y + part.lowerBound, part.count, activation.kind, activation.slope)
     }
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
         let (y, dy, dx) = (run.pointer(site.output), run.pointer(site.outputGradient!), run.pointer(gradient.place))
-        let part = run.part(of: run.rows * site.output.shape.count, granularity: 1024)
+        let part = run.part(of: run.rows(site.output) * site.output.shape.count, granularity: 1024)
         let offset = part.lowerBound
         dt_activation_backward(
             y + offset, dy + offset, dx + offset, part.count, activation.kind, activation.slope,

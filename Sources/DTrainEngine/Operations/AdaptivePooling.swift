@@ -28,7 +28,7 @@ package struct AdaptivePooling: Operation {
 
     /// One Int32 an output element: the pixel that won.
     package func memory(_ extents: Extents) -> MemoryNeed {
-        kind == .maximum ? MemoryNeed(saved: extents.capacity * extents.output.count) : MemoryNeed()
+        kind == .maximum ? MemoryNeed(saved: extents.rows * extents.output.count) : MemoryNeed()
     }
     package func kernel(_ site: Site) -> any Kernel { AdaptivePoolingKernel(kind, site) }
 }

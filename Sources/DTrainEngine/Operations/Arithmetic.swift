@@ -5,6 +5,7 @@ package import DTrainTensor
 package struct Multiplication: Operation {
     package init() {}
     package var name: String { "multiply" }
+    package var sequences: SequenceUse { .rowwise }
     package var backwardReads: BackwardReads { .inputs }
 
     package func outputShape(_ inputs: [Shape]) throws -> Shape {
@@ -20,13 +21,13 @@ private final class MultiplicationKernel: Kernel {
 
     func forward(_ run: Run) {
         let (a, b, y) = (run.pointer(site.inputs[0]), run.pointer(site.inputs[1]), run.pointer(site.output))
-        let part = run.part(of: run.rows * site.output.shape.count, granularity: 1024)
+        let part = run.part(of: run.rows(site.output) * site.output.shape.count, granularity: 1024)
         dt_multiply(a + part.lowerBound, b + part.lowerBound, y + part.lowerBound, part.count, 0)
     }
 
     func backward(_ run: Run) {
         let dy = run.pointer(site.outputGradient!)
-        let part = run.part(of: run.rows * site.output.shape.count, granularity: 1024)
+        let part = run.part(of: run.rows(site.output) * site.output.shape.count, granularity: 1024)
         for (index, gradient) in site.inputGradients.enumerated() {
             guard let gradient else { continue }
             let (other, dx) = (run.pointer(site.inputs[1 - index]), run.pointer(gradient.place))
@@ -48,6 +49,7 @@ package struct ScaleShift: Operation {
     }
 
     package var name: String { "scaleShift" }
+    package var sequences: SequenceUse { .rowwise }
     package var flattenedInput: FlattenedInput { .kept }
     package var worksInPlace: Bool { true }
     package func outputShape(_ inputs: [Shape]) throws -> Shape { inputs[0] }
@@ -65,14 +67,14 @@ private final class ScaleShiftKernel: Kernel {
 
     func forward(_ run: Run) {
         let (x, y) = (run.pointer(site.inputs[0]), run.pointer(site.output))
-        let part = run.part(of: run.rows * site.output.shape.count, granularity: 1024)
+        let part = run.part(of: run.rows(site.output) * site.output.shape.count, granularity: 1024)
         dt_scale_shift(x + part.lowerBound, y + part.lowerBound, part.count, operation.scale, operation.shift, 0)
     }
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
         let (dy, dx) = (run.pointer(site.outputGradient!), run.pointer(gradient.place))
-        let part = run.part(of: run.rows * site.output.shape.count, granularity: 1024)
+        let part = run.part(of: run.rows(site.output) * site.output.shape.count, granularity: 1024)
         dt_scale_shift(
             dy + part.lowerBound, dx + part.lowerBound, part.count, operation.scale, 0, gradient.accumulate ? 1 : 0)
     }

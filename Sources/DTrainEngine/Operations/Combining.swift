@@ -5,6 +5,7 @@ package import DTrainTensor
 package struct Addition: Operation {
     package init() {}
     package var name: String { "add" }
+    package var sequences: SequenceUse { .rowwise }
     package var gradientWorksInPlace: Bool { true }
 
     package func outputShape(_ inputs: [Shape]) throws -> Shape {
@@ -20,7 +21,7 @@ private final class AdditionKernel: Kernel {
 
     func forward(_ run: Run) {
         let (a, b, y) = (run.pointer(site.inputs[0]), run.pointer(site.inputs[1]), run.pointer(site.output))
-        let part = run.part(of: run.rows * site.output.shape.count, granularity: 1024)
+        let part = run.part(of: run.rows(site.output) * site.output.shape.count, granularity: 1024)
         dt_add(a + part.lowerBound, b + part.lowerBound, y + part.lowerBound, part.count)
     }
 
@@ -30,7 +31,7 @@ private final class AdditionKernel: Kernel {
         for case let gradient? in site.inputGradients {
             let dx = run.pointer(gradient.place)
             if dx == dy { continue }
-            let part = run.part(of: run.rows * count, granularity: 1024)
+            let part = run.part(of: run.rows(site.output) * count, granularity: 1024)
             dt_copy_rows(
                 dy + part.lowerBound, part.count, dx + part.lowerBound, part.count, 1, part.count,
                 gradient.accumulate ? 1 : 0)
@@ -42,6 +43,7 @@ private final class AdditionKernel: Kernel {
 package struct Concatenation: Operation {
     package init() {}
     package var name: String { "concatenate" }
+    package var sequences: SequenceUse { .rowwise }
 
     package func outputShape(_ inputs: [Shape]) throws -> Shape {
         let leading = inputs[0].dimensions.dropLast()
@@ -81,7 +83,7 @@ private final class ConcatenationKernel: Kernel {
         for copy in copies {
             let input = site.inputs[copy.input]
             let x = run.pointer(input)
-            let pixels = run.part(of: run.rows * output.pixels)
+            let pixels = run.part(of: run.rows(site.output) * output.pixels)
             dt_copy_rows(
                 x + pixels.lowerBound * input.pixelStride, input.pixelStride,
                 y + pixels.lowerBound * output.pixelStride + copy.channel, output.pixelStride, pixels.count,
@@ -94,7 +96,7 @@ private final class ConcatenationKernel: Kernel {
         for copy in copies {
             guard let target = site.inputGradients[copy.input] else { continue }
             let dx = run.pointer(target.place)
-            let pixels = run.part(of: run.rows * gradient.pixels)
+            let pixels = run.part(of: run.rows(site.output) * gradient.pixels)
             dt_copy_rows(
                 dy + pixels.lowerBound * gradient.pixelStride + copy.channel, gradient.pixelStride,
                 dx + pixels.lowerBound * target.place.pixelStride, target.place.pixelStride, pixels.count,

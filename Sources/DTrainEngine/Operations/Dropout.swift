@@ -9,6 +9,7 @@ package struct DropoutOperation: Operation {
     package init(probability: Float) { self.probability = probability }
 
     package var name: String { "dropout" }
+    package var sequences: SequenceUse { .rowwise }
     package var flattenedInput: FlattenedInput { .kept }
     package var worksInPlace: Bool { true }
 
@@ -45,10 +46,23 @@ private final class DropoutKernel: Kernel {
     {
         let count = site.output.shape.count
         let layer = UInt32(site.index) &+ CounterRandom.Purpose.dropout.rawValue << 24
+        func mask(_ row: Int, _ rows: Int, position: UInt64) {
+            dt_dropout(
+                from + row * count, to + row * count, rows, count, position, run.seed, layer,
+                UInt32(truncatingIfNeeded: run.step), probability, accumulate ? 1 : 0)
+        }
+        guard site.output.rows == .steps, let sequences = run.sequences else {
+            let samples = run.part(of: run.rows)
+            return mask(samples.lowerBound, samples.count, position: UInt64(run.firstPosition + samples.lowerBound))
+        }
+        // Where a step's row lies depends on its neighbours; its place in the global batch and in its sequence does not.
         let samples = run.part(of: run.rows)
-        let offset = samples.lowerBound * count
-        dt_dropout(
-            from + offset, to + offset, samples.count, count, UInt64(run.firstPosition + samples.lowerBound), run.seed,
-            layer, UInt32(truncatingIfNeeded: run.step), probability, accumulate ? 1 : 0)
+        for step in 0..<sequences.stepCount {
+            for sample in samples.clamped(to: 0..<sequences.rows(at: step)) {
+                mask(
+                    sequences.offset(of: step) + sample, 1,
+                    position: UInt64(sequences.positions[sample]) << 20 | UInt64(step))
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ package struct Linear: Operation, ActivationFusing {
     }
 
     package var name: String { "linear" }
+    package var sequences: SequenceUse { .rowwise }
     package var flattenedInput: FlattenedInput { .absorbed }
     package var backwardReads: BackwardReads { activation == .identity ? .inputs : [.inputs, .output] }
 
@@ -55,7 +56,7 @@ private final class LinearKernel: Kernel {
         let (x, y) = (run.pointer(site.inputs[0]), run.pointer(site.output))
         let weights = run.parameters + site.parameters[0].range.lowerBound
         let bias = operation.hasBias ? UnsafePointer(run.parameters + site.parameters[1].range.lowerBound) : nil
-        let rows = run.rows * rowsPerSample
+        let rows = run.rows(site.output) * rowsPerSample
         let outputs = operation.outputs
         func part(_ rows: Range<Int>, _ columns: Range<Int>) {
             let block = y + rows.lowerBound * outputs + columns.lowerBound
@@ -78,7 +79,7 @@ private final class LinearKernel: Kernel {
         let dy = run.pointer(site.outputGradient!)
         let weight = site.parameters[0]
         let outputs = operation.outputs
-        let rows = run.rows * rowsPerSample
+        let rows = run.rows(site.output) * rowsPerSample
         let columns = run.part(of: outputs)
         let gradient = dy + columns.lowerBound
         var biasGradient: UnsafeMutablePointer<Float>?

@@ -15,18 +15,19 @@ package struct CrossEntropy: Operation {
     }
 
     package var name: String { "crossEntropy" }
+    package var sequences: SequenceUse { .rowwise }
     package var backwardReads: BackwardReads { .inputs }
 
     package func outputShape(_ inputs: [Shape]) throws -> Shape {
         guard inputs[0].rank == 1 else {
-            throw ShapeMismatch("the loss needs one row of logits a sample, but the model returns \(inputs[0])")
+            throw ShapeMismatch("the loss needs one row of logits, but the model returns \(inputs[0])")
         }
         guard labelSmoothing >= 0, labelSmoothing <= 1 else {
             throw ShapeMismatch("label smoothing lies in 0 ... 1, not at \(labelSmoothing)")
         }
         return [1]
     }
-    package func memory(_ extents: Extents) -> MemoryNeed { MemoryNeed(saved: 2 * extents.capacity) }
+    package func memory(_ extents: Extents) -> MemoryNeed { MemoryNeed(saved: 2 * extents.rows) }
     package func kernel(_ site: Site) -> any Kernel { CrossEntropyKernel(self, site) }
 }
 
@@ -47,7 +48,7 @@ private final class CrossEntropyKernel: Kernel {
     func forward(_ run: Run) {
         let (logits, loss) = (run.pointer(site.inputs[0]), run.pointer(site.output))
         let (classes, sums) = (site.inputs[0].shape.count, sums(run))
-        let rows = run.part(of: run.rows, granularity: 16)
+        let rows = run.part(of: run.rows(site.output), granularity: 16)
         let first = rows.lowerBound
         dt_cross_entropy_forward(
             logits + first * classes, targets(run, first), rows.count, classes, operation.labelSmoothing,
@@ -58,7 +59,7 @@ private final class CrossEntropyKernel: Kernel {
         guard let gradient = site.inputGradients[0] else { return }
         let (logits, dx) = (run.pointer(site.inputs[0]), run.pointer(gradient.place))
         let (classes, sums) = (site.inputs[0].shape.count, sums(run))
-        let rows = run.part(of: run.rows, granularity: 16)
+        let rows = run.part(of: run.rows(site.output), granularity: 16)
         let first = rows.lowerBound
         dt_cross_entropy_backward(
             logits + first * classes, targets(run, first), sums + first, rows.count, classes, operation.labelSmoothing,
@@ -71,6 +72,7 @@ package struct SquaredError: Operation {
     package let weight: Float
     package init(weight: Float = 1) { self.weight = weight }
     package var name: String { "squaredError" }
+    package var sequences: SequenceUse { .rowwise }
     package var backwardReads: BackwardReads { .inputs }
 
     package func outputShape(_ inputs: [Shape]) throws -> Shape {
@@ -92,7 +94,7 @@ private final class SquaredErrorKernel: Kernel {
     }
 
     func forward(_ run: Run) {
-        let rows = run.part(of: run.rows)
+        let rows = run.part(of: run.rows(site.output))
         let (x, target, loss) = (run.pointer(site.inputs[0]), run.pointer(site.inputs[1]), run.pointer(site.output))
         let count = site.inputs[0].shape.count
         let offset = rows.lowerBound * count
@@ -102,18 +104,20 @@ private final class SquaredErrorKernel: Kernel {
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
         let (x, target, dx) = (run.pointer(site.inputs[0]), run.pointer(site.inputs[1]), run.pointer(gradient.place))
-        let part = run.part(of: run.rows * site.inputs[0].shape.count, granularity: 16)
+        let part = run.part(of: run.rows(site.output) * site.inputs[0].shape.count, granularity: 16)
         let offset = part.lowerBound
         dt_squared_error_backward(
             x + offset, target + offset, part.count, weight, dx + offset, gradient.accumulate ? 1 : 0)
     }
 }
 
-/// Labels as rows of zeros with a one.
+/// Labels, or a sequence's tokens, as rows of zeros with a one.
 package struct OneHot: Operation {
     let classes: Int
     package init(classes: Int) { self.classes = classes }
     package var name: String { "oneHot" }
+    package var readsTokens: Bool { true }
+    package var sequences: SequenceUse { .rowwise }
     package func outputShape(_ inputs: [Shape]) throws -> Shape { [classes] }
     package func kernel(_ site: Site) -> any Kernel { OneHotKernel(site) }
 }
@@ -122,10 +126,15 @@ private final class OneHotKernel: Kernel {
     let site: Site
     init(_ site: Site) { self.site = site }
     func forward(_ run: Run) {
-        let rows = run.part(of: run.rows)
+        let rows = run.part(of: run.rows(site.output))
         let classes = site.output.shape.count
-        dt_one_hot(
-            targets(run, rows.lowerBound), rows.count, classes, run.pointer(site.output) + rows.lowerBound * classes)
+        let numbers: dt_targets =
+            if case .labels = site.inputs[0].memory {
+                targets(run, rows.lowerBound)
+            } else {
+                dt_targets(labels: run.tokens + rows.lowerBound, partners: nil, weights: nil)
+            }
+        dt_one_hot(numbers, rows.count, classes, run.pointer(site.output) + rows.lowerBound * classes)
     }
     func backward(_ run: Run) {}
 }
@@ -141,6 +150,7 @@ private func targets(_ run: Run, _ first: Int) -> dt_targets {
 package struct LossTotal: Operation {
     package init() {}
     package var name: String { "lossTotal" }
+    package var sequences: SequenceUse { .rowwise }
     package func outputShape(_ inputs: [Shape]) throws -> Shape { inputs[0] }
     package func kernel(_ site: Site) -> any Kernel { LossTotalKernel(site) }
 }
@@ -151,7 +161,7 @@ private final class LossTotalKernel: Kernel {
 
     func forward(_ run: Run) {
         let total = run.pointer(site.output)
-        for row in run.part(of: run.rows, granularity: 16) {
+        for row in run.part(of: run.rows(site.output), granularity: 16) {
             var sum: Float = 0
             for input in site.inputs { sum += run.pointer(input)[row] }
             total[row] = sum

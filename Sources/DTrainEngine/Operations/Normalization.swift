@@ -26,6 +26,7 @@ package struct Normalization: Operation {
     }
 
     package var name: String { if case .groups = extent { "groupNorm" } else { "layerNorm" } }
+    package var sequences: SequenceUse { .rowwise }
     package var backwardReads: BackwardReads { .inputs }
     package var writesStridedPixels: Bool { extent != .sample }
 
@@ -57,7 +58,7 @@ package struct Normalization: Operation {
     package func memory(_ extents: Extents) -> MemoryNeed {
         let norm = norm(extents.output)
         return MemoryNeed(
-            saved: 2 * extents.capacity * blocksPerSample(extents.output) * norm.groups,
+            saved: 2 * extents.rows * blocksPerSample(extents.output) * norm.groups,
             forwardWorkspace: extents.threads * scratchCount(extents.output),
             backwardWorkspace: extents.threads * (scratchCount(extents.output) + 2 * sumCount(extents.output)))
     }
@@ -108,7 +109,7 @@ private final class NormalizationKernel: Kernel {
 
     func forward(_ run: Run) {
         let (x, y, stride) = (run.pointer(site.inputs[0]), run.pointer(site.output), rowStride(site.output))
-        let blocks = run.part(of: run.rows * blocksPerSample)
+        let blocks = run.part(of: run.rows(site.output) * blocksPerSample)
         let first = blocks.lowerBound * norm.pixels
         dt_normalize_forward(
             x + first * rowLength, blocks.count, norm, parameter(run, 0), parameter(run, 1), y + first * stride, stride,
@@ -117,7 +118,7 @@ private final class NormalizationKernel: Kernel {
 
     func backward(_ run: Run) {
         let (x, outer) = (run.pointer(site.inputs[0]), site.outputGradient!)
-        let blocks = run.part(of: run.rows * blocksPerSample)
+        let blocks = run.part(of: run.rows(site.output) * blocksPerSample)
         let first = blocks.lowerBound * norm.pixels
         let own = (sums(run, 0, thread: run.thread), sums(run, 1, thread: run.thread))
         own.0?.update(repeating: 0, count: rowLength)

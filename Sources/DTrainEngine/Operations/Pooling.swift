@@ -49,7 +49,7 @@ package struct Pooling: Operation, ActivationFusing {
     }
 
     package func memory(_ extents: Extents) -> MemoryNeed {
-        kind == .maximum ? MemoryNeed(saved: (extents.capacity * extents.output.count + 3) / 4) : MemoryNeed()
+        kind == .maximum ? MemoryNeed(saved: (extents.rows * extents.output.count + 3) / 4) : MemoryNeed()
     }
     package func kernel(_ site: Site) -> any Kernel { PoolingKernel(self, site) }
 }

@@ -7,6 +7,7 @@ package struct Reshape: Operation {
     package init(to shape: Shape) { self.shape = shape }
 
     package var name: String { "reshape" }
+    package var sequences: SequenceUse { .rowwise }
     package var worksInPlace: Bool { true }
     package var changesElements: Bool { false }
 
@@ -39,7 +40,7 @@ private final class ReshapeKernel: Kernel {
     private func move(_ run: Run, from: UnsafeMutablePointer<Float>, to: UnsafeMutablePointer<Float>, accumulate: Bool)
     {
         if from == to { return }
-        let part = run.part(of: run.rows * site.output.shape.count, granularity: 1024)
+        let part = run.part(of: run.rows(site.output) * site.output.shape.count, granularity: 1024)
         dt_copy_rows(
             from + part.lowerBound, part.count, to + part.lowerBound, part.count, 1, part.count, accumulate ? 1 : 0)
     }
@@ -59,6 +60,7 @@ package struct Transpose: Operation {
     }
 
     package var name: String { "transpose" }
+    package var sequences: SequenceUse { .rowwise }
     package var flattenedInput: FlattenedInput { .absorbed }
 
     package func outputShape(_ inputs: [Shape]) throws -> Shape {
@@ -82,7 +84,7 @@ private final class TransposeKernel: Kernel {
     func forward(_ run: Run) {
         let (x, y) = (run.pointer(site.inputs[0]), run.pointer(site.output))
         let count = site.output.shape.count
-        let samples = run.part(of: run.rows)
+        let samples = run.part(of: run.rows(site.output))
         dt_transpose(
             x + samples.lowerBound * count, y + samples.lowerBound * count, samples.count, operation.rows,
             operation.columns, 0)
@@ -92,7 +94,7 @@ private final class TransposeKernel: Kernel {
         guard let gradient = site.inputGradients[0] else { return }
         let (dy, dx) = (run.pointer(site.outputGradient!), run.pointer(gradient.place))
         let count = site.output.shape.count
-        let samples = run.part(of: run.rows)
+        let samples = run.part(of: run.rows(site.output))
         dt_transpose(
             dy + samples.lowerBound * count, dx + samples.lowerBound * count, samples.count, operation.columns,
             operation.rows, gradient.accumulate ? 1 : 0)

@@ -1,0 +1,52 @@
+internal import CKernels
+internal import DTrainTensor
+
+/// Where a recurrent layer's memory lies: offsets in its saved memory and its workspaces, in floats.
+struct RecurrentMemory {
+    /// Gates of every step: computed by forward, turned into their gradients by backward.
+    let gates = 0
+    /// c after every step (LSTM).
+    let cells: Int
+    /// The states before the first step of each sample.
+    let initialHidden: Int
+    let initialCell: Int
+    let savedCount: Int
+
+    /// weight_hh for the way forward, laid out in panels: of the gates that add to the input's side, and of those that do not.
+    let panels = 0
+    let apartPanels: Int
+    let forwardCount: Int
+
+    /// weight_hh for the way back.
+    let backwardPanels = 0
+    /// Gradients of the states, which pass from step to step.
+    let hiddenGradient: Int
+    let cellGradient: Int
+    /// Each thread's sums for the biases.
+    let biasSums: Int
+    let biasSumCount: Int
+    let backwardCount: Int
+
+    init(_ operation: Recurrent, _ extents: Extents) {
+        let (hidden, cell) = (operation.hidden, operation.cell)
+        let isLSTM = cell == .lstm
+        let stored = cell.storedGateCount * hidden
+        func aligned(_ count: Int) -> Int { (count + 15) / 16 * 16 }
+        cells = aligned(extents.rows * stored)
+        initialHidden = cells + aligned(isLSTM ? extents.rows * hidden : 0)
+        initialCell = initialHidden + aligned(extents.samples * hidden)
+        savedCount = initialCell + aligned(isLSTM ? extents.samples * hidden : 0)
+
+        let panel = dt_tile_panel()
+        func panels(depth: Int, columns: Int) -> Int { (columns + panel - 1) / panel * panel * depth }
+        let isGRU = cell == .gru
+        apartPanels = panels(depth: hidden, columns: (isGRU ? 2 : cell.gateCount) * hidden)
+        forwardCount = apartPanels + (isGRU ? panels(depth: hidden, columns: hidden) : 0)
+
+        hiddenGradient = panels(depth: cell.gateCount * hidden, columns: hidden)
+        cellGradient = hiddenGradient + aligned(extents.samples * hidden)
+        biasSums = cellGradient + aligned(isLSTM ? extents.samples * hidden : 0)
+        biasSumCount = aligned(stored)
+        backwardCount = biasSums + extents.threads * biasSumCount
+    }
+}

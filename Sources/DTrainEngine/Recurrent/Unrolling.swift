@@ -1,0 +1,63 @@
+/// The steps of one run of a recurrent layer in the order in which it goes through them.
+///
+/// At each step the rows are a prefix of the samples. Those below `continuing` had a step before it; the others begin here.
+struct Unrolling {
+    private let sequences: RunSequences?
+    private let samples: Int
+    private let reverses: Bool
+
+    /// - Parameter sequences: nil for one step of every sample.
+    init(_ sequences: RunSequences?, samples: Int, reverses: Bool) {
+        self.sequences = sequences
+        self.samples = samples
+        self.reverses = reverses
+    }
+
+    var stepCount: Int { sequences?.stepCount ?? 1 }
+    var rowCount: Int { sequences?.tokenCount ?? samples }
+
+    /// The step that comes after `index` others.
+    func step(_ index: Int) -> Int { reverses ? stepCount - 1 - index : index }
+    func rows(_ step: Int) -> Int { sequences?.rows(at: step) ?? samples }
+    func offset(_ step: Int) -> Int { sequences?.offset(of: step) ?? 0 }
+    func length(_ sample: Int) -> Int { sequences.map { Int($0.lengths[sample]) } ?? 1 }
+
+    /// The step before `step`, as the layer goes.
+    func before(_ step: Int) -> Int { reverses ? step + 1 : step - 1 }
+
+    func continuing(_ step: Int) -> Int {
+        reverses ? (step + 1 < stepCount ? rows(step + 1) : 0) : step > 0 ? rows(step) : 0
+    }
+
+    /// The row of a sample's last step, as the layer goes; nil for a sequence without steps.
+    func lastRow(of sample: Int) -> Int? {
+        let length = length(sample)
+        return length == 0 ? nil : offset(reverses ? 0 : length - 1) + sample
+    }
+
+    /// Rows and the rows one step before them, in runs that are contiguous in both: calls `body` with the first row, the row
+    /// before it and the number of rows.
+    func forEachRun(_ body: (_ first: Int, _ before: Int, _ count: Int) -> Void) {
+        var run = (first: 0, before: 0, count: 0)
+        for step in 0..<stepCount {
+            let count = continuing(step)
+            guard count > 0 else { continue }
+            let (first, before) = (offset(step), offset(before(step)))
+            if run.count > 0, first == run.first + run.count, before == run.before + run.count {
+                run.count += count
+            } else {
+                if run.count > 0 { body(run.first, run.before, run.count) }
+                run = (first, before, count)
+            }
+        }
+        if run.count > 0 { body(run.first, run.before, run.count) }
+    }
+
+    /// Rows at which samples begin: calls `body` with the first row, its sample and the number of rows.
+    func forEachBeginning(_ body: (_ first: Int, _ sample: Int, _ count: Int) -> Void) {
+        for step in 0..<stepCount {
+            let (continuing, rows) = (continuing(step), rows(step))
+            if rows > continuing { body(offset(step) + continuing, continuing, rows - continuing) }
+        }
+    }
+}
