@@ -9,13 +9,22 @@ final class TestReplica {
     /// Keeps the memory of the last samples.
     private var samples: (inputs: AlignedMemory, labels: AlignedMemory)?
 
-    init(
+    convenience init(
         _ model: any Module, input: [Int], objective: Objective = .crossEntropy(), capacity: Int, threads: Int,
         frozen: [String] = []
     ) throws {
+        try self.init(
+            model, reading: .values(Shape(input)), objective: objective, capacity: capacity, threads: threads,
+            frozen: frozen)
+    }
+
+    init(
+        _ model: any Module, reading input: ModelInput, objective: Objective = .crossEntropy(), capacity: Int,
+        streams: Int? = nil, threads: Int, frozen: [String] = []
+    ) throws {
         pool = ThreadPool(threadCount: threads)
         replica = try Replica(
-            model, input: Shape(input), objective: objective, capacity: capacity, pool: pool,
+            model, input: input, objective: objective, capacity: capacity, streams: streams, pool: pool,
             isFrozen: { NamePatterns(frozen).match($0) })
         replica.initialize(seed: 99)
     }
@@ -55,10 +64,16 @@ final class TestReplica {
         var samples = samples(inputs, labels)
         samples.step = step
         samples.firstPosition = firstPosition
-        let context = GradientCollector(replica.gradients)
         let mixed = mixing.map { (ownedSlice($0.partners.map(Int32.init)), ownedSlice($0.weights.map(Float.init))) }
         samples.mixing = mixed.map { ($0.0.slice, $0.1.slice) }
-        let loss = withExtendedLifetime(mixed) { replica.computeGradients(samples, context: context) }
+        return withExtendedLifetime(mixed) { self.step(samples, sourceLocation: sourceLocation) }
+    }
+
+    /// The same for samples of any kind.
+    @discardableResult
+    func step(_ samples: Replica.Samples, sourceLocation: SourceLocation = #_sourceLocation) -> Replica.LossSum {
+        let context = GradientCollector(replica.gradients)
+        let loss = replica.computeGradients(samples, context: context)
         #expect(
             context.collected.map(\.bitPattern) == replica.gradients.array().map(\.bitPattern),
             "a gradient changed after it was reported as final",

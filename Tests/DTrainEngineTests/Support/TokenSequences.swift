@@ -1,0 +1,37 @@
+import DTrainEngine
+import DTrainTensor
+
+/// Packed sequences of tokens with their labels, in memory of their own.
+struct TokenSequences {
+    let tokens: (owner: AlignedMemory, slice: MemorySlice<Int32>)
+    let labels: (owner: AlignedMemory, slice: MemorySlice<Int32>)
+    private let lengths: (owner: AlignedMemory, slice: MemorySlice<Int32>)
+    private let positions: (owner: AlignedMemory, slice: MemorySlice<Int32>)
+
+    /// Given packed: step after step, the longest sequence first.
+    init(tokens: [Int], lengths: [Int], labels: [Int], positions: [Int]? = nil) {
+        self.tokens = ownedSlice(tokens.map(Int32.init))
+        self.labels = ownedSlice(labels.map(Int32.init))
+        self.lengths = ownedSlice(lengths.map(Int32.init))
+        self.positions = ownedSlice((positions ?? Array(lengths.indices)).map(Int32.init))
+    }
+
+    /// Given one by one, the longest first; labels one a token, in the same form.
+    init(_ sequences: [[Int]], labels: [[Int]], positions: [Int]? = nil) {
+        self.init(
+            tokens: Self.pack(sequences), lengths: sequences.map(\.count), labels: Self.pack(labels),
+            positions: positions)
+    }
+
+    static func pack(_ sequences: [[Int]]) -> [Int] {
+        (0..<(sequences.map(\.count).max() ?? 0)).flatMap { step in
+            sequences.filter { $0.count > step }.map { $0[step] }
+        }
+    }
+
+    func samples(step: Int = 0) -> Replica.Samples {
+        Replica.Samples(
+            inputs: .tokens(tokens.slice, PackedSequences(lengths: lengths.slice, positions: positions.slice)),
+            labels: labels.slice, step: step)
+    }
+}
