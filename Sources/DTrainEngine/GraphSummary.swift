@@ -13,9 +13,9 @@ public struct LayerSummary: Sendable {
     public let receptiveField: Int?
 }
 
-/// Describes what `model` does to a sample of shape `input`. Throws `GraphError` where a shape does not fit.
-public func summarize(_ model: any Module, input: Shape) throws -> [LayerSummary] {
-    let graph = try Graph.trace(model, input: input, mode: .evaluation, objective: nil)
+/// Describes what `model` does to a sample of this kind. Throws `GraphError` where a shape does not fit.
+public func summarize(_ model: any Module, input: ModelInput) throws -> [LayerSummary] {
+    let graph = try Graph.trace(model, input: input, TraceOptions(.evaluation))
     /// Per value: the receptive field, and the distance in input pixels of two neighbouring pixels.
     var fields: [(size: Int, step: Int)?] = graph.values.map { $0.shape.rank > 1 ? (1, 1) : nil }
     var counted = Set<Int>()
@@ -31,15 +31,20 @@ public func summarize(_ model: any Module, input: Shape) throws -> [LayerSummary
         let owned = node.parameters.filter { counted.insert($0).inserted }
         return LayerSummary(
             name: node.path.isEmpty ? node.operation.name : node.path, operation: node.operation.name,
-            outputShape: shape,
+            outputShape: graph.values[node.output].rows == .steps ? Shape([graph.longest] + shape.dimensions) : shape,
             parameterCount: owned.reduce(0) { count, index in
                 let parameter = graph.parameters[index]
                 return count + (parameter.role == .buffer ? 0 : parameter.shape.count)
             },
             multiplyAdds: node.operation.multiplyAdds(
-                inputs: node.inputs.map { graph.values[$0].shape }, output: shape),
+                inputs: node.inputs.map { graph.values[$0].shape }, output: shape) * graph.rowsPerSample(node),
             receptiveField: fields[node.output]?.size)
     }
+}
+
+/// The same for a model that reads samples of this shape.
+public func summarize(_ model: any Module, input: Shape) throws -> [LayerSummary] {
+    try summarize(model, input: .values(input))
 }
 
 /// How large a model is.
@@ -50,11 +55,16 @@ public struct ModelSize: Sendable {
     public let multiplyAdds: Int
 }
 
-/// Counts what `model` has and does for a sample of shape `input`. Throws `GraphError` where a shape does not fit.
-public func modelSize(_ model: any Module, input: Shape) throws -> ModelSize {
-    let training = try Graph.trace(model, input: input, mode: .training, objective: nil)
-    let evaluation = try Graph.trace(model, input: input, mode: .evaluation, objective: nil)
+/// Counts what `model` has and does for a sample of this kind. Throws `GraphError` where a shape does not fit.
+public func modelSize(_ model: any Module, input: ModelInput) throws -> ModelSize {
+    let training = try Graph.trace(model, input: input, TraceOptions(.training))
+    let evaluation = try Graph.trace(model, input: input, TraceOptions(.evaluation))
     return ModelSize(
         parameterCount: training.parameters.reduce(0) { $0 + ($1.role == .buffer ? 0 : $1.shape.count) },
         multiplyAdds: evaluation.multiplyAdds)
+}
+
+/// The same for a model that reads samples of this shape.
+public func modelSize(_ model: any Module, input: Shape) throws -> ModelSize {
+    try modelSize(model, input: .values(input))
 }

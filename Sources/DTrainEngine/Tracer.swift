@@ -145,19 +145,17 @@ final class Tracer {
         let arranged = inputs.map { operation.flattenedInput == .transposed ? $0.inPyTorchOrder() : $0 }
         let shapes = arranged.map(\.shape)
         var output = Graph.GraphValue(shape: shapes[0], rows: values[inputs[0].index].rows, source: .node(nodes.count))
-        var states: [Shape] = []
         do {
             output = Graph.GraphValue(
                 shape: try operation.outputShape(shapes), rows: try rows(operation, arranged),
                 source: .node(nodes.count))
-            states = operation.stateShapes(shapes)
         } catch {
             fail(path.isEmpty ? operation.name : path, "\(error)")
         }
         if operation.flattenedInput == .kept { output.flattenedImage = arranged[0].flattenedImage }
         values.append(output)
         let index = values.count - 1
-        values += states.map { Graph.GraphValue(shape: $0, source: .node(nodes.count)) }
+        values += operation.stateShapes(shapes).map { Graph.GraphValue(shape: $0, source: .node(nodes.count)) }
         let stateIndices = Array(index + 1..<values.count)
         nodes.append(
             Graph.Node(

@@ -4,7 +4,7 @@ internal import DTrainTensor
 extension ModelEntry {
     /// The models that dtrain comes with.
     public static let all: [ModelEntry] =
-        mnist + cifar + degradation + [alexnet] + vggs + [googlenet] + resnets + densenets
+        mnist + cifar + degradation + [alexnet] + vggs + [googlenet] + resnets + densenets + sequences
 
     private static let mnist: [ModelEntry] = [
         ModelEntry("mlp", "784-512-256-10 with ReLU", headPrefixes: ["fc3."]) { MLP(classes: $0.head) },
@@ -94,6 +94,48 @@ extension ModelEntry {
     private static let densenets: [ModelEntry] = [
         densenet(121, [6, 12, 24, 16]), densenet(169, [6, 12, 32, 32]), densenet(201, [6, 12, 48, 32]),
     ]
+
+    /// What the lectures on recurrent networks teach.
+    private static let sequences: [ModelEntry] = [
+        hello("rnn-hello", "\"hello\" to \"ohlol\": a recurrent layer over one-hot letters", head: "rnn.") {
+            RNNHello(classes: $0.classes)
+        },
+        hello("rnn-hello-cell", "the same, cell by cell", head: "cell.") { RNNHelloCell(classes: $0.classes) },
+        hello("rnn-hello-embedding", "the same with an embedding, two layers and a linear head", head: "fc.") {
+            RNNHelloEmbedding(classes: $0.head)
+        },
+        ModelEntry(
+            "name-classifier", "embedding, GRU in both directions, linear layer: surnames to languages",
+            reading: .tokens(vocabulary: 64, longest: 20), family: .text, classes: 18, reference: "Cho et al. 2014"
+        ) { NameClassifier(classes: $0.head) },
+        character("char-rnn", "embedding, two recurrent layers, linear head: the next character", "Elman 1990") {
+            CharRNN(classes: $0.head, dropout: $0.dropout ?? 0)
+        },
+        character("char-lstm", "char-rnn with LSTM layers", "Hochreiter and Schmidhuber 1997") {
+            CharLSTM(classes: $0.head, dropout: $0.dropout ?? 0)
+        },
+        character("char-gru", "char-rnn with GRU layers", "Cho et al. 2014") {
+            CharGRU(classes: $0.head, dropout: $0.dropout ?? 0)
+        },
+    ]
+
+    private static func hello(
+        _ name: String, _ summary: String, head: String,
+        make: @escaping @Sendable (ModelOptions) -> any Module
+    ) -> ModelEntry {
+        ModelEntry(
+            name, summary, reading: .tokens(vocabulary: 4, longest: 5), family: .text, classes: 4, headPrefixes: [head],
+            reference: "Elman 1990", make: make)
+    }
+
+    private static func character(
+        _ name: String, _ summary: String, _ reference: String,
+        make: @escaping @Sendable (ModelOptions) -> any Module
+    ) -> ModelEntry {
+        ModelEntry(
+            name, summary, reading: .tokens(vocabulary: 128, longest: 64), family: .text, classes: 128,
+            reference: reference, make: make)
+    }
 
     private static func vgg(_ depth: Int, _ stages: [Int], batchNorm: Bool = false) -> ModelEntry {
         let summary = "\(depth - 3) 3×3 convolutions, three linear layers" + (batchNorm ? ", batch normalisation" : "")

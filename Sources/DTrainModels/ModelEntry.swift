@@ -36,6 +36,8 @@ public enum ModelFamily: String, Sendable {
     case cifar
     /// Grey images of 28×28 pixels.
     case mnist
+    /// Sequences of characters.
+    case text
 }
 
 /// A model that can be named on the command line.
@@ -44,7 +46,7 @@ public struct ModelEntry: Sendable {
     /// One line for `dtrain models`.
     public let summary: String
     /// The sample that the model is made for: what `models` and `bench` show it.
-    public let input: Shape
+    public let input: ModelInput
     /// Which data the model is made for.
     public let family: ModelFamily
     /// Classes where no data says otherwise.
@@ -61,15 +63,15 @@ public struct ModelEntry: Sendable {
     /// - Parameters:
     ///   - name: lower case, words joined by hyphens.
     ///   - summary: one line.
-    ///   - input: height × width × channels of a sample; default a 28×28 grey image.
-    ///   - family: which data the model is made for; default `mnist`.
+    ///   - input: what it reads for a sample.
+    ///   - family: which data the model is made for.
     ///   - classes: where no data says otherwise; default 10.
     ///   - headPrefixes: of the parameters that the number of classes shapes; default `fc.`.
     ///   - objective: what the model minimises; default cross-entropy.
     ///   - reference: the paper or lecture.
     ///   - make: builds a new model.
     public init(
-        _ name: String, _ summary: String, input: Shape = [28, 28, 1], family: ModelFamily = .mnist, classes: Int = 10,
+        _ name: String, _ summary: String, reading input: ModelInput, family: ModelFamily, classes: Int = 10,
         headPrefixes: [String] = ["fc."], objective: Objective = .crossEntropy(), reference: String = "",
         make: @escaping @Sendable (ModelOptions) -> any Module
     ) {
@@ -82,5 +84,16 @@ public struct ModelEntry: Sendable {
         self.objective = objective
         self.reference = reference
         self.make = make
+    }
+
+    /// The same for a model of images: height × width × channels, by default a 28×28 grey one.
+    public init(
+        _ name: String, _ summary: String, input: Shape = [28, 28, 1], family: ModelFamily = .mnist, classes: Int = 10,
+        headPrefixes: [String] = ["fc."], objective: Objective = .crossEntropy(), reference: String = "",
+        make: @escaping @Sendable (ModelOptions) -> any Module
+    ) {
+        self.init(
+            name, summary, reading: .values(input), family: family, classes: classes, headPrefixes: headPrefixes,
+            objective: objective, reference: reference, make: make)
     }
 }

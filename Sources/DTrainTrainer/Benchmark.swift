@@ -73,7 +73,7 @@ public struct Benchmark {
         self.seed = seed
     }
 
-    /// Trains `model` on random images of shape `input`, or on `data`, with SGD (momentum 0.9) and returns the same result on
+    /// Trains `model` on random samples of the kind `input`, or on `data`, with SGD (momentum 0.9) and returns the same result on
     /// all ranks.
     ///
     /// - Parameters:
@@ -81,7 +81,7 @@ public struct Benchmark {
     ///   - threads: the compute threads of this rank.
     ///   - allocationCount: heap allocations that the calling thread has made so far; nil where nobody counts.
     public func run(
-        _ model: TrainingModel, input: Shape, classes: Int, queue: CommunicationQueue, threads: Int,
+        _ model: TrainingModel, input: ModelInput, classes: Int, queue: CommunicationQueue, threads: Int,
         data: BenchmarkData? = nil, allocationCount: (() -> Int)? = nil
     ) throws -> BenchmarkResult {
         precondition(steps >= 1 && warmupSteps >= 0)
@@ -99,13 +99,14 @@ public struct Benchmark {
                 schedule: Schedule(base: 1e-4), clipNorm: nil, stepsPerEpoch: steps + warmupSteps,
                 totalSteps: steps + warmupSteps, seed: seed),
             shardCount: 1, queue: queue, group: queue.world, pool: pool, stop: StopFlag())
-        let samples = BenchmarkSamples(shard, input: input, classes: classes, seed: seed)
+        let samples = BenchmarkSamples(
+            shard, input: input, classes: classes, perStep: replica.returnsSequences, seed: seed)
         let loader = try data.map { data in
             DataLoader.training(
                 dataset: data.dataset,
                 sampler: try Sampler(sampleCount: data.dataset.count, batchSize: batchSize, seed: seed),
                 shards: [shard],
-                steps: 0..<steps + warmupSteps, transforms: data.transforms.training, sampleShape: input,
+                steps: 0..<steps + warmupSteps, transforms: data.transforms.training, sampleShape: input.shape,
                 mixing: data.transforms.mixing, threadCount: data.loaderThreads)
         }
         defer { loader?.stop() }
@@ -128,7 +129,7 @@ public struct Benchmark {
                     preconditionFailure("the loader ended before the benchmark")
                 }
                 step.add(
-                    batch.images, labels: batch.labels, firstPosition: batch.firstPosition, mixing: batch.partners)
+                    .values(batch.images), labels: batch.labels, firstPosition: batch.firstPosition, mixing: batch.partners)
             } else {
                 step.add(samples.inputs, labels: samples.labels, firstPosition: shard.offset)
             }
@@ -167,24 +168,44 @@ public struct Benchmark {
     }
 }
 
-/// One shard of random images, uniform in -1 ..< 1, with random labels.
+/// One shard of random samples with random labels: values uniform in -1 ..< 1, or sequences of random tokens, all of them as
+/// long as they may be.
 private final class BenchmarkSamples {
-    let inputs: MemorySlice<Float>
+    let inputs: Replica.Inputs
     let labels: MemorySlice<Int32>
-    private let memory: (inputs: AlignedMemory, labels: AlignedMemory)
+    private let memory: [AlignedMemory]
 
-    init(_ shard: Shard, input: Shape, classes: Int, seed: UInt64) {
-        let count = shard.rows * input.count
-        memory = (
-            AlignedMemory(byteCount: count * MemoryLayout<Float>.stride),
-            AlignedMemory(byteCount: shard.rows * MemoryLayout<Int32>.stride)
-        )
-        inputs = memory.inputs.slice(of: Float.self)[0..<count]
-        labels = memory.labels.slice(of: Int32.self)[0..<shard.rows]
+    /// - Parameter perStep: whether each step of a sequence has a label.
+    init(_ shard: Shard, input: ModelInput, classes: Int, perStep: Bool, seed: UInt64) {
         let random = CounterRandom(seed: seed, purpose: .synthetic)
-        for index in 0..<count {
-            inputs[index] = 2 * random.uniform(UInt64(shard.offset * input.count + index)) - 1
+        func counter(_ index: Int, _ count: Int) -> UInt64 { UInt64(shard.offset * count + index) }
+        func numbers(_ count: Int, _ value: (Int) -> Int) -> (AlignedMemory, MemorySlice<Int32>) {
+            let memory = AlignedMemory(byteCount: count * MemoryLayout<Int32>.stride)
+            let slice = memory.slice(of: Int32.self)[0..<count]
+            for index in 0..<count { slice[index] = Int32(value(index)) }
+            return (memory, slice)
         }
-        for row in 0..<shard.rows { labels[row] = Int32(random.below(classes, 1 << 40 | UInt64(shard.offset + row))) }
+        let steps = shard.rows * input.longest
+        let values = steps * input.shape.count
+        let packed = [
+            numbers(shard.rows) { _ in input.longest }, numbers(shard.rows) { shard.offset + $0 },
+        ]
+        let sequences = PackedSequences(lengths: packed[0].1, positions: packed[1].1)
+        let inputMemory: AlignedMemory
+        if case .tokens(let vocabulary, _) = input {
+            let tokens = numbers(steps) { random.below(vocabulary, counter($0, input.longest)) }
+            inputMemory = tokens.0
+            inputs = .tokens(tokens.1, sequences)
+        } else {
+            inputMemory = AlignedMemory(byteCount: values * MemoryLayout<Float>.stride)
+            let slice = inputMemory.slice(of: Float.self)[0..<values]
+            for index in 0..<values { slice[index] = 2 * random.uniform(counter(index, values / shard.rows)) - 1 }
+            inputs = input.isSequence ? .steps(slice, sequences) : .values(slice)
+        }
+        let labels = numbers(perStep ? steps : shard.rows) {
+            random.below(classes, 1 << 40 | counter($0, perStep ? input.longest : 1))
+        }
+        self.labels = labels.1
+        memory = packed.map(\.0) + [inputMemory, labels.0]
     }
 }

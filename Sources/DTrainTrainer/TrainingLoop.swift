@@ -43,7 +43,7 @@ struct TrainingLoop {
             for _ in context.shards.indices {
                 guard let batch = try loader.next() else { preconditionFailure("the loader ended before the run") }
                 step.add(
-                    batch.images, labels: batch.labels, firstPosition: batch.firstPosition, mixing: batch.partners)
+                    .values(batch.images), labels: batch.labels, firstPosition: batch.firstPosition, mixing: batch.partners)
             }
             let result = try step.finish()
             if let refusal = result.refusal {

@@ -104,12 +104,12 @@ package final class TrainingStep: StepContext {
 
     /// Forward and backward of the next shard.
     package func add(
-        _ samples: MemorySlice<Float>, labels: MemorySlice<Int32>, firstPosition: Int,
+        _ inputs: Replica.Inputs, labels: MemorySlice<Int32>, firstPosition: Int,
         mixing: (partnerLabels: MemorySlice<Int32>, weights: MemorySlice<Float>)? = nil
     ) {
         let loss = replica.computeGradients(
             Replica.Samples(
-                inputs: samples, labels: labels, firstPosition: firstPosition, step: step, seed: rule.seed,
+                inputs: inputs, labels: labels, firstPosition: firstPosition, step: step, seed: rule.seed,
                 mixing: mixing),
             context: self)
         for index in 0..<statistics.count { statistics[index] += replica.statistics[index] }

@@ -119,7 +119,7 @@ import Testing
         let dirty = TokenSequences(
             tokens: [Int](repeating: 0, count: before.reduce(0, +)), lengths: before,
             labels: [Int](repeating: 1, count: perSample ? before.count : before.reduce(0, +)))
-        if setting.use != .cell { replica.step(dirty.samples()) }
+        if setting.use != .cell { replica.step(dirty) }
 
         for name in replica.parameterNames {
             let shape = replica[name].shape
@@ -131,7 +131,7 @@ import Testing
         }
         let batch = TokenSequences(
             tokens: Array(0..<tokens), lengths: setting.lengths, labels: (0..<rows).map { (3 * $0 + 1) % 3 })
-        let loss = replica.step(batch.samples())
+        let loss = replica.step(batch)
         #expect(abs(loss.sum - setting.loss) <= 1e-5 * max(1, setting.loss))
         #expect(loss.denominator == Double(rows))
         let expected = ReferenceTensor([rows, 3], setting.logits)
@@ -141,7 +141,7 @@ import Testing
             let actual = replica.gradient(name)
             expectMatches(actual, ReferenceTensor(actual.shape, gradient), "d \(name)")
         }
-        let sum = replica.replica.evaluate(batch.samples())
+        let sum = replica.evaluate(batch)
         #expect(abs(sum.loss.sum - setting.loss) <= 1e-5 * max(1, setting.loss))
         expectMatches(
             ReferenceTensor([rows, 3], replica.replica.outputs.array().map(Double.init)), expected, "evaluated logits")

@@ -12,7 +12,7 @@ import Testing
     @Test(arguments: ModelParityTests.models, 1...3)
     func stepsAllocateNothing(_ model: String, threads: Int) throws {
         let entry = try #require(ModelEntry.all.first { $0.name == model })
-        try expectNoAllocations(entry.make(ModelOptions(classes: 10)), input: entry.input, threads: threads)
+        try expectNoAllocations(entry.make(ModelOptions(classes: 10)), input: entry.input.shape, threads: threads)
     }
 
     /// Operations that the models above do not use.
@@ -43,6 +43,54 @@ import Testing
     @Test(arguments: 1...3)
     func otherOperationsAllocateNothing(threads: Int) throws {
         try expectNoAllocations(Workshop(), input: [14, 13, 3], threads: threads)
+    }
+
+    /// Recurrent layers of all kinds, over sequences of changing lengths.
+    private final class Sequences: Module {
+        let embedding = Embedding(12, paddingIndex: 0)
+        let lstm = LSTM(20, layers: 2, dropout: 0.3, bidirectional: true)
+        let norm = LayerNorm()
+        let gru = GRU(24, carriesState: true)
+        let rnn = RNN(16)
+        let cell = GRUCell(16)
+        let head = Linear(10)
+
+        func callAsFunction(_ x: Value) -> Value {
+            let y = softmax(rnn(gru(norm(lstm(embedding(x))))))
+            let first = cell(step(y, 0))
+            return head(stack([first] + (1..<x.longest).map { cell(step(y, $0), first) }))
+        }
+    }
+
+    @Test(arguments: 1...3)
+    func sequencesAllocateNothing(threads: Int) throws {
+        let (capacity, longest) = (9, 7)
+        let pool = ThreadPool(threadCount: threads)
+        let replica = try Replica(
+            Sequences(), input: .tokens(vocabulary: 11, longest: longest), classes: 10, capacity: capacity, pool: pool)
+        replica.initialize(seed: 1)
+        let memory = AlignedMemory(byteCount: 4 * capacity * (longest + 3))
+        let words: MemorySlice<Int32> = memory.slice()
+        let context = Silent()
+        func run(rows: Int, shortest: Int) {
+            let (lengths, positions) = (words[0..<rows], words[capacity..<capacity + rows])
+            var count = 0
+            for row in 0..<rows {
+                lengths[row] = Int32(max(shortest, longest - row))
+                positions[row] = Int32(row)
+                count += Int(lengths[row])
+            }
+            let labels = words[2 * capacity..<2 * capacity + count]
+            let samples = Replica.Samples(
+                inputs: .tokens(labels, PackedSequences(lengths: lengths, positions: positions)), labels: labels)
+            _ = replica.computeGradients(samples, context: context)
+            _ = replica.evaluate(samples)
+        }
+        run(rows: capacity, shortest: longest)
+        let before = allocation_count()
+        for (rows, shortest) in [(9, 1), (4, 0), (1, 3), (9, 7)] { run(rows: rows, shortest: shortest) }
+        #expect(allocation_count() == before)
+        withExtendedLifetime(memory) {}
     }
 
     private func expectNoAllocations(_ model: any Module, input: Shape, threads: Int) throws {

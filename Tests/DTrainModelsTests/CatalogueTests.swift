@@ -11,7 +11,7 @@ import Testing
 
     private static func graph(_ name: String, _ options: ModelOptions, mode: Mode = .training) throws -> Graph {
         let entry = try entry(name)
-        return try Graph.trace(entry.make(options), input: entry.input, mode: mode, objective: nil)
+        return try Graph.trace(entry.make(options), input: entry.input, TraceOptions(mode))
     }
 
     private static func shapes(_ graph: Graph) -> [String: Shape] {
@@ -20,7 +20,7 @@ import Testing
 
     @Test func namesAreUnique() {
         #expect(Set(ModelEntry.all.map(\.name)).count == ModelEntry.all.count)
-        #expect(ModelEntry.all.count == 38)
+        #expect(ModelEntry.all.count == 45)
     }
 
     /// torchvision's own documentation gives 10⁹ multiply-adds of one image of 224×224 pixels, to three digits.
@@ -43,6 +43,8 @@ import Testing
         ("resnet20", 269_722), ("resnet32", 464_154), ("resnet44", 658_586), ("resnet56", 853_018),
         ("resnet110", 1_727_962), ("plain20", 269_722), ("plain56", 853_018), ("cnn-cifar", 62_006),
         ("resnet18-cifar", 11_173_962), ("mlp-small", 6_442), ("cnn-small", 6_422), ("googlenet", 13_004_888),
+        ("char-rnn", 279_680), ("char-lstm", 970_880), ("char-gru", 740_480), ("name-classifier", 157_714),
+        ("rnn-hello", 40), ("rnn-hello-cell", 40), ("rnn-hello-embedding", 380),
     ])
     func parametersAreCounted(_ name: String, parameters: Int) throws {
         let entry = try Self.entry(name)
@@ -65,8 +67,9 @@ import Testing
         }
     }
 
-    /// Without its head a model returns what the head reads; the other parameters stay.
-    @Test(arguments: ModelEntry.all.map(\.name))
+    /// Without its head a model returns what the head reads; the other parameters stay. The logits of two of the lecture's
+    /// first recurrent networks are their hidden states: they have no head.
+    @Test(arguments: ModelEntry.all.map(\.name).filter { !["rnn-hello", "rnn-hello-cell"].contains($0) })
     func withoutTopThereAreFeatures(_ name: String) throws {
         var options = ModelOptions(classes: 10)
         let whole = try Self.graph(name, options)

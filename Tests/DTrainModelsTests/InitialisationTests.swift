@@ -46,7 +46,7 @@ import Testing
     func valuesFollowTorchvision(_ model: String) throws {
         let entry = try #require(ModelEntry.all.first { $0.name == model })
         let graph = try Graph.trace(
-            entry.make(ModelOptions(classes: entry.classes)), input: entry.input, mode: .training, objective: nil)
+            entry.make(ModelOptions(classes: entry.classes)), input: entry.input, TraceOptions(.training))
         let shapes = Dictionary(uniqueKeysWithValues: graph.parameters.map { ($0.name, $0.shape) })
         for parameter in graph.parameters where parameter.dtype == .float32 {
             // Of the largest matrices some rows: their deviation does not depend on the number of rows.

@@ -24,7 +24,7 @@ import Testing
         options.block = unit
         let first = Int(try fixture("\(key).first")[0])
         // Of resnet18-cifar a quarter of the image: fewer ReLUs that rounding could decide.
-        let input = model == "resnet18-cifar" ? [16, 16, 3] : entry.input
+        let input = model == "resnet18-cifar" ? [16, 16, 3] : entry.input.shape
         let run = try ModelRun(
             entry.make(options), inputs: Formula.images(Self.batch, input, first: first),
             labels: Formula.labels(Self.batch, classes: 10, first: first), threads: threads)

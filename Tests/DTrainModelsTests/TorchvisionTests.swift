@@ -45,7 +45,7 @@ import Testing
     func matchesTorchvision(_ name: String) throws {
         let fixture = try Self.fixture.get()
         let entry = try #require(ModelEntry.all.first { $0.name == name })
-        #expect(entry.classes == 1000 && entry.input == [224, 224, 3] && entry.family == .imagenet)
+        #expect(entry.classes == 1000 && entry.input == .values([224, 224, 3]) && entry.family == .imagenet)
         var options = ModelOptions(classes: 1000, dropout: 0)
         options.top = true
         let run = try ModelRun(

@@ -18,11 +18,11 @@ struct ReferenceFiles {
                 let entry = try #require(ModelEntry.all.first { $0.name == name })
                 var options = ModelOptions(classes: entry.classes)
                 options.transformsInput = true
-                try write(entry.make(options), input: entry.input, name: entry.name)
+                try write(entry.make(options), input: entry.input.shape, name: entry.name)
             }
         } else {
             for network in Network.all() { try write(network, input: network.input, name: network.name) }
-            try Data(ModelEntry.all.map(\.name).joined(separator: "\n").utf8).write(to: file("models.txt"))
+            try Data(ModelEntry.all.filter { !$0.input.isSequence }.map(\.name).joined(separator: "\n").utf8).write(to: file("models.txt"))
         }
     }
 

@@ -79,7 +79,7 @@ struct AllocationTests {
     func benchmarkCounts() throws {
         let results = try onEveryRank(2) { queue in
             try Benchmark(batchSize: 8, steps: 5, warmupSteps: 1).run(
-                TrainingModel("cnn-mnist", module: CNNMNIST()), input: [28, 28, 1], classes: 10, queue: queue,
+                TrainingModel("cnn-mnist", module: CNNMNIST()), input: .values([28, 28, 1]), classes: 10, queue: queue,
                 threads: 1,
                 allocationCount: { Int(allocation_count()) })
         }

@@ -11,7 +11,7 @@ struct BenchmarkTests {
     func countsByTheModel(ranks: Int) throws {
         let results = try onEveryRank(ranks) { queue in
             try Benchmark(batchSize: 7, steps: 4, warmupSteps: 1).run(
-                TrainingModel("lenet5", module: LeNet5()), input: [28, 28, 1], classes: 10, queue: queue, threads: 1,
+                TrainingModel("lenet5", module: LeNet5()), input: .values([28, 28, 1]), classes: 10, queue: queue, threads: 1,
                 allocationCount: queue.rank == 0 ? { 5 } : nil)
         }
         let result = results[0]

@@ -61,8 +61,8 @@ struct TrainingStepTests {
         for index in 0..<4 { labels[index] = zeroWeights ? 3 : Int32(index) }
         let before = replica.parameters.array()
         step.begin(step: 0)
-        step.add(images[0..<2 * 784], labels: labels[0..<2], firstPosition: 0)
-        step.add(images[2 * 784..<4 * 784], labels: labels[2..<4], firstPosition: 2)
+        step.add(.values(images[0..<2 * 784]), labels: labels[0..<2], firstPosition: 0)
+        step.add(.values(images[2 * 784..<4 * 784]), labels: labels[2..<4], firstPosition: 2)
         let result = try step.finish()
         let norm = GradientNorm(count: replica.gradients.count).norm(of: replica.gradients, scale: 0.25, pool: pool)
         return withExtendedLifetime((memory, labelMemory, queue)) {

@@ -100,7 +100,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         settings.augment = try augment.map { try Augmentation.parse($0) } ?? []
         settings.imageSize = imageSize
         let transforms = try pair.map { try settings.transforms(of: $0, choice.presets) }
-        let input = transforms?.outputShape ?? imageSize.map { [$0, $0, entry.input[2]] } ?? entry.input
+        let input = try transforms.map { .values($0.outputShape) } ?? entry.input(imageSize: imageSize)
         if noAux { try choice.checkEffects(of: [.noAux], input: input) }
         let model = TrainingModel(
             entry.name, options: [:], objective: entry.objective, module: choice.module())

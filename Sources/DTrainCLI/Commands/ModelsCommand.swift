@@ -36,7 +36,7 @@ struct ModelsCommand<Program: TrainingProgram>: ParsableCommand {
             var options = ModelOptions(classes: classes ?? entry.classes)
             options.top = !noTop
             try options.setBlock(block)
-            let input = imageSize.map { [$0, $0, entry.input[2]] } ?? entry.input
+            let input = try entry.input(imageSize: imageSize)
             let choice = ModelChoice(entry: entry, options: options)
             try choice.checkEffects(of: (noTop ? [.noTop] : []) + (block == nil ? [] : [.block]), input: input)
             let table = try LayerTable(choice, input: input)
@@ -108,13 +108,13 @@ private func table(_ rows: [[String]], rightAligned: Set<Int>) -> String {
 /// The layers of a model for one sample: what each gives, holds and costs.
 struct LayerTable {
     private let entry: ModelEntry
-    private let input: Shape
+    private let input: ModelInput
     private let layers: [LayerSummary]
     /// The last value's extent: classes, or without a head features.
     private var outputs: Int { layers.last?.outputShape.count ?? 0 }
     private let hasHead: Bool
 
-    init(_ choice: ModelChoice, input: Shape) throws {
+    init(_ choice: ModelChoice, input: ModelInput) throws {
         entry = choice.entry
         hasHead = choice.options.top
         self.input = input

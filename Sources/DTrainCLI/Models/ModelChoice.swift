@@ -12,7 +12,7 @@ struct ModelChoice {
 
     func module() -> any Module { entry.make(options) }
 
-    var presets: PresetFamily { PresetFamily(rawValue: entry.family.rawValue) ?? .usual(forImagesOf: entry.input) }
+    var presets: PresetFamily { PresetFamily(rawValue: entry.family.rawValue) ?? .usual(forImagesOf: entry.input.shape) }
 
     /// What may differ between a weights file and this model: the head may be of another size and then starts anew, or be
     /// missing on either side; so may auxiliary classifiers.
@@ -28,7 +28,7 @@ struct ModelChoice {
 
     /// Throws for the first of the settings that are `given` on which this model, on samples of shape `input`, does not
     /// depend. Giving a default is no mistake: each setting is compared with another value, not with its absence.
-    func checkEffects(of given: [RunSetting], input: Shape) throws {
+    func checkEffects(of given: [RunSetting], input: ModelInput) throws {
         func print(_ options: ModelOptions) throws -> String {
             try Graph.trace(
                 entry.make(options), input: input, TraceOptions(.training, objective: .crossEntropy())
@@ -77,7 +77,7 @@ extension ModelChoice {
         if !configuration.top { given.append(.noTop) }
         if !configuration.auxiliary { given.append(.noAux) }
         if configuration.block != nil { given.append(.block) }
-        try checkEffects(of: given, input: input)
+        try checkEffects(of: given, input: .values(input))
         return TrainingModel(
             entry.name, options: options.saved, objective: entry.objective, module: module(), presets: presets,
             weightsPolicy: weightsPolicy, initialWeightsPath: initialWeights)

@@ -113,7 +113,7 @@ struct ModelSource {
         switch origin {
         case .checkpoint(let checkpoint, _): return checkpoint.state.data.images
         case .weights:
-            let input = choice.entry.input
+            let input = choice.entry.input.shape
             let normalisation = Normalisation.usual(for: choice.entry.family, channels: input[2])
             return ImageDescription(
                 sampleShape: input.dimensions, sizesMayDiffer: true,

@@ -1,5 +1,6 @@
 import DTrainEngine
 import DTrainTensor
+import Testing
 
 /// Packed sequences of tokens with their labels, in memory of their own.
 struct TokenSequences {
@@ -29,9 +30,25 @@ struct TokenSequences {
         }
     }
 
-    func samples(step: Int = 0) -> Replica.Samples {
+    fileprivate func samples(step: Int) -> Replica.Samples {
         Replica.Samples(
             inputs: .tokens(tokens.slice, PackedSequences(lengths: lengths.slice, positions: positions.slice)),
             labels: labels.slice, step: step)
+    }
+}
+
+extension TestReplica {
+    /// A step on packed sequences.
+    @discardableResult
+    func step(
+        _ sequences: TokenSequences, step: Int = 0, sourceLocation: SourceLocation = #_sourceLocation
+    ) -> Replica.LossSum {
+        withExtendedLifetime(sequences) { self.step(sequences.samples(step: step), sourceLocation: sourceLocation) }
+    }
+
+    /// An evaluation of packed sequences.
+    @discardableResult
+    func evaluate(_ sequences: TokenSequences) -> Replica.EvaluationSum {
+        withExtendedLifetime(sequences) { replica.evaluate(sequences.samples(step: 0)) }
     }
 }
