@@ -1,10 +1,15 @@
 #include "recurrent.h"
 #include "dispatch.h"
 
+/// The gates of a row lie next to each other and are written where they were read: an element meets no other, which the
+/// compiler cannot see.
+#define DT_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+
 DT_DISPATCH
 void dt_rnn_forward(dt_recurrent_step step, const float *gates, float *h, int relu) {
     const float *input = step.input_bias, *hidden = step.hidden_bias;
     for (size_t row = 0; row < step.rows; row++, gates += step.hidden, h += step.hidden)
+        DT_INDEPENDENT
         for (size_t i = 0; i < step.hidden; i++) {
             const float x = gates[i] + (input ? input[i] + hidden[i] : 0);
             h[i] = relu ? (x < 0 ? 0 : x) : dt_tanh(x);
@@ -15,6 +20,7 @@ DT_DISPATCH
 void dt_rnn_backward(dt_recurrent_step step, float *gates, const float *h, const float *dy,
                      const float *dh, float *bias_sums, int relu) {
     for (size_t row = 0; row < step.rows; row++) {
+        DT_INDEPENDENT
         for (size_t i = 0; i < step.hidden; i++) {
             const float d = (dh[i] + (dy ? dy[i] : 0)) * (relu ? (h[i] > 0 ? 1.0f : 0.0f) : 1 - h[i] * h[i]);
             gates[i] = d;
@@ -33,7 +39,7 @@ void dt_lstm_forward(dt_recurrent_step step, float *gates, const float *c_before
         float *restrict to = c + row * n, *restrict out = h + row * n;
         const float *restrict from = c_before + row * n;
 #define LSTM_STEP(BIAS)                                                                                    \
-    for (size_t j = 0; j < n; j++) {                                                                       \
+    DT_INDEPENDENT for (size_t j = 0; j < n; j++) {                                                                       \
         const float i = dt_sigmoid(g[j] + BIAS(j)), f = dt_sigmoid(g[n + j] + BIAS(n + j));                \
         const float a = dt_tanh(g[2 * n + j] + BIAS(2 * n + j)), o = dt_sigmoid(g[3 * n + j] + BIAS(3 * n + j)); \
         const float cell = f * from[j] + i * a;                                                            \
@@ -57,6 +63,7 @@ void dt_lstm_backward(dt_recurrent_step step, float *gates, const float *c_befor
         const float *restrict before = c_before + row * n, *restrict cell = c + row * n, *restrict back = dh + row * n;
         const float *restrict direct = dy ? dy + row * n : back;
         const float share = dy ? 1 : 0;
+        DT_INDEPENDENT
         for (size_t j = 0; j < n; j++) {
             const float i = g[j], f = g[n + j], a = g[2 * n + j], o = g[3 * n + j], t = dt_tanh(cell[j]);
             const float dout = back[j] + share * direct[j];
@@ -77,6 +84,7 @@ void dt_gru_forward(dt_recurrent_step step, float *gates, const float *h_before,
     for (size_t row = 0; row < step.rows; row++) {
         float *restrict g = gates + row * 4 * n, *restrict out = h + row * n;
         const float *restrict before = h_before + row * n;
+        DT_INDEPENDENT
         for (size_t j = 0; j < n; j++) {
             const float r = dt_sigmoid(g[n + j] + (x ? x[j] + y[j] : 0));
             const float z = dt_sigmoid(g[2 * n + j] + (x ? x[n + j] + y[n + j] : 0));
@@ -97,6 +105,7 @@ void dt_gru_backward(dt_recurrent_step step, float *gates, const float *h_before
         const float *restrict before = h_before + row * n;
         const float *restrict direct = dy ? dy + row * n : back;
         const float share = dy ? 1 : 0;
+        DT_INDEPENDENT
         for (size_t j = 0; j < n; j++) {
             const float a = g[j], r = g[n + j], z = g[2 * n + j], m = g[3 * n + j];
             const float d = back[j] + share * direct[j];

@@ -232,7 +232,9 @@ package final class Run: @unchecked Sendable {
     }
 
     /// The input's tokens, where the model reads any.
-    package var tokens: UnsafePointer<Int32> { UnsafePointer(UnsafeRawPointer(input).assumingMemoryBound(to: Int32.self)) }
+    package var tokens: UnsafePointer<Int32> {
+        UnsafePointer(UnsafeRawPointer(input).assumingMemoryBound(to: Int32.self))
+    }
 
     /// The rows of a value in this run.
     package func rows(_ place: Place) -> Int { place.rows == .samples ? rows : sequences!.tokenCount }

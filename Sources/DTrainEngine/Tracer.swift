@@ -300,7 +300,8 @@ extension Graph {
             if case .meanSquaredError = objective { denominator = output.shape.count }
             for (logits, _) in tracer.auxiliaries where logits.shape.count != output.shape.count {
                 tracer.fail(
-                    "auxiliaryLoss", "\(logits.shape) logits beside an output of \(output.shape): they share the labels")
+                    "auxiliaryLoss", "\(logits.shape) logits beside an output of \(output.shape): they share the labels"
+                )
             }
             let losses = tracer.auxiliaries.map {
                 $0.logits.inPyTorchOrder().judged(by: objective, labels, weight: $0.weight)

@@ -129,7 +129,8 @@ public struct Benchmark {
                     preconditionFailure("the loader ended before the benchmark")
                 }
                 step.add(
-                    .values(batch.images), labels: batch.labels, firstPosition: batch.firstPosition, mixing: batch.partners)
+                    .values(batch.images), labels: batch.labels, firstPosition: batch.firstPosition,
+                    mixing: batch.partners)
             } else {
                 step.add(samples.inputs, labels: samples.labels, firstPosition: shard.offset)
             }

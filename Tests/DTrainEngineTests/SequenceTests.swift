@@ -122,7 +122,6 @@ import Testing
         #expect(outputs([0, 1, 2, 3], step: 4) != whole)
     }
 
-
     private final class Model: Module {
         let layers: [any Module]
         let apply: (Value) -> Value
@@ -144,9 +143,15 @@ import Testing
             ("carry on in one direction alone", { bidirectional(embedding($0)) }),
             ("a cell reads one step", { cell(embedding($0)) }),
             ("there is no step 6", { linear(step(embedding($0), 6)) }),
-            ("2 steps are stacked, and the longest sequence has 6", { stack([step(embedding($0), 0), step(embedding($0), 1)]) }),
+            (
+                "2 steps are stacked, and the longest sequence has 6",
+                { stack([step(embedding($0), 0), step(embedding($0), 1)]) }
+            ),
             ("a sequence and something that has one row a sample", { embedding($0) + step(embedding($0), 0) }),
-            ("an initial state is 4, and the layer has 5", { gru(embedding($0), initial: [step(embedding($0), 0)]).output }),
+            (
+                "an initial state is 4, and the layer has 5",
+                { gru(embedding($0), initial: [step(embedding($0), 0)]).output }
+            ),
             ("padding index 9 is not a token", { padded($0) }),
             ("an embedding reads tokens", { embedding(embedding($0)) }),
         ]

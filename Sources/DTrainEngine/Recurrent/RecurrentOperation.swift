@@ -48,7 +48,8 @@ package struct Recurrent: Operation {
     /// Whether a stream's next batch begins with the states that this one ends with; nothing goes back across batches.
     package let carriesState: Bool
 
-    package init(_ cell: RecurrentCell, hidden: Int, hasBias: Bool, reverses: Bool = false, carriesState: Bool = false) {
+    package init(_ cell: RecurrentCell, hidden: Int, hasBias: Bool, reverses: Bool = false, carriesState: Bool = false)
+    {
         self.cell = cell
         self.hidden = hidden
         self.hasBias = hasBias
