@@ -8,7 +8,7 @@
 DT_DISPATCH
 void dt_rnn_forward(dt_recurrent_step step, const float *gates, float *h, int relu) {
     const float *input = step.input_bias, *hidden = step.hidden_bias;
-    for (size_t row = 0; row < step.rows; row++, gates += step.hidden, h += step.hidden)
+    for (size_t row = 0; row < step.rows; row++, gates += step.gate_stride, h += step.hidden)
         DT_INDEPENDENT
         for (size_t i = 0; i < step.hidden; i++) {
             const float x = gates[i] + (input ? input[i] + hidden[i] : 0);
@@ -26,7 +26,7 @@ void dt_rnn_backward(dt_recurrent_step step, float *gates, const float *h, const
             gates[i] = d;
             bias_sums[i] += d;
         }
-        gates += step.hidden, h += step.hidden, dh += step.hidden, dy = dy ? dy + step.hidden : dy;
+        gates += step.gate_stride, h += step.hidden, dh += step.hidden, dy = dy ? dy + step.hidden : dy;
     }
 }
 
@@ -35,7 +35,7 @@ void dt_lstm_forward(dt_recurrent_step step, float *gates, const float *c_before
     const size_t n = step.hidden;
     const float *x = step.input_bias, *y = step.hidden_bias;
     for (size_t row = 0; row < step.rows; row++) {
-        float *restrict g = gates + row * 4 * n;
+        float *restrict g = gates + row * step.gate_stride;
         float *restrict to = c + row * n, *restrict out = h + row * n;
         const float *restrict from = c_before + row * n;
 #define LSTM_STEP(BIAS)                                                                                    \
@@ -58,7 +58,7 @@ void dt_lstm_backward(dt_recurrent_step step, float *gates, const float *c_befor
                       const float *dh, float *dc, float *bias_sums) {
     const size_t n = step.hidden;
     for (size_t row = 0; row < step.rows; row++) {
-        float *restrict g = gates + row * 4 * n, *restrict d_cell = dc + row * n;
+        float *restrict g = gates + row * step.gate_stride, *restrict d_cell = dc + row * n;
         float *restrict sums = bias_sums;
         const float *restrict before = c_before + row * n, *restrict cell = c + row * n, *restrict back = dh + row * n;
         const float *restrict direct = dy ? dy + row * n : back;
@@ -82,7 +82,7 @@ void dt_gru_forward(dt_recurrent_step step, float *gates, const float *h_before,
     const size_t n = step.hidden;
     const float *x = step.input_bias, *y = step.hidden_bias;
     for (size_t row = 0; row < step.rows; row++) {
-        float *restrict g = gates + row * 4 * n, *restrict out = h + row * n;
+        float *restrict g = gates + row * step.gate_stride, *restrict out = h + row * n;
         const float *restrict before = h_before + row * n;
         DT_INDEPENDENT
         for (size_t j = 0; j < n; j++) {
@@ -101,7 +101,7 @@ void dt_gru_backward(dt_recurrent_step step, float *gates, const float *h_before
                      float *dh, float *bias_sums) {
     const size_t n = step.hidden;
     for (size_t row = 0; row < step.rows; row++) {
-        float *restrict g = gates + row * 4 * n, *restrict back = dh + row * n, *restrict sums = bias_sums;
+        float *restrict g = gates + row * step.gate_stride, *restrict back = dh + row * n, *restrict sums = bias_sums;
         const float *restrict before = h_before + row * n;
         const float *restrict direct = dy ? dy + row * n : back;
         const float share = dy ? 1 : 0;

@@ -2,12 +2,13 @@
 #include <stddef.h>
 
 // The fused part of a recurrent step: everything that follows the matrix products. A row is one sequence; rows of states
-// and of their gradients lie `hidden` floats apart, rows of gates as many times that as a cell has. Gates have PyTorch's order, but for the GRU, whose row is
-// n | r | z | m (m: the hidden side of n), so that the input side (n r z) and the hidden side (r z m) are contiguous.
+// and of their gradients lie `hidden` floats apart, rows of gates `gate_stride`. Gates have PyTorch's order, but for the
+// GRU, whose row is n | r | z | m (m: the hidden side of n), so that the input side (n r z) and the hidden side (r z m)
+// are contiguous.
 
-/// One step of a layer: its rows, its width, its biases (null for none).
+/// One step of a layer: its rows, its width, floats from one row of gates to the next, its biases (null for none).
 typedef struct {
-    size_t rows, hidden;
+    size_t rows, hidden, gate_stride;
     const float *input_bias, *hidden_bias;
 } dt_recurrent_step;
 

@@ -16,7 +16,7 @@ final class RecurrentKernel: Kernel {
     private let memory: RecurrentMemory
     private let features: Int
     private let hidden: Int
-    /// Floats of a row of stored gates.
+    /// Floats from one row of stored gates to the next.
     private let stored: Int
     private let inputGates: [Gates]
     /// All gates as weight_hh has them lie next to each other in a row of stored gates.
@@ -30,7 +30,7 @@ final class RecurrentKernel: Kernel {
         memory = RecurrentMemory(operation, site.extents)
         features = site.inputs[0].channels
         hidden = operation.hidden
-        stored = operation.cell.storedGateCount * hidden
+        stored = memory.gateStride
         let count = operation.cell.gateCount * hidden
         if operation.cell == .gru {
             // A row is n r z m: weight_ih makes r z and n, weight_hh r z m.
@@ -56,7 +56,7 @@ final class RecurrentKernel: Kernel {
 
     private func step(_ run: Run, rows: Int) -> dt_recurrent_step {
         dt_recurrent_step(
-            rows: rows, hidden: hidden, input_bias: operation.hasBias ? weight(run, 2) : nil,
+            rows: rows, hidden: hidden, gate_stride: stored, input_bias: operation.hasBias ? weight(run, 2) : nil,
             hidden_bias: operation.hasBias ? weight(run, 3) : nil)
     }
 
@@ -213,7 +213,7 @@ final class RecurrentKernel: Kernel {
         packBackward(run)
         let samples = run.part(of: run.rows)
         let sums = biasSums(run, thread: run.thread)
-        sums.update(repeating: 0, count: stored)
+        sums.update(repeating: 0, count: memory.biasSumCount)
         startGradients(run, samples)
         run.meet()
 

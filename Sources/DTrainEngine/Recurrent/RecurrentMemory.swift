@@ -5,6 +5,9 @@ internal import DTrainTensor
 struct RecurrentMemory {
     /// Gates of every step: computed by forward, turned into their gradients by backward.
     let gates = 0
+    /// Floats from one row of gates to the next: whole cache lines, and not a multiple of 2 KiB, at which the rows of a
+    /// product would meet in the same few places of the first-level cache.
+    let gateStride: Int
     /// c after every step (LSTM).
     let cells: Int
     /// The states before the first step of each sample.
@@ -30,9 +33,10 @@ struct RecurrentMemory {
     init(_ operation: Recurrent, _ extents: Extents) {
         let (hidden, cell) = (operation.hidden, operation.cell)
         let isLSTM = cell == .lstm
-        let stored = cell.storedGateCount * hidden
         func aligned(_ count: Int) -> Int { (count + 15) / 16 * 16 }
-        cells = aligned(extents.rows * stored)
+        let width = aligned(cell.storedGateCount * hidden)
+        gateStride = width % 512 == 0 ? width + 16 : width
+        cells = aligned(extents.rows * gateStride)
         initialHidden = cells + aligned(isLSTM ? extents.rows * hidden : 0)
         initialCell = initialHidden + aligned(extents.samples * hidden)
         savedCount = initialCell + aligned(isLSTM ? extents.samples * hidden : 0)
@@ -46,7 +50,7 @@ struct RecurrentMemory {
         hiddenGradient = panels(depth: cell.gateCount * hidden, columns: hidden)
         cellGradient = hiddenGradient + aligned(extents.samples * hidden)
         biasSums = cellGradient + aligned(isLSTM ? extents.samples * hidden : 0)
-        biasSumCount = aligned(stored)
+        biasSumCount = width
         backwardCount = biasSums + extents.threads * biasSumCount
     }
 }
