@@ -91,6 +91,7 @@ final class DedicatedCoordinator {
                 let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
                     try Evaluation.alone(
                         context.replica, on: context.data.test, transforms: context.transforms.evaluation,
+                        normalisation: context.normalisation,
                         seed: UInt64(context.configuration.seed),
                         brokenSamples: context.brokenSamples, loaderThreads: context.configuration.loaderThreads)
                 }

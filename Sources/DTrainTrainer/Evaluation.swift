@@ -22,7 +22,8 @@ public struct Evaluation: Sendable, Equatable {
     /// Evaluates `replica`, which every rank of `group` holds with the same parameters, on `dataset`.
     ///
     /// - Parameters:
-    ///   - transforms: those of training; the ones that belong to training alone are left out.
+    ///   - transforms: those of evaluation.
+    ///   - normalisation: what pixels are normalised by; by default the data set's own.
     ///   - seed: the run's, for transforms that draw.
     ///   - brokenSamples: leaves samples that cannot be read out, and out of the count.
     ///   - group: the ranks that share the work; all by default.
@@ -30,14 +31,15 @@ public struct Evaluation: Sendable, Equatable {
     ///   - countsConfusion: whether to count which class is taken for which.
     public static func run(
         _ replica: Replica, on dataset: any Dataset, transforms: [any Transform] = [],
-        seed: UInt64 = 0, brokenSamples: BrokenSamples? = nil, queue: CommunicationQueue,
+        normalisation: Normalisation? = nil, seed: UInt64 = 0, brokenSamples: BrokenSamples? = nil,
+        queue: CommunicationQueue,
         group: CommunicatorGroup? = nil, loaderThreads: Int = 1,
         countsConfusion: Bool = false
     ) throws -> Evaluation {
         let group = group ?? queue.world
         let start = now()
         var totals = try local(
-            replica, on: dataset, transforms: transforms, seed: seed,
+            replica, on: dataset, transforms: transforms, normalisation: normalisation, seed: seed,
             brokenSamples: brokenSamples, rank: group.rank, rankCount: group.size,
             loaderThreads: loaderThreads, countsConfusion: countsConfusion)
         if group.size > 1 { try totals.sum(over: group, of: queue) }
@@ -47,24 +49,26 @@ public struct Evaluation: Sendable, Equatable {
     /// Evaluates the whole of `dataset` here.
     static func alone(
         _ replica: Replica, on dataset: any Dataset, transforms: [any Transform],
-        seed: UInt64,
+        normalisation: Normalisation?, seed: UInt64,
         brokenSamples: BrokenSamples? = nil, loaderThreads: Int
     ) throws -> Evaluation {
         let start = now()
         return try local(
-            replica, on: dataset, transforms: transforms, seed: seed,
+            replica, on: dataset, transforms: transforms, normalisation: normalisation, seed: seed,
             brokenSamples: brokenSamples, rank: 0, rankCount: 1, loaderThreads: loaderThreads
         ).evaluation(since: start)
     }
 
     private static func local(
         _ replica: Replica, on dataset: any Dataset, transforms: [any Transform],
-        seed: UInt64, brokenSamples: BrokenSamples?, rank: Int, rankCount: Int, loaderThreads: Int,
+        normalisation: Normalisation?, seed: UInt64, brokenSamples: BrokenSamples?, rank: Int, rankCount: Int,
+        loaderThreads: Int,
         countsConfusion: Bool = false
     ) throws -> Totals {
         let loader = DataLoader.evaluation(
             dataset: dataset, rank: rank, rankCount: rankCount, rows: replica.capacity, transforms: transforms,
-            sampleShape: replica.inputShape, seed: seed, brokenSamples: brokenSamples, threadCount: loaderThreads)
+            sampleShape: replica.inputShape, normalisation: normalisation, seed: seed, brokenSamples: brokenSamples,
+            threadCount: loaderThreads)
         defer { loader.stop() }
         var totals = Totals(confusion: countsConfusion ? ConfusionMatrix(classCount: replica.outputCount) : nil)
         while let batch = try loader.next() {

@@ -41,6 +41,7 @@ final class InlineCoordinator: Coordination {
             let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
                 try Evaluation.run(
                     context.replica, on: context.data.test, transforms: context.transforms.evaluation,
+                    normalisation: context.normalisation,
                     seed: UInt64(context.configuration.seed),
                     brokenSamples: context.brokenSamples, queue: context.queue,
                     loaderThreads: context.configuration.loaderThreads)

@@ -25,6 +25,8 @@ final class RunContext {
     let group: CommunicatorGroup
     let isDedicatedCoordinator: Bool
     let transforms: TransformPipeline
+    /// What pixels are normalised by.
+    let normalisation: Normalisation
     /// Where samples that cannot be read are left out, what is known of them.
     let brokenSamples: BrokenSamples?
     let execution: ExecutionDescription
@@ -63,8 +65,11 @@ final class RunContext {
         self.shards = isDedicatedCoordinator ? [] : shards
         // A coordinator only evaluates; it need not do so in the trainers' small parts.
         let capacity = max(shards.map(\.rows).max()!, isDedicatedCoordinator ? min(64, data.test.count) : 1)
+        let normalisation = model.normalisation ?? data.train.normalisation
+        self.normalisation = normalisation
         let transforms = try Agreement.shared {
-            try configuration.transforms(of: data, model.presets ?? .usual(forImagesOf: data.sampleShape))
+            try configuration.transforms(
+                of: data, model.presets ?? .usual(forImagesOf: data.sampleShape), normalisation: normalisation)
         }
         self.transforms = transforms
         let trains = !isDedicatedCoordinator
@@ -140,7 +145,7 @@ final class RunContext {
                     sampleShape: data.sampleShape.dimensions,
                     sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer,
                     inputShape: transforms.outputShape.dimensions, classNames: data.classNames,
-                    mean: data.train.normalisation.mean, standardDeviation: data.train.normalisation.standardDeviation,
+                    mean: normalisation.mean, standardDeviation: normalisation.standardDeviation,
                     augmentations: Augmentation.text(of: configuration.augment))),
             execution: execution, best: best, decisions: decisions)
     }
@@ -155,11 +160,14 @@ final class RunContext {
 }
 
 extension RunConfiguration {
-    /// What happens to samples of `data` on their way to a model of `family`. Throws `DataUsageError`.
-    public func transforms(of data: DatasetPair, _ family: PresetFamily) throws(DataUsageError) -> TransformPipeline {
+    /// What happens to samples of `data` on their way to a model of `family`; `normalisation` is by default the data's own.
+    /// Throws `DataUsageError`.
+    public func transforms(
+        of data: DatasetPair, _ family: PresetFamily, normalisation: Normalisation? = nil
+    ) throws(DataUsageError) -> TransformPipeline {
         try TransformPipeline(
             augment, family: family, sampleShape: data.sampleShape,
             sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer, imageSize: imageSize,
-            normalisation: data.train.normalisation, seed: UInt64(seed))
+            normalisation: normalisation ?? data.train.normalisation, seed: UInt64(seed))
     }
 }

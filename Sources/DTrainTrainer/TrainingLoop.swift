@@ -21,7 +21,8 @@ struct TrainingLoop {
         let loader = DataLoader.training(
             dataset: context.data.train, sampler: course.sampler, shards: context.shards,
             steps: start.step..<max(start.step, course.totalSteps), transforms: context.transforms.training,
-            sampleShape: context.transforms.outputShape, mixing: context.transforms.mixing,
+            sampleShape: context.transforms.outputShape, normalisation: context.normalisation,
+            mixing: context.transforms.mixing,
             brokenSamples: context.brokenSamples, threadCount: configuration.loaderThreads)
         defer { loader.stop() }
 
@@ -43,7 +44,8 @@ struct TrainingLoop {
             for _ in context.shards.indices {
                 guard let batch = try loader.next() else { preconditionFailure("the loader ended before the run") }
                 step.add(
-                    .values(batch.images), labels: batch.labels, firstPosition: batch.firstPosition, mixing: batch.partners)
+                    .values(batch.images), labels: batch.labels, firstPosition: batch.firstPosition,
+                    mixing: batch.partners)
             }
             let result = try step.finish()
             if let refusal = result.refusal {

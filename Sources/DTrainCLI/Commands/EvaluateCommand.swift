@@ -99,7 +99,8 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         let name = Program.name
         let broken = skipBroken ? BrokenSamples { Console.diagnostic("\(name): left out: \($0.error)\n") } : nil
         let evaluation = try Evaluation.run(
-            replica, on: pair[part], transforms: pipeline.evaluation, seed: source.seed,
+            replica, on: pair[part], transforms: pipeline.evaluation, normalisation: source.normalisation,
+            seed: source.seed,
             brokenSamples: broken, queue: job.queue, countsConfusion: true)
         guard job.speaks else { return }
         let result = EvaluationCompleted(
@@ -135,7 +136,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
             augmentations ?? images.map { try Augmentation.parse($0.augmentations) } ?? [],
             family: source.choice.presets, sampleShape: pair.sampleShape,
             sizesMayDiffer: pair.train.sizesMayDiffer || pair.test.sizesMayDiffer, imageSize: size,
-            normalisation: pair.train.normalisation, seed: source.seed)
+            normalisation: source.normalisation ?? pair.train.normalisation, seed: source.seed)
     }
 
     private func text(_ result: EvaluationCompleted, _ source: ModelSource, _ pair: DatasetPair) -> String {

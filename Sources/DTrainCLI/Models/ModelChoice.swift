@@ -12,7 +12,9 @@ struct ModelChoice {
 
     func module() -> any Module { entry.make(options) }
 
-    var presets: PresetFamily { PresetFamily(rawValue: entry.family.rawValue) ?? .usual(forImagesOf: entry.input.shape) }
+    var presets: PresetFamily {
+        PresetFamily(rawValue: entry.family.rawValue) ?? .usual(forImagesOf: entry.input.shape)
+    }
 
     /// What may differ between a weights file and this model: the head may be of another size and then starts anew, or be
     /// missing on either side; so may auxiliary classifiers.
@@ -20,9 +22,12 @@ struct ModelChoice {
         let isHead: WeightsPolicy.Names = { [prefixes = entry.headPrefixes] name in
             prefixes.contains { name.hasPrefix($0) }
         }
+        let isTop: WeightsPolicy.Names = { [prefixes = entry.topPrefixes] name in
+            prefixes.contains { name.hasPrefix($0) }
+        }
         let isAuxiliary: WeightsPolicy.Names = { $0.hasPrefix("aux") }
         return WeightsPolicy(
-            isHead: isHead, classesDiffer: true, maySkip: { isHead($0) || isAuxiliary($0) },
+            isHead: isHead, classesDiffer: true, maySkip: { isHead($0) || isTop($0) || isAuxiliary($0) },
             mayLack: { WeightsPolicy.isBatchCounter($0) || isAuxiliary($0) })
     }
 
@@ -66,7 +71,7 @@ extension ModelChoice {
         options.top = configuration.top
         options.auxiliary = configuration.auxiliary
         try options.setBlock(configuration.block)
-        options.transformsInput = configuration.initialWeights == "pretrained" && entry.name == "googlenet"
+        options.transformsInput = Pretrained.transformsInput(of: entry.name, weights: configuration.initialWeights)
         self.init(entry: entry, options: options)
     }
 
@@ -80,6 +85,8 @@ extension ModelChoice {
         try checkEffects(of: given, input: .values(input))
         return TrainingModel(
             entry.name, options: options.saved, objective: entry.objective, module: module(), presets: presets,
+            normalisation: Pretrained.areOfficial(configuration.initialWeights, of: entry.name)
+                ? ImageFolder.imageNet : nil,
             weightsPolicy: weightsPolicy, initialWeightsPath: initialWeights)
     }
 }
