@@ -43,12 +43,12 @@ public struct BenchmarkResult: Sendable, Equatable, Codable {
 
 /// Real samples for a benchmark: read, decoded and transformed by threads of their own while steps are computed.
 public struct BenchmarkData: Sendable {
-    public var dataset: any Dataset
+    public var dataset: any ImageDataset
     public var transforms: TransformPipeline
     /// On each rank.
     public var loaderThreads: Int
 
-    public init(_ dataset: any Dataset, transforms: TransformPipeline, loaderThreads: Int = 1) {
+    public init(_ dataset: any ImageDataset, transforms: TransformPipeline, loaderThreads: Int = 1) {
         self.dataset = dataset
         self.transforms = transforms
         self.loaderThreads = loaderThreads

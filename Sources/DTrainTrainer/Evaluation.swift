@@ -29,7 +29,7 @@ public struct Evaluation: Sendable, Equatable {
     ///   - loaderThreads: threads that read samples.
     ///   - countsConfusion: whether to count which class is taken for which.
     public static func run(
-        _ replica: Replica, on dataset: any Dataset, transforms: [any Transform] = [],
+        _ replica: Replica, on dataset: any ImageDataset, transforms: [any Transform] = [],
         seed: UInt64 = 0, brokenSamples: BrokenSamples? = nil, queue: CommunicationQueue,
         group: CommunicatorGroup? = nil, loaderThreads: Int = 1,
         countsConfusion: Bool = false
@@ -46,7 +46,7 @@ public struct Evaluation: Sendable, Equatable {
 
     /// Evaluates the whole of `dataset` here.
     static func alone(
-        _ replica: Replica, on dataset: any Dataset, transforms: [any Transform],
+        _ replica: Replica, on dataset: any ImageDataset, transforms: [any Transform],
         seed: UInt64,
         brokenSamples: BrokenSamples? = nil, loaderThreads: Int
     ) throws -> Evaluation {
@@ -58,7 +58,7 @@ public struct Evaluation: Sendable, Equatable {
     }
 
     private static func local(
-        _ replica: Replica, on dataset: any Dataset, transforms: [any Transform],
+        _ replica: Replica, on dataset: any ImageDataset, transforms: [any Transform],
         seed: UInt64, brokenSamples: BrokenSamples?, rank: Int, rankCount: Int, loaderThreads: Int,
         countsConfusion: Bool = false
     ) throws -> Totals {

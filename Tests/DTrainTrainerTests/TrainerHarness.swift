@@ -12,8 +12,8 @@ import Synchronization
 import Testing
 
 /// Some samples of another data set.
-struct Subset: Dataset {
-    let base: any Dataset
+struct Subset: ImageDataset {
+    let base: any ImageDataset
     let count: Int
     /// Samples from here on cannot be read.
     var firstUnreadable = Int.max
@@ -38,7 +38,7 @@ struct Subset: Dataset {
 func digits(train: Int = 300, test: Int = 90, extraDigest: String = "", firstUnreadable: Int = .max) throws
     -> DatasetPair
 {
-    let sample = try DataSpecification.mnistSample.open()
+    let sample = try DataSpecification.mnistSample.openImages()
     return DatasetPair(
         specification: .mnistSample,
         train: Subset(base: sample.train, count: train, firstUnreadable: firstUnreadable, extraDigest: extraDigest),
