@@ -90,9 +90,7 @@ final class DedicatedCoordinator {
             if evaluate {
                 let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
                     try Evaluation.alone(
-                        context.replica, on: context.data.test, transforms: context.transforms.evaluation,
-                        seed: UInt64(context.configuration.seed),
-                        brokenSamples: context.brokenSamples, loaderThreads: context.configuration.loaderThreads)
+                        context.replica, on: context.feed, loaderThreads: context.configuration.loaderThreads)
                 }
                 guard evaluation.loss.isFinite else {
                     throw Failure(kind: .evaluation, step: step, loss: evaluation.loss).error(

@@ -40,9 +40,7 @@ final class InlineCoordinator: Coordination {
             ends = steering.begin(evaluationAfter: step, course: context.course)
             let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
                 try Evaluation.run(
-                    context.replica, on: context.data.test, transforms: context.transforms.evaluation,
-                    seed: UInt64(context.configuration.seed),
-                    brokenSamples: context.brokenSamples, queue: context.queue,
+                    context.replica, on: context.feed, queue: context.queue,
                     loaderThreads: context.configuration.loaderThreads)
             }
             guard evaluation.loss.isFinite else { throw UnusableState(kind: .evaluation, loss: evaluation.loss) }

@@ -142,7 +142,7 @@ struct TestRun {
             model: TrainingModel(
                 entry.name, objective: entry.objective,
                 module: module?() ?? entry.make(ModelOptions(classes: 10))),
-            data: data, queue: queue, threads: threads,
+            data: .images(data), queue: queue, threads: threads,
             files: RunFiles(directory: directory, configurationText: configuration.saved.yaml), events: sink ?? log,
             stop: stops[rank])
         do {
@@ -221,3 +221,6 @@ func onEveryRank<Value: Sendable>(
     for thread in threads { pthread_join(thread, nil) }
     return try results.withLock { try $0.map { try $0!.get() } }
 }
+
+/// Images as they are.
+func imageFeed(_ data: DatasetPair) throws -> any Feed { try RunConfiguration().feed(of: .images(data)) }

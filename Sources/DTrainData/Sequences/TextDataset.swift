@@ -87,13 +87,16 @@ public struct TextDataset: Dataset {
         return TextStreams(self, starts: starts, length: windows * longest, longest: longest)
     }
 
+    /// The most streams of an evaluation.
+    public static let largestEvaluationStreamCount = 32
+
     /// The split for an evaluation: every character after the first is predicted once, in at most 32 streams, whose lengths
     /// differ by one at most. Each has at least 256 characters, if there is more than one: what it begins with is
     /// predicted from little. So the streams do not depend on the windows' length, nor on who reads them.
     public func evaluationStreams(longest: Int) -> TextStreams {
         precondition(longest >= 1)
         let predicted = count - 1
-        let streamCount = max(1, min(32, predicted / 256))
+        let streamCount = max(1, min(Self.largestEvaluationStreamCount, predicted / 256))
         var starts: [Int] = []
         var start = 0
         for stream in 0..<streamCount {
