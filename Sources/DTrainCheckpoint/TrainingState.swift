@@ -82,16 +82,22 @@ public struct DataDescription: Hashable, Sendable, Codable {
     public var digest: String
     /// How images become what the model sees; nil in checkpoints from before it was kept.
     public var images: ImageDescription?
+    /// How characters become what the model sees; nil where samples are no sequences.
+    public var sequences: SequenceDescription?
 
-    public init(specification: String, sampleCount: Int, digest: String = "", images: ImageDescription? = nil) {
+    public init(
+        specification: String, sampleCount: Int, digest: String = "", images: ImageDescription? = nil,
+        sequences: SequenceDescription? = nil
+    ) {
         self.specification = specification
         self.sampleCount = sampleCount
         self.digest = digest
         self.images = images
+        self.sequences = sequences
     }
 
     private enum CodingKeys: String, CodingKey {
-        case specification, digest, images
+        case specification, digest, images, sequences
         case sampleCount = "sample_count"
     }
 }
@@ -131,6 +137,40 @@ public struct ImageDescription: Hashable, Sendable, Codable {
         case inputShape = "input_shape"
         case classNames = "class_names"
         case standardDeviation = "standard_deviation"
+    }
+}
+
+/// How characters become what a model sees, and what its outputs mean: enough to predict without the data.
+public struct SequenceDescription: Hashable, Sendable, Codable {
+    /// What a sample is, and its label.
+    public enum Kind: String, Hashable, Sendable, Codable {
+        /// A name, which has a class.
+        case names
+        /// A window of a text; each character's label is the next one.
+        case text
+    }
+
+    public var kind: Kind
+    /// The vocabulary: the character of each number, in order.
+    public var characters: String
+    /// What happens to text before its characters are looked up: `ascii`, or nil.
+    public var folding: String?
+    /// The tokens of the longest sample; of a text, of each window.
+    public var longest: Int
+    /// The name of each class; of a text, the characters.
+    public var classNames: [String]
+
+    public init(kind: Kind, characters: String, folding: String?, longest: Int, classNames: [String]) {
+        self.kind = kind
+        self.characters = characters
+        self.folding = folding
+        self.longest = longest
+        self.classNames = classNames
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case kind, characters, folding, longest
+        case classNames = "class_names"
     }
 }
 

@@ -45,7 +45,7 @@ extension SampleScratch {
     ///
     /// Throws the first error where `BrokenSamples.longestRun` samples in a row are broken.
     mutating func load(
-        _ index: Int, of dataset: any Dataset, transforms: [any Transform], seed: UInt64 = 0, epoch: Int = 0,
+        _ index: Int, of dataset: any ImageDataset, transforms: [any Transform], seed: UInt64 = 0, epoch: Int = 0,
         brokenSamples: BrokenSamples?, replacing: Bool
     ) throws -> PixelBuffer? {
         var first: DataError?

@@ -37,6 +37,19 @@ public enum DataError: Error, Hashable, Sendable, CustomStringConvertible {
     case wrongSampleSize(sample: String, expected: Shape, actual: Shape)
     /// A packed file that is damaged or none.
     case brokenPackedFile(path: String, reason: String)
+    /// A folder without files of names.
+    case noNameFiles(path: String)
+    /// A file of names without one.
+    case emptyNameFile(path: String)
+    /// A name of which folding leaves nothing. Lines count from 1.
+    case emptyName(path: String, line: Int, text: String)
+    case nameTooLong(path: String, line: Int, limit: Int)
+    /// A class of which the seeded hash puts every name on the other side.
+    case classWithoutNames(path: String, className: String, split: DatasetSplit)
+    /// Text that is not UTF-8. Bytes count from 0, lines from 1.
+    case invalidUTF8(path: String, byte: Int, line: Int, value: UInt8)
+    case emptyText(path: String)
+    case textTooShort(path: String, characters: Int, needed: Int)
     /// The operating system refuses to write it.
     case unwritable(path: String, reason: String)
 
@@ -98,6 +111,25 @@ public enum DataError: Error, Hashable, Sendable, CustomStringConvertible {
                 + "make all samples equal with --image-size or a resizing transform"
         case .brokenPackedFile(let path, let reason):
             "\(path) is no sound packed data set: \(reason); make it again with 'data pack'"
+        case .noNameFiles(let path):
+            "\(path) holds no files of names; give one file CLASS.txt a class, with one name a line"
+        case .emptyNameFile(let path):
+            "\(path) holds no names; write one a line, or remove the file"
+        case .emptyName(let path, let line, let text):
+            "\(path), line \(line): nothing is left of '\(text)' in ASCII; remove the line, or give names:DIR, which keeps "
+                + "all characters"
+        case .nameTooLong(let path, let line, let limit):
+            "\(path), line \(line): the name has more than \(limit) characters; write one name a line"
+        case .classWithoutNames(let path, let className, let split):
+            "\(path): every name of the class '\(className)' falls into the \(split == .train ? "test" : "training") split, "
+                + "which takes about \(split == .train ? "one in five" : "four in five"); give the class more names"
+        case .invalidUTF8(let path, let byte, let line, let value):
+            "\(path) is not UTF-8 text: byte \(byte) (line \(line)), \(Self.hex(value)), begins no character; "
+                + "convert the file to UTF-8"
+        case .emptyText(let path):
+            "\(path) is empty; give a file with text"
+        case .textTooShort(let path, let characters, let needed):
+            "\(path) has \(characters) \(characters == 1 ? "character" : "characters"); a text needs at least \(needed)"
         case .unwritable(let path, let reason):
             "cannot write \(path): \(reason)"
         }
@@ -111,6 +143,10 @@ public enum DataError: Error, Hashable, Sendable, CustomStringConvertible {
     private static func hex(_ magic: UInt32) -> String {
         let digits = String(magic, radix: 16)
         return "0x" + String(repeating: "0", count: 8 - digits.count) + digits
+    }
+
+    private static func hex(_ byte: UInt8) -> String {
+        "0x" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
     }
 
     private static func kind(_ magic: UInt32) -> String? {
@@ -137,6 +173,14 @@ public enum DataUsageError: Error, Hashable, Sendable, CustomStringConvertible {
     case batchSize(batchSize: Int, sampleCount: Int)
     /// The global batch cannot give every shard a sample.
     case batchTooSmall(batchSize: Int, ranks: Int, accumulation: Int)
+    /// Something that works on images alone, and the data are sequences.
+    case needsImages(what: String, specification: String)
+    /// A character that the vocabulary does not have. Positions count from 1.
+    case unknownCharacter(Unicode.Scalar, position: Int, text: String, vocabulary: Vocabulary)
+    /// Text without a character, or without one that folding keeps.
+    case emptyText(text: String)
+    /// A window of `length` tokens for each of `streams` streams is more than the text has.
+    case sequenceTooLong(length: Int, streams: Int, text: String, characters: Int)
 
     public var description: String {
         switch self {
@@ -169,6 +213,24 @@ public enum DataUsageError: Error, Hashable, Sendable, CustomStringConvertible {
                 + (accumulation > 1 ? " that accumulate \(accumulation) gradients each" : "")
                 + "; the batch size is the global one: choose at least \(ranks * accumulation)"
                 + (ranks > 1 ? ", or fewer ranks" : "")
+        case .needsImages(let what, let specification):
+            "\(what) works on images, and \(specification) holds sequences; give data of images"
+        case .unknownCharacter(let character, let position, let text, let vocabulary):
+            "'\(text)' has \(character.shown) at position \(position), which is none of the \(vocabulary.count) characters "
+                + "of the vocabulary; leave it out, or train with data that have it"
+        case .emptyText(let text):
+            text.isEmpty
+                ? "the text is empty; give at least one character"
+                : "nothing is left of '\(text)' in ASCII; give at least one letter"
+        case .sequenceTooLong(let length, let streams, let text, let characters):
+            if (characters - 1) / streams >= 1 {
+                "a sequence length of \(length) is too long: \(text) has \(characters) characters, which "
+                    + "\(streams) streams (the batch size) share; choose --sequence-length \((characters - 1) / streams) "
+                    + "or less, or a smaller batch"
+            } else {
+                "\(text) has \(characters) characters, which is too short for \(streams) streams (the batch size); choose a "
+                    + "batch size of at most \(characters - 1)"
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ public final class DataLoader: Sendable {
     ///   - threadCount: the number of loader threads.
     ///   - depth: the number of batches in memory, the one that the consumer works on included; at least 2.
     public init(
-        dataset: any Dataset, sampler: Sampler, work: LoaderWork, transforms: [any Transform] = [],
+        dataset: any ImageDataset, sampler: Sampler, work: LoaderWork, transforms: [any Transform] = [],
         sampleShape: Shape? = nil, normalisation: Normalisation? = nil, mixing: Mixing? = nil,
         forEvaluation: Bool = false, brokenSamples: BrokenSamples? = nil,
         threadCount: Int = 1, depth: Int = 4
@@ -42,9 +42,47 @@ public final class DataLoader: Sendable {
         ring.start(threadCount: min(threadCount, work.count))
     }
 
+    /// The same for sequences: rows of a batch are sorted by length, and their tokens packed.
+    ///
+    /// - Parameters:
+    ///   - sampler: the order that `work` refers to.
+    ///   - threadCount: the number of loader threads.
+    ///   - depth: the number of batches in memory, the one that the consumer works on included; at least 2.
+    public init(
+        sequences dataset: any SequenceDataset, sampler: Sampler, work: LoaderWork, threadCount: Int = 1, depth: Int = 4
+    ) {
+        precondition(threadCount >= 1 && depth >= 2)
+        precondition(sampler.sampleCount == dataset.count, "the sampler is of another data set")
+        ring = LoaderRing(
+            SequencePacker.Source(dataset: dataset, sampler: sampler), work: work, depth: min(depth, max(work.count, 1))
+        )
+        ring.start(threadCount: min(threadCount, work.count))
+    }
+
+    /// A loader for this rank's part of an evaluation of sequences, at most `rows` of them a batch: over all ranks each once.
+    /// Streams are shared out as wholes, and each goes on from batch to batch.
+    public static func evaluation(
+        sequences dataset: any SequenceDataset, rank: Int, rankCount: Int, rows: Int, threadCount: Int = 1,
+        depth: Int = 4
+    ) -> DataLoader {
+        guard let streams = dataset as? TextStreams else {
+            return DataLoader(
+                sequences: dataset, sampler: .evaluation(sampleCount: dataset.count),
+                work: .evaluation(sampleCount: dataset.count, rank: rank, rankCount: rankCount, rows: rows),
+                threadCount: threadCount, depth: depth)
+        }
+        return DataLoader(
+            sequences: streams, sampler: .evaluation(sampleCount: streams.count, batchSize: streams.streamCount),
+            work: .evaluation(
+                streamCount: streams.streamCount, windowCount: streams.windowCount, rank: rank, rankCount: rankCount,
+                rows: rows),
+            threadCount: threadCount, depth: depth)
+    }
+
     /// A loader for training: the given shards of each step's batch.
     public static func training(
-        dataset: any Dataset, sampler: Sampler, shards: [Shard], steps: Range<Int>, transforms: [any Transform] = [],
+        dataset: any ImageDataset, sampler: Sampler, shards: [Shard], steps: Range<Int>,
+        transforms: [any Transform] = [],
         sampleShape: Shape? = nil, normalisation: Normalisation? = nil, mixing: Mixing? = nil,
         brokenSamples: BrokenSamples? = nil, threadCount: Int = 1, depth: Int = 4
     ) -> DataLoader {
@@ -59,7 +97,7 @@ public final class DataLoader: Sendable {
     /// A loader for this rank's part of an evaluation, at most `rows` samples a batch: over all ranks, each sample
     /// once. With `brokenSamples`, a batch has fewer rows, or none, where samples are left out.
     public static func evaluation(
-        dataset: any Dataset, rank: Int, rankCount: Int, rows: Int, transforms: [any Transform] = [],
+        dataset: any ImageDataset, rank: Int, rankCount: Int, rows: Int, transforms: [any Transform] = [],
         sampleShape: Shape? = nil, normalisation: Normalisation? = nil, seed: UInt64 = 0,
         brokenSamples: BrokenSamples? = nil, threadCount: Int = 1,
         depth: Int = 4

@@ -18,13 +18,22 @@ public indirect enum DataSpecification: Hashable, Sendable, CustomStringConverti
     case packed(file: String)
     /// `only:CLASSES@SPEC`: some classes of another data set, by name, number or range of numbers (`only:0-7@cifar10:DIR`).
     case only(classes: [String], of: DataSpecification)
+    /// `names-sample`: some thousand surnames of several languages inside the program.
+    case namesSample
+    /// `names:DIR`: names, one file `CLASS.txt` a class; `names-ascii:DIR` folds them to ASCII.
+    case names(directory: String, folding: TextFolding?)
+    /// `text-sample`: 100 KB of Shakespeare inside the program.
+    case textSample
+    /// `text:FILE`: a text, whose next character is to be predicted.
+    case text(file: String)
     /// `synthetic:HxWxC,CLASSES`: random images for measuring speed.
     case synthetic(sampleShape: Shape, classCount: Int)
 
     /// How each kind is written, for help and errors.
     public static let forms = [
         "mnist-sample", "mnist:DIR", "fashion-mnist:DIR", "cifar10:DIR", "cifar100:DIR", "images:DIR", "packed:FILE",
-        "only:CLASSES@SPEC", "synthetic:HxWxC,CLASSES",
+        "only:CLASSES@SPEC", "names-sample", "names:DIR", "names-ascii:DIR", "text-sample", "text:FILE",
+        "synthetic:HxWxC,CLASSES",
     ]
     /// The part of each form before the colon.
     public static let names = forms.map { String($0.prefix { $0 != ":" }) }
@@ -37,11 +46,11 @@ public indirect enum DataSpecification: Hashable, Sendable, CustomStringConverti
         let name = String(text[..<(colon ?? text.endIndex)])
         let argument = colon.map { String(text[text.index(after: $0)...]) }
         switch name {
-        case "mnist-sample":
+        case "mnist-sample", "names-sample", "text-sample":
             guard argument == nil else {
-                throw .malformedSpecification(specification: text, form: forms[0], reason: "it takes no folder")
+                throw .malformedSpecification(specification: text, form: name, reason: "it takes no folder")
             }
-            return .mnistSample
+            return name == "mnist-sample" ? .mnistSample : name == "names-sample" ? .namesSample : .textSample
         case "mnist": return .mnist(directory: try path(argument, of: text, name))
         case "fashion-mnist": return .fashionMNIST(directory: try path(argument, of: text, name))
         case "cifar10": return .cifar10(directory: try path(argument, of: text, name))
@@ -54,9 +63,16 @@ public indirect enum DataSpecification: Hashable, Sendable, CustomStringConverti
                     specification: text, form: "only:CLASSES@SPEC, for example only:0-7@cifar10:DIR",
                     reason: "it needs classes and a data set")
             }
-            return .only(
-                classes: argument[..<at].split(separator: ",").map(String.init),
-                of: try parse(String(argument[argument.index(after: at)...])))
+            let base = try parse(String(argument[argument.index(after: at)...]))
+            guard !base.isSequence else {
+                throw .malformedSpecification(
+                    specification: text, form: "only:CLASSES@SPEC, for example only:0-7@cifar10:DIR",
+                    reason: "it chooses among classes of images")
+            }
+            return .only(classes: argument[..<at].split(separator: ",").map(String.init), of: base)
+        case "names": return .names(directory: try path(argument, of: text, name), folding: nil)
+        case "names-ascii": return .names(directory: try path(argument, of: text, name), folding: .ascii)
+        case "text": return .text(file: try path(argument, of: text, name))
         case "synthetic":
             return try synthetic(argument ?? "", of: text)
         default:
@@ -75,18 +91,57 @@ public indirect enum DataSpecification: Hashable, Sendable, CustomStringConverti
         case .images(let directory): "images:\(directory)"
         case .packed(let file): "packed:\(file)"
         case .only(let classes, let base): "only:\(classes.joined(separator: ","))@\(base)"
+        case .namesSample: "names-sample"
+        case .names(let directory, let folding): "names\(folding == .ascii ? "-ascii" : ""):\(directory)"
+        case .textSample: "text-sample"
+        case .text(let file): "text:\(file)"
         case .synthetic(let shape, let classCount):
             "synthetic:\(shape.dimensions.map(String.init).joined(separator: "x")),\(classCount)"
         }
     }
 
-    /// Opens both splits. Throws `DataError` if files are missing or damaged.
-    public func open() throws(DataError) -> DatasetPair {
-        let splits = try openSplits()
-        return DatasetPair(specification: self, train: splits.train, test: splits.test)
+    /// Whether the samples are sequences of characters; otherwise they are images.
+    public var isSequence: Bool {
+        switch self {
+        case .namesSample, .names, .textSample, .text: true
+        default: false
+        }
+    }
+    /// Whether it is one text, which is read in order.
+    public var isText: Bool {
+        switch self {
+        case .textSample, .text: true
+        default: false
+        }
     }
 
-    private func openSplits() throws(DataError) -> (train: any Dataset, test: any Dataset) {
+    /// Opens both splits. Throws `DataError` if files are missing or damaged.
+    public func open() throws(DataError) -> OpenedData {
+        let sequences: SequencePair.Content
+        switch self {
+        case .namesSample:
+            let splits = try NameDataset.embeddedSample()
+            sequences = .names(train: splits.train, test: splits.test)
+        case .names(let directory, let folding):
+            let splits = try NameDataset.open(directory: directory, folding: folding)
+            sequences = .names(train: splits.train, test: splits.test)
+        case .textSample:
+            let splits = try TextDataset.embeddedSample()
+            sequences = .text(train: splits.train, test: splits.test)
+        case .text(let file):
+            let splits = try TextDataset.open(path: file)
+            sequences = .text(train: splits.train, test: splits.test)
+        default:
+            let splits = try openSplits()
+            return .images(DatasetPair(specification: self, train: splits.train, test: splits.test))
+        }
+        return .sequences(SequencePair(specification: self, content: sequences))
+    }
+
+    /// Opens images. Throws `DataError`, and `DataUsageError.needsImages` if it names sequences.
+    public func openImages() throws -> DatasetPair { try open().images(for: "this") }
+
+    private func openSplits() throws(DataError) -> (train: any ImageDataset, test: any ImageDataset) {
         switch self {
         case .mnistSample:
             return (try IDXDataset.embeddedSample(.train), try IDXDataset.embeddedSample(.test))
@@ -123,6 +178,8 @@ public indirect enum DataSpecification: Hashable, Sendable, CustomStringConverti
                 SyntheticDataset(split: .train, sampleShape: shape, classCount: classCount),
                 SyntheticDataset(split: .test, sampleShape: shape, classCount: classCount)
             )
+        case .namesSample, .names, .textSample, .text:
+            preconditionFailure("\(self) holds sequences, no images")
         }
     }
 

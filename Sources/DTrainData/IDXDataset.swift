@@ -8,7 +8,7 @@ internal import CSamples
 #endif
 
 /// A data set of two IDX files held in memory: MNIST, Fashion-MNIST.
-public struct IDXDataset: Dataset {
+public struct IDXDataset: ImageDataset {
     /// What distinguishes the data sets that come as IDX files.
     public struct Kind: Hashable, Sendable {
         public let name: String

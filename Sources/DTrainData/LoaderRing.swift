@@ -12,8 +12,7 @@ import DTrainTensor
 /// given back; `number` of a batch says which item it holds.
 final class LoaderRing: @unchecked Sendable {
     let work: LoaderWork
-    /// What the loader threads' decoders have in common.
-    private let samples: SampleDecoder.Source
+    private let source: any BatchSource
     private let batches: [Batch]
 
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -28,12 +27,10 @@ final class LoaderRing: @unchecked Sendable {
     private var waitedNanoseconds = 0
     private var threads: [pthread_t] = []
 
-    init(_ samples: SampleDecoder.Source, work: LoaderWork, depth: Int) {
+    init(_ source: any BatchSource, work: LoaderWork, depth: Int) {
         self.work = work
-        self.samples = samples
-        batches = (0..<depth).map { _ in
-            Batch(capacity: work.capacity, sampleShape: samples.sampleShape, mixes: samples.mixing != nil)
-        }
+        self.source = source
+        batches = (0..<depth).map { _ in source.batch(capacity: work.capacity) }
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(filled, nil)
         pthread_cond_init(released, nil)
@@ -106,7 +103,7 @@ final class LoaderRing: @unchecked Sendable {
     // MARK: The loader threads' side
 
     func fillUntilDone() {
-        let decoder = SampleDecoder(samples)
+        let filler = source.filler()
         pthread_mutex_lock(mutex)
         while true {
             while claimedCount < work.count && claimedCount >= releasedCount + batches.count && !stopping
@@ -121,7 +118,7 @@ final class LoaderRing: @unchecked Sendable {
             pthread_mutex_unlock(mutex)
             do {
                 batch.item = work[number]
-                let isComplete = try decoder.fill(batch) { !isStopping }
+                let isComplete = try filler.fill(batch) { !isStopping }
                 pthread_mutex_lock(mutex)
                 if isComplete { batch.number = number }
             } catch {

@@ -56,6 +56,22 @@ public struct LoaderWork: Sendable {
         }
     }
 
+    /// This rank's part of an evaluation of streams: the streams are shared out over the ranks, and a rank walks through all
+    /// windows of its own, at most `rows` streams at a time. A batch's positions are the numbers of its streams.
+    public static func evaluation(
+        streamCount: Int, windowCount: Int, rank: Int, rankCount: Int, rows: Int
+    ) -> LoaderWork {
+        precondition(rows >= 1)
+        let part = Shard.split(streamCount, into: rankCount)[rank]
+        let groups = (part.rows + rows - 1) / rows
+        return LoaderWork(count: groups * windowCount, capacity: min(rows, part.rows)) { index in
+            let (group, window) = index.quotientAndRemainder(dividingBy: windowCount)
+            let offset = part.offset + group * rows
+            let shard = Shard(offset: offset, rows: min(rows, part.range.upperBound - offset))
+            return WorkItem(epoch: 0, batch: window, step: index, shard: shard)
+        }
+    }
+
     private init(count: Int, capacity: Int, item: @escaping @Sendable (Int) -> WorkItem) {
         self.count = count
         self.capacity = capacity

@@ -1,10 +1,11 @@
 import DTrainTensor
 
-/// Fills batches for one loader thread: reads, transforms, normalises. Owns the scratch memory and the epoch's order.
-final class SampleDecoder {
+/// Fills batches with images for one loader thread: reads, transforms, normalises. Owns the scratch memory and the epoch's
+/// order.
+final class SampleDecoder: BatchFiller {
     /// Where samples come from and what becomes of them: the same for all threads of a loader.
-    struct Source {
-        let dataset: any Dataset
+    struct Source: BatchSource {
+        let dataset: any ImageDataset
         let sampler: Sampler
         /// Those that apply.
         let transforms: [any Transform]
@@ -15,21 +16,29 @@ final class SampleDecoder {
         let mixing: Mixing?
         let forEvaluation: Bool
         let brokenSamples: BrokenSamples?
+
+        func batch(capacity: Int) -> Batch {
+            Batch(capacity: capacity, sampleShape: sampleShape, mixes: mixing != nil)
+        }
+        func filler() -> any BatchFiller { SampleDecoder(self) }
     }
 
     private let source: Source
     private var scratch = SampleScratch()
     /// The samples of the group of positions that is being mixed.
     private var members: [(image: PixelBuffer, label: Int)] = []
-    private var order: (epoch: Int, samples: SampleOrder)?
+    private var order: EpochOrder
 
-    init(_ source: Source) { self.source = source }
+    init(_ source: Source) {
+        self.source = source
+        order = EpochOrder(source.sampler)
+    }
 
     /// Loads what `batch.item` says; false if `shouldContinue`, asked before each sample, ended it early.
     func fill(_ batch: Batch, while shouldContinue: () -> Bool) throws -> Bool {
         if let mixing = source.mixing { return try fill(batch, mixing, while: shouldContinue) }
         let item = batch.item
-        let samples = order(of: item.epoch)
+        let samples = order.samples(of: item.epoch)
         let first = item.batch * source.sampler.batchSize + item.shard.offset
         let size = source.sampleShape.count
         var row = 0
@@ -48,7 +57,7 @@ final class SampleDecoder {
     /// loaded, mostly the shard's own samples, then mixed.
     private func fill(_ batch: Batch, _ mixing: Mixing, while shouldContinue: () -> Bool) throws -> Bool {
         let item = batch.item
-        let samples = order(of: item.epoch)
+        let samples = order.samples(of: item.epoch)
         let firstSample = item.batch * source.sampler.batchSize
         let step = mixing.plan(seed: source.sampler.seed, step: item.step, batchSize: source.sampler.batchSize)
         batch.rows = item.shard.rows
@@ -112,14 +121,5 @@ final class SampleDecoder {
                 sample: source.dataset.sampleName(index), expected: source.sampleShape, actual: sample.shape)
         }
         return sample
-    }
-
-    /// The order of `epoch`, drawn once an epoch.
-    private func order(of epoch: Int) -> SampleOrder {
-        if let order, order.epoch == epoch { return order.samples }
-        order = nil
-        let samples = source.sampler.order(epoch: epoch)
-        order = (epoch, samples)
-        return samples
     }
 }

@@ -8,7 +8,7 @@ import DTrainTensor
 public struct SampleGrid {
     public let columns: Int
     public let rows: Int
-    private let dataset: any Dataset
+    private let dataset: any ImageDataset
     private let transforms: [any Transform]
     private let seed: UInt64
     /// What the samples have in common after the transforms; nil where sizes differ.
@@ -34,7 +34,7 @@ public struct SampleGrid {
     ///   - columns: the number of samples in a row. It is lowered where large samples would make the picture too wide.
     ///   - rows: the most rows; fewer if the data set has fewer samples.
     public init(
-        _ dataset: any Dataset, transforms: [any Transform] = [], seed: UInt64 = 0, columns: Int = 12, rows: Int = 8
+        _ dataset: any ImageDataset, transforms: [any Transform] = [], seed: UInt64 = 0, columns: Int = 12, rows: Int = 8
     ) {
         precondition(columns >= 1 && rows >= 1)
         self.dataset = dataset

@@ -11,7 +11,7 @@ struct SampleScratch {
     ///
     /// - Parameter identity: the sample whose random numbers the transforms draw; `index` by default.
     mutating func load(
-        _ index: Int, of dataset: any Dataset, transforms: [any Transform], seed: UInt64 = 0, epoch: Int = 0,
+        _ index: Int, of dataset: any ImageDataset, transforms: [any Transform], seed: UInt64 = 0, epoch: Int = 0,
         identity: Int? = nil
     ) throws -> PixelBuffer {
         label = try dataset.read(index, into: sample)

@@ -2,8 +2,8 @@ import DTrainTensor
 
 /// The samples of some classes of a data set, which are then all the classes there are, in the order in which they were
 /// named: for transfer learning on the others, say.
-public struct SelectedClasses: Dataset {
-    private let base: any Dataset
+public struct SelectedClasses: ImageDataset {
+    private let base: any ImageDataset
     /// Of each sample, its index in the base.
     private let indices: [Int]
     /// The new label of each label of the base; -1 for those left out.
@@ -22,7 +22,7 @@ public struct SelectedClasses: Dataset {
     ///
     /// Throws `DataError.unknownClass` for one that is not there, `.empty` where nothing is left, and what reading a label
     /// throws.
-    public init(_ base: any Dataset, _ selection: [String]) throws(DataError) {
+    public init(_ base: any ImageDataset, _ selection: [String]) throws(DataError) {
         var chosen: [Int] = []
         for text in selection { chosen += try Self.classes(text, of: base).filter { !chosen.contains($0) } }
         var labels = [Int](repeating: -1, count: base.classNames.count)
@@ -43,7 +43,7 @@ public struct SelectedClasses: Dataset {
         digest = ContentDigest.combining([base.digest, "classes"] + chosen.map(String.init))
     }
 
-    private static func classes(_ text: String, of base: any Dataset) throws(DataError) -> [Int] {
+    private static func classes(_ text: String, of base: any ImageDataset) throws(DataError) -> [Int] {
         if let index = base.classNames.firstIndex(of: text) { return [index] }
         let bounds = text.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
         guard (1...2).contains(bounds.count), let first = bounds.first!, let last = bounds.last!, first <= last, first >= 0,

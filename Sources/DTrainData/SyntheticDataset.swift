@@ -4,7 +4,7 @@ import DTrainTensor
 ///
 /// The bytes are drawn once, uniformly; each sample is a window of them at a random place, so that reading one costs a
 /// copy and a benchmark measures the training.
-public struct SyntheticDataset: Dataset {
+public struct SyntheticDataset: ImageDataset {
     public let name = "synthetic"
     public let split: DatasetSplit
     public let sampleShape: Shape

@@ -22,6 +22,8 @@ public struct RunStarted: Sendable, Equatable {
     public var trainingSamples: Int
     /// Samples in the test split.
     public var testSamples: Int
+    /// What both are counted in: `sample`, or `character`.
+    public var unit: String
     /// Processes, a dedicated coordinator included.
     public var ranks: Int
     /// Processes that train: `ranks`, or one less with a dedicated coordinator.
@@ -44,22 +46,25 @@ public struct RunStarted: Sendable, Equatable {
     public var firstStep: Int
     /// Samples at the end of each epoch that are too few for a batch and are not trained on.
     public var droppedSamples: Int
+    /// Of `unit`, those that are in no sample at all: characters of a text that fill no sequence.
+    public var droppedUnits: Int
     /// The checkpoint that this run continues.
     public var resumedFrom: String?
     /// The run directory.
     public var runDirectory: String
 
     public init(
-        model: String, parameterCount: Int, data: String, trainingSamples: Int, testSamples: Int, ranks: Int,
+        model: String, parameterCount: Int, data: String, trainingSamples: Int, testSamples: Int, unit: String = "sample", ranks: Int,
         trainingRanks: Int, threads: Int, coordinator: String, batchSize: Int, accumulate: Int, learningRate: Double,
-        stepsPerEpoch: Int, totalSteps: Int, firstStep: Int = 0, droppedSamples: Int = 0, resumedFrom: String? = nil,
-        runDirectory: String
+        stepsPerEpoch: Int, totalSteps: Int, firstStep: Int = 0, droppedSamples: Int = 0, droppedUnits: Int = 0,
+        resumedFrom: String? = nil,        runDirectory: String
     ) {
         self.model = model
         self.parameterCount = parameterCount
         self.data = data
         self.trainingSamples = trainingSamples
         self.testSamples = testSamples
+        self.unit = unit
         self.ranks = ranks
         self.trainingRanks = trainingRanks
         self.threads = threads
@@ -71,6 +76,7 @@ public struct RunStarted: Sendable, Equatable {
         self.totalSteps = totalSteps
         self.firstStep = firstStep
         self.droppedSamples = droppedSamples
+        self.droppedUnits = droppedUnits
         self.resumedFrom = resumedFrom
         self.runDirectory = runDirectory
     }

@@ -34,6 +34,7 @@ extension RunStarted {
         object.add("steps_per_epoch", stepsPerEpoch)
         object.add("total_steps", totalSteps)
         object.add("dropped_samples", droppedSamples)
+        if unit != "sample" { object.add("dropped_\(unit)s", droppedUnits) }
         object.add("resumed_from", resumedFrom)
         return object
     }

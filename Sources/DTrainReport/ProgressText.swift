@@ -5,14 +5,17 @@ enum ProgressText {
     static func start(_ run: RunStarted) -> [String] {
         let accumulation = run.accumulate == 1 ? "" : " in \(run.accumulate) parts"
         let epochs = (run.totalSteps + run.stepsPerEpoch - 1) / max(1, run.stepsPerEpoch)
-        let dropped =
+        var dropped =
             run.droppedSamples == 0
             ? "" : "; the last \(Formatting.count(run.droppedSamples, "sample")) of an epoch fill no batch"
+        if run.droppedUnits > 0 {
+            dropped += "; the last \(Formatting.count(run.droppedUnits, run.unit)) fill no sequence"
+        }
         let coordinator = run.coordinator == "dedicated" ? ", one of them the coordinator" : ""
         var lines = [
             "\(run.model) (\(Formatting.count(run.parameterCount, "parameter"))) on \(run.data): "
                 + "\(Formatting.whole(run.trainingSamples)) training and "
-                + "\(Formatting.whole(run.testSamples)) test samples",
+                + "\(Formatting.whole(run.testSamples)) test \(run.unit)s",
             "\(Formatting.count(run.ranks, "rank"))\(coordinator), \(Formatting.count(run.threads, "thread")) each; "
                 + "batch size \(run.batchSize) over all ranks\(accumulation), learning rate \(run.learningRate)",
             "\(Formatting.count(run.totalSteps, "step")) in \(Formatting.count(epochs, "epoch"))\(dropped)",

@@ -6,7 +6,7 @@ import Foundation
 /// everyone's.
 enum Agreement {
     /// Compares configuration and data of all ranks with rank 0's. Throws the same `SharedFailure` on every rank.
-    static func check(_ configuration: RunConfiguration, _ data: DatasetPair, over queue: CommunicationQueue) throws {
+    static func check(_ configuration: RunConfiguration, _ data: OpenedData, over queue: CommunicationQueue) throws {
         struct Card: Codable {
             var settings: [String: String]
             var data: String

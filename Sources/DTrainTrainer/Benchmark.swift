@@ -43,14 +43,12 @@ public struct BenchmarkResult: Sendable, Equatable, Codable {
 
 /// Real samples for a benchmark: read, decoded and transformed by threads of their own while steps are computed.
 public struct BenchmarkData: Sendable {
-    public var dataset: any Dataset
-    public var transforms: TransformPipeline
+    public var feed: any Feed
     /// On each rank.
     public var loaderThreads: Int
 
-    public init(_ dataset: any Dataset, transforms: TransformPipeline, loaderThreads: Int = 1) {
-        self.dataset = dataset
-        self.transforms = transforms
+    public init(_ feed: any Feed, loaderThreads: Int = 1) {
+        self.feed = feed
         self.loaderThreads = loaderThreads
     }
 }
@@ -77,7 +75,7 @@ public struct Benchmark {
     /// all ranks.
     ///
     /// - Parameters:
-    ///   - data: real samples, in an order of the seed; `input` is then what its transforms make of them.
+    ///   - data: real samples, in an order of the seed; `input` is then its own.
     ///   - threads: the compute threads of this rank.
     ///   - allocationCount: heap allocations that the calling thread has made so far; nil where nobody counts.
     public func run(
@@ -90,7 +88,7 @@ public struct Benchmark {
         let replica = try Agreement.shared {
             try Replica(
                 model.module, input: input, classes: classes, objective: model.objective, capacity: shard.rows,
-                pool: pool)
+                streams: batchSize, pool: pool)
         }
         replica.initialize(seed: seed)
         let step = TrainingStep(
@@ -102,12 +100,9 @@ public struct Benchmark {
         let samples = BenchmarkSamples(
             shard, input: input, classes: classes, perStep: replica.returnsSequences, seed: seed)
         let loader = try data.map { data in
-            DataLoader.training(
-                dataset: data.dataset,
-                sampler: try Sampler(sampleCount: data.dataset.count, batchSize: batchSize, seed: seed),
-                shards: [shard],
-                steps: 0..<steps + warmupSteps, transforms: data.transforms.training, sampleShape: input.shape,
-                mixing: data.transforms.mixing, threadCount: data.loaderThreads)
+            data.feed.training(
+                try data.feed.sampler(batchSize: batchSize, seed: seed, shuffles: true), shards: [shard],
+                steps: 0..<steps + warmupSteps, threadCount: data.loaderThreads)
         }
         defer { loader?.stop() }
         var waitedBefore = 0.0
@@ -129,7 +124,7 @@ public struct Benchmark {
                     preconditionFailure("the loader ended before the benchmark")
                 }
                 step.add(
-                    .values(batch.images), labels: batch.labels, firstPosition: batch.firstPosition,
+                    Replica.Inputs(batch), labels: batch.labels, firstPosition: batch.firstPosition,
                     mixing: batch.partners)
             } else {
                 step.add(samples.inputs, labels: samples.labels, firstPosition: shard.offset)

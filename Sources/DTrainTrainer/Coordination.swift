@@ -99,8 +99,8 @@ struct RunReporter {
             .runStarted(
                 RunStarted(
                     model: context.model.name, parameterCount: context.replica.layout.parameterCount,
-                    data: context.data.specification.description, trainingSamples: context.data.train.count,
-                    testSamples: context.data.test.count, ranks: context.queue.size,
+                    data: context.feed.specification.description, trainingSamples: context.feed.count(.train),
+                    testSamples: context.feed.count(.test), unit: context.feed.unit, ranks: context.queue.size,
                     trainingRanks: course.trainingRanks, threads: context.pool.threadCount,
                     coordinator: configuration.coordinator.rawValue, batchSize: configuration.batchSize,
                     accumulate: configuration.accumulate,
@@ -108,7 +108,8 @@ struct RunReporter {
                         * configuration.learningRateSchedule.rate(
                             atStep: start.step, stepsPerEpoch: course.stepsPerEpoch, totalSteps: course.totalSteps),
                     stepsPerEpoch: course.stepsPerEpoch, totalSteps: course.totalSteps, firstStep: start.step,
-                    droppedSamples: course.sampler.droppedSampleCount, resumedFrom: start.resumedFrom,
+                    droppedSamples: course.sampler.droppedSampleCount,
+                    droppedUnits: context.feed.droppedUnits, resumedFrom: start.resumedFrom,
                     runDirectory: context.files.directory)))
         for remark in start.remarks { context.events.receive(.notice(Notice(.info, remark))) }
         for warning in start.warnings { context.events.receive(.notice(Notice(.warning, warning))) }

@@ -44,7 +44,8 @@ final class DedicatedCoordinator {
         archive = CheckpointArchive(context, resumedFrom: start.resumedFrom)
         findings = Findings(
             tracker: BestTracker(start.best), steering: Steering(context.configuration, decisions: start.decisions))
-        snapshot = Snapshot(holding: context.replica, optimizer: context.optimizer)
+        snapshot = Snapshot(
+            holding: context.replica, optimizer: context.optimizer, batchSize: context.configuration.batchSize)
     }
 
     /// Serves the trainers until they end.
@@ -90,10 +91,7 @@ final class DedicatedCoordinator {
             if evaluate {
                 let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
                     try Evaluation.alone(
-                        context.replica, on: context.data.test, transforms: context.transforms.evaluation,
-                        normalisation: context.normalisation,
-                        seed: UInt64(context.configuration.seed),
-                        brokenSamples: context.brokenSamples, loaderThreads: context.configuration.loaderThreads)
+                        context.replica, on: context.feed, loaderThreads: context.configuration.loaderThreads)
                 }
                 guard evaluation.loss.isFinite else {
                     throw Failure(kind: .evaluation, step: step, loss: evaluation.loss).error(

@@ -3,83 +3,70 @@ import DTrainData
 import DTrainEngine
 import DTrainTensor
 
-/// A pass over a data set without training: every sample counts exactly once over all ranks of a group.
+/// A pass over a data set without training: every label counts exactly once over all ranks of a group. There is one a
+/// sample, or one a character of a text.
 ///
 /// Counts are summed as integers; the loss in double, in rank order.
 public struct Evaluation: Sendable, Equatable {
     public var correct: Int
     public var correctTop5: Int
+    /// Labels.
     public var samples: Int
-    /// The mean loss over all samples.
+    /// The mean loss over all of them.
     public var loss: Double
     /// Wall time on this rank.
     public var seconds: Double
     /// Which class was taken for which, where it was asked for.
     public var confusion: ConfusionMatrix?
-    /// The fraction of samples whose label has the largest output.
+    /// The fraction of labels that have the largest output.
     public var top1: Double { samples == 0 ? 0 : Double(correct) / Double(samples) }
 
-    /// Evaluates `replica`, which every rank of `group` holds with the same parameters, on `dataset`.
+    /// Evaluates `replica`, which every rank of `group` holds with the same parameters, on a split of `feed`.
     ///
     /// - Parameters:
-    ///   - transforms: those of evaluation.
-    ///   - normalisation: what pixels are normalised by; by default the data set's own.
-    ///   - seed: the run's, for transforms that draw.
-    ///   - brokenSamples: leaves samples that cannot be read out, and out of the count.
+    ///   - split: which one.
     ///   - group: the ranks that share the work; all by default.
     ///   - loaderThreads: threads that read samples.
     ///   - countsConfusion: whether to count which class is taken for which.
     public static func run(
-        _ replica: Replica, on dataset: any Dataset, transforms: [any Transform] = [],
-        normalisation: Normalisation? = nil, seed: UInt64 = 0, brokenSamples: BrokenSamples? = nil,
-        queue: CommunicationQueue,
-        group: CommunicatorGroup? = nil, loaderThreads: Int = 1,
-        countsConfusion: Bool = false
+        _ replica: Replica, on feed: any Feed, split: DatasetSplit = .test, queue: CommunicationQueue,
+        group: CommunicatorGroup? = nil, loaderThreads: Int = 1, countsConfusion: Bool = false
     ) throws -> Evaluation {
         let group = group ?? queue.world
         let start = now()
         var totals = try local(
-            replica, on: dataset, transforms: transforms, normalisation: normalisation, seed: seed,
-            brokenSamples: brokenSamples, rank: group.rank, rankCount: group.size,
-            loaderThreads: loaderThreads, countsConfusion: countsConfusion)
+            replica, on: feed, split: split, rank: group.rank, rankCount: group.size, loaderThreads: loaderThreads,
+            countsConfusion: countsConfusion)
         if group.size > 1 { try totals.sum(over: group, of: queue) }
         return totals.evaluation(since: start)
     }
 
-    /// Evaluates the whole of `dataset` here.
-    static func alone(
-        _ replica: Replica, on dataset: any Dataset, transforms: [any Transform],
-        normalisation: Normalisation?, seed: UInt64,
-        brokenSamples: BrokenSamples? = nil, loaderThreads: Int
-    ) throws -> Evaluation {
+    /// Evaluates the whole test split here.
+    static func alone(_ replica: Replica, on feed: any Feed, loaderThreads: Int) throws -> Evaluation {
         let start = now()
-        return try local(
-            replica, on: dataset, transforms: transforms, normalisation: normalisation, seed: seed,
-            brokenSamples: brokenSamples, rank: 0, rankCount: 1, loaderThreads: loaderThreads
-        ).evaluation(since: start)
+        return try local(replica, on: feed, split: .test, rank: 0, rankCount: 1, loaderThreads: loaderThreads)
+            .evaluation(since: start)
     }
 
     private static func local(
-        _ replica: Replica, on dataset: any Dataset, transforms: [any Transform],
-        normalisation: Normalisation?, seed: UInt64, brokenSamples: BrokenSamples?, rank: Int, rankCount: Int,
-        loaderThreads: Int,
+        _ replica: Replica, on feed: any Feed, split: DatasetSplit, rank: Int, rankCount: Int, loaderThreads: Int,
         countsConfusion: Bool = false
     ) throws -> Totals {
-        let loader = DataLoader.evaluation(
-            dataset: dataset, rank: rank, rankCount: rankCount, rows: replica.capacity, transforms: transforms,
-            sampleShape: replica.inputShape, normalisation: normalisation, seed: seed, brokenSamples: brokenSamples,
-            threadCount: loaderThreads)
+        // Streams begin with nothing carried over.
+        replica.resetEvaluationState()
+        let loader = feed.evaluation(
+            of: split, rank: rank, rankCount: rankCount, rows: replica.capacity, threadCount: loaderThreads)
         defer { loader.stop() }
         var totals = Totals(confusion: countsConfusion ? ConfusionMatrix(classCount: replica.outputCount) : nil)
         while let batch = try loader.next() {
-            // All its samples may be broken.
-            if batch.rows == 0 { continue }
-            let sum = replica.evaluate(Replica.Samples(inputs: batch.images, labels: batch.labels))
+            // All its samples may be broken, and all its streams over.
+            if batch.labels.count == 0 { continue }
+            let sum = replica.evaluate(Replica.Samples(inputs: Replica.Inputs(batch), labels: batch.labels))
             totals.loss += sum.loss.sum
             totals.denominator += sum.loss.denominator
             totals.correct += sum.correct
             totals.correctTop5 += sum.correctTop5
-            totals.samples += batch.rows
+            totals.samples += batch.labels.count
             guard countsConfusion else { continue }
             for (row, prediction) in replica.predictions.enumerated() {
                 totals.confusion?.record(label: Int(batch.labels[row]), prediction: prediction)

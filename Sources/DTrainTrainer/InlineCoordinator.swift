@@ -40,10 +40,7 @@ final class InlineCoordinator: Coordination {
             ends = steering.begin(evaluationAfter: step, course: context.course)
             let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
                 try Evaluation.run(
-                    context.replica, on: context.data.test, transforms: context.transforms.evaluation,
-                    normalisation: context.normalisation,
-                    seed: UInt64(context.configuration.seed),
-                    brokenSamples: context.brokenSamples, queue: context.queue,
+                    context.replica, on: context.feed, queue: context.queue,
                     loaderThreads: context.configuration.loaderThreads)
             }
             guard evaluation.loss.isFinite else { throw UnusableState(kind: .evaluation, loss: evaluation.loss) }
@@ -57,7 +54,9 @@ final class InlineCoordinator: Coordination {
         if isRankZero {
             let waited = try writer.waitUntilIdle()
             let snapshot =
-                try self.snapshot ?? Snapshot(of: context.replica, optimizer: context.optimizer)
+                try self.snapshot
+                ?? Snapshot(
+                    of: context.replica, optimizer: context.optimizer, batchSize: context.configuration.batchSize)
             self.snapshot = snapshot
             let time = now()
             snapshot.take(from: context.replica, context.optimizer)

@@ -41,6 +41,8 @@ public struct RunConfiguration: Sendable, Equatable {
     public var skipsBroken = false
     /// Whether each epoch goes through the samples in an order of its own; false keeps the order of the files.
     public var shuffle = true
+    /// Characters of a text that are learned from at once, in each position of the batch: as far as gradients reach back.
+    public var sequenceLength = 64
     /// Threads that read and decode samples on each rank.
     public var loaderThreads = 1
 

@@ -12,6 +12,7 @@ public enum RunSetting: String, Sendable, CaseIterable {
     case data, augment
     case skipBroken = "skip-broken"
     case noShuffle = "no-shuffle"
+    case sequenceLength = "sequence-length"
     case loaderThreads = "loader-threads"
     case epochs, steps
     case batchSize = "batch-size"
@@ -157,6 +158,7 @@ extension RunConfiguration {
             guard Set(augment.map(\.name)).count == augment.count else { throw value.invalid("each name once") }
         case .skipBroken: skipsBroken = try value.flag()
         case .noShuffle: shuffle = try !value.flag()
+        case .sequenceLength: sequenceLength = try value.whole(atLeast: 1, atMost: 1_000_000)
         case .loaderThreads: loaderThreads = try value.whole(atLeast: 1)
         case .epochs: epochs = try value.whole(atLeast: 1)
         case .steps: steps = try value.whole(atLeast: 1)
@@ -246,6 +248,7 @@ extension RunConfiguration {
         case .augment: augment.isEmpty ? nil : Augmentation.text(of: augment)
         case .skipBroken: "\(skipsBroken)"
         case .noShuffle: "\(!shuffle)"
+        case .sequenceLength: "\(sequenceLength)"
         case .loaderThreads: "\(loaderThreads)"
         case .epochs: epochs.map(String.init)
         case .steps: steps.map(String.init)

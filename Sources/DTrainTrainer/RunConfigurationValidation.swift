@@ -15,6 +15,7 @@ extension RunConfiguration {
         try require(accumulate >= 1, .accumulate, "a whole number of at least 1")
         try require(keep >= 1, .keep, "a whole number of at least 1")
         try require(loaderThreads >= 1, .loaderThreads, "a whole number of at least 1")
+        try require(sequenceLength >= 1, .sequenceLength, "a whole number of at least 1")
         try require(learningRate.isFinite && learningRate >= 0, .lr, "a number of at least 0")
         try require(isFraction(momentum), .momentum, "a number of at least 0 and below 1")
         try require(isFraction(labelSmoothing), .labelSmoothing, "a number of at least 0 and below 1")
@@ -164,10 +165,18 @@ extension RunConfiguration {
         case .monitor:
             schedule == .plateau || earlyStop != nil
                 ? nil : ("evaluations decide nothing", "give --schedule plateau or --early-stop")
+        case .augment, .imageSize, .skipBroken:
+            specification?.isSequence != true ? nil : ("it is for images and \(data) holds sequences", "leave it out")
+        case .noShuffle: specification?.isText != true ? nil : ("a text is always read in order", "leave it out")
+        case .sequenceLength:
+            specification?.isText == true ? nil : ("it is for texts and \(data) is none", "leave it out")
         case .minDelta: earlyStop != nil ? nil : ("there is no early stopping", "give --early-stop")
         default: nil
         }
     }
+
+    /// The data specification where it can be read; `validate` says what is wrong with it.
+    private var specification: DataSpecification? { try? dataSpecification }
 
     private func unless(_ optimizers: OptimizerName...) -> (reason: String, remedy: String)? {
         guard !optimizers.contains(optimizer) else { return nil }

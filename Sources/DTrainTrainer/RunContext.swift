@@ -10,7 +10,7 @@ import DTrainTensor
 final class RunContext {
     let configuration: RunConfiguration
     let model: TrainingModel
-    let data: DatasetPair
+    let feed: any Feed
     let queue: CommunicationQueue
     let files: RunFiles
     let events: any EventSink
@@ -24,11 +24,6 @@ final class RunContext {
     /// The ranks that train; on a dedicated coordinator it is not used.
     let group: CommunicatorGroup
     let isDedicatedCoordinator: Bool
-    let transforms: TransformPipeline
-    /// What pixels are normalised by.
-    let normalisation: Normalisation
-    /// Where samples that cannot be read are left out, what is known of them.
-    let brokenSamples: BrokenSamples?
     let execution: ExecutionDescription
     let startTime = now()
     /// On rank 0, while the run lasts.
@@ -36,16 +31,22 @@ final class RunContext {
 
     /// Compares the ranks, parts them and builds the model. Throws `SharedFailure` for what is wrong on all.
     init(
-        _ configuration: RunConfiguration, model: TrainingModel, data: DatasetPair, queue: CommunicationQueue,
+        _ configuration: RunConfiguration, model: TrainingModel, data: OpenedData, queue: CommunicationQueue,
         threads: Int, files: RunFiles, events: any EventSink, stop: StopFlag
     ) throws {
         try Agreement.check(configuration, data, over: queue)
-        let course = try Agreement.shared {
-            try RunCourse(configuration, ranks: queue.size, trainingSamples: data.train.count)
+        let brokenSamples =
+            configuration.skipsBroken
+            ? BrokenSamples { [events] in events.receive(.notice(Notice(.warning, "left out: \($0.error)"))) } : nil
+        let feed = try Agreement.shared {
+            try configuration.validate()
+            return try configuration.feed(
+                of: data, presets: model.presets, normalisation: model.normalisation, brokenSamples: brokenSamples)
         }
+        let course = try Agreement.shared { try RunCourse(configuration, ranks: queue.size, feed: feed) }
         self.configuration = configuration
         self.model = model
-        self.data = data
+        self.feed = feed
         self.queue = queue
         self.files = files
         self.events = events
@@ -64,21 +65,16 @@ final class RunContext {
         }
         self.shards = isDedicatedCoordinator ? [] : shards
         // A coordinator only evaluates; it need not do so in the trainers' small parts.
-        let capacity = max(shards.map(\.rows).max()!, isDedicatedCoordinator ? min(64, data.test.count) : 1)
-        let normalisation = model.normalisation ?? data.train.normalisation
-        self.normalisation = normalisation
-        let transforms = try Agreement.shared {
-            try configuration.transforms(
-                of: data, model.presets ?? .usual(forImagesOf: data.sampleShape), normalisation: normalisation)
-        }
-        self.transforms = transforms
+        let capacity = max(shards.map(\.rows).max()!, isDedicatedCoordinator ? min(64, feed.testRows) : 1)
         let trains = !isDedicatedCoordinator
         let built = try Agreement.onModel(over: queue) {
             let replica = try Replica(
-                model.module, input: transforms.outputShape, classes: configuration.classes ?? data.classCount,
-                objective: Self.objective(of: model, configuration), capacity: capacity, pool: pool,
+                model.module, input: feed.input, classes: configuration.classes ?? feed.classCount,
+                objective: Self.objective(of: model, configuration), capacity: capacity,
+                streams: max(configuration.batchSize, feed.isStream ? feed.testRows : 0), pool: pool,
                 trains: trains, synchronisesBatchNorm: configuration.synchronisesBatchNorm,
                 isFrozen: { [frozen = NamePatterns(configuration.freeze)] in frozen.match($0) })
+            try Self.check(replica, configuration, feed)
             try Self.check(replica, configuration, smallestShard: course.smallestShard)
             let optimizer = try Optimizer(
                 configuration.optimizerConfiguration, decay: configuration.decay, averaging: configuration.averaging,
@@ -88,11 +84,27 @@ final class RunContext {
             replica.trainingGraph.fingerprint
         }
         (replica, optimizer) = built
-        brokenSamples =
-            configuration.skipsBroken
-            ? BrokenSamples { [events] in events.receive(.notice(Notice(.warning, "left out: \($0.error)"))) } : nil
         execution = ExecutionDescription(
             ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures())
+    }
+
+    /// Throws where the model's outputs are not what the data has labels for.
+    private static func check(_ replica: Replica, _ configuration: RunConfiguration, _ feed: any Feed) throws {
+        if replica.returnsSequences != feed.labelsEachToken {
+            let (model, data) = (configuration.model, feed.specification)
+            throw ConfigurationError.doesNotFit(
+                problem: feed.labelsEachToken
+                    ? "\(model) says one thing of a sequence, and \(data) has a label for each of its characters"
+                    : "\(model) says something at each step of a sequence, and \(data) has one label a sequence",
+                remedy: "choose another --model or other --data")
+        }
+        if replica.carriedStateCount > 0, !feed.isStream {
+            throw ConfigurationError.doesNotFit(
+                problem:
+                    "\(configuration.model) carries its state from batch to batch, and \(feed.specification) is no text "
+                    + "that goes on",
+                remedy: "choose another --model, or a text as --data")
+        }
     }
 
     /// Throws where `--freeze` names nothing, `--sync-batchnorm` has nothing to do, or a batch-norm would see one value.
@@ -129,6 +141,9 @@ final class RunContext {
         return .crossEntropy(labelSmoothing: Float(configuration.labelSmoothing))
     }
 
+    /// What streams carry from batch to batch.
+    var carriedState: CarriedStateTransfer { CarriedStateTransfer(replica, batchSize: configuration.batchSize) }
+
     /// What state.json says after `step` updates.
     func state(step: Int, best: BestMetric?, decisions: EvaluationDecisions?) -> TrainingState {
         let position = course.sampler.position(ofStep: step)
@@ -139,14 +154,7 @@ final class RunContext {
             schedule: configuration.learningRateSchedule.description,
             model: ModelDescription(
                 name: model.name, options: model.options, parameterCount: replica.layout.parameterCount),
-            data: DTrainCheckpoint.DataDescription(
-                specification: data.specification.description, sampleCount: data.train.count, digest: data.digest,
-                images: ImageDescription(
-                    sampleShape: data.sampleShape.dimensions,
-                    sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer,
-                    inputShape: transforms.outputShape.dimensions, classNames: data.classNames,
-                    mean: normalisation.mean, standardDeviation: normalisation.standardDeviation,
-                    augmentations: Augmentation.text(of: configuration.augment))),
+            data: feed.dataDescription,
             execution: execution, best: best, decisions: decisions)
     }
 
@@ -156,18 +164,5 @@ final class RunContext {
             step: step, epoch: course.epoch(ofUpdate: step), split: DatasetSplit.test.rawValue, loss: evaluation.loss,
             correct: evaluation.correct, correctTop5: evaluation.correctTop5, samples: evaluation.samples,
             seconds: evaluation.seconds)
-    }
-}
-
-extension RunConfiguration {
-    /// What happens to samples of `data` on their way to a model of `family`; `normalisation` is by default the data's own.
-    /// Throws `DataUsageError`.
-    public func transforms(
-        of data: DatasetPair, _ family: PresetFamily, normalisation: Normalisation? = nil
-    ) throws(DataUsageError) -> TransformPipeline {
-        try TransformPipeline(
-            augment, family: family, sampleShape: data.sampleShape,
-            sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer, imageSize: imageSize,
-            normalisation: normalisation ?? data.train.normalisation, seed: UInt64(seed))
     }
 }

@@ -14,17 +14,16 @@ struct RunCourse {
     private let checkpointInterval: Int
 
     /// Throws `ConfigurationError` or `DataUsageError` where the settings do not fit the ranks or the samples.
-    init(_ configuration: RunConfiguration, ranks: Int, trainingSamples: Int) throws {
+    init(_ configuration: RunConfiguration, ranks: Int, feed: any Feed) throws {
         try configuration.validate()
         try configuration.validate(ranks: ranks)
-        try configuration.validate(trainingSamples: trainingSamples)
+        try configuration.validate(trainingSamples: feed.trainingSamples)
         try configuration.optimizerConfiguration.validate()
         try configuration.learningRateSchedule.validate()
         trainingRanks = configuration.trainingRanks(of: ranks)
         smallestShard = configuration.batchSize / (trainingRanks * configuration.accumulate)
-        sampler = try Sampler(
-            sampleCount: trainingSamples, batchSize: configuration.batchSize, seed: UInt64(configuration.seed),
-            shuffles: configuration.shuffle)
+        sampler = try feed.sampler(
+            batchSize: configuration.batchSize, seed: UInt64(configuration.seed), shuffles: configuration.shuffle)
         stepsPerEpoch = sampler.batchesPerEpoch
         totalSteps = configuration.totalSteps(stepsPerEpoch: stepsPerEpoch)
         evaluationInterval = configuration.evalEvery ?? stepsPerEpoch

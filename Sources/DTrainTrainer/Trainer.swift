@@ -83,7 +83,7 @@ public enum TrainerOutcome: Sendable, Equatable {
 public final class Trainer {
     private let configuration: RunConfiguration
     private let model: TrainingModel
-    private let data: DatasetPair
+    private let data: OpenedData
     private let queue: CommunicationQueue
     private let threads: Int
     private let files: RunFiles
@@ -99,7 +99,7 @@ public final class Trainer {
     ///   - events: hears of the run; on rank 0 only.
     ///   - stop: ends the run after the step under way; each rank has its own.
     public init(
-        _ configuration: RunConfiguration, model: TrainingModel, data: DatasetPair, queue: CommunicationQueue,
+        _ configuration: RunConfiguration, model: TrainingModel, data: OpenedData, queue: CommunicationQueue,
         threads: Int, files: RunFiles, events: any EventSink, stop: StopFlag = StopFlag()
     ) {
         self.configuration = configuration

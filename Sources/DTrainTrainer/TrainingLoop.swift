@@ -1,5 +1,6 @@
 import DTrainCollectives
 import DTrainData
+import DTrainEngine
 import DTrainEvents
 
 /// The steps of a run on one training rank.
@@ -18,12 +19,9 @@ struct TrainingLoop {
                 stepsPerEpoch: course.stepsPerEpoch, totalSteps: course.totalSteps, seed: UInt64(configuration.seed)),
             shardCount: context.shards.count, queue: context.queue, group: context.group, pool: context.pool,
             stop: context.stop)
-        let loader = DataLoader.training(
-            dataset: context.data.train, sampler: course.sampler, shards: context.shards,
-            steps: start.step..<max(start.step, course.totalSteps), transforms: context.transforms.training,
-            sampleShape: context.transforms.outputShape, normalisation: context.normalisation,
-            mixing: context.transforms.mixing,
-            brokenSamples: context.brokenSamples, threadCount: configuration.loaderThreads)
+        let loader = context.feed.training(
+            course.sampler, shards: context.shards, steps: start.step..<max(start.step, course.totalSteps),
+            threadCount: configuration.loaderThreads)
         defer { loader.stop() }
 
         var ending = Ending(step: start.step, stop: nil, samples: 0, trainingSeconds: 0)
@@ -43,8 +41,12 @@ struct TrainingLoop {
             step.begin(step: ending.step)
             for _ in context.shards.indices {
                 guard let batch = try loader.next() else { preconditionFailure("the loader ended before the run") }
+                // An epoch of streams begins, and nothing is carried over from the last one.
+                if context.feed.isStream, batch.item.batch == 0, batch.item.shard == context.shards[0] {
+                    context.replica.resetCarriedState()
+                }
                 step.add(
-                    .values(batch.images), labels: batch.labels, firstPosition: batch.firstPosition,
+                    Replica.Inputs(batch), labels: batch.labels, firstPosition: batch.firstPosition,
                     mixing: batch.partners)
             }
             let result = try step.finish()
@@ -89,6 +91,8 @@ struct TrainingLoop {
     }
 
     private func milestone(step: Int, evaluate: Bool, save: Bool) throws -> Steering.Verdict {
+        try context.carriedState.share(
+            over: context.group, of: context.queue, accumulation: context.configuration.accumulate)
         do {
             return try coordination.milestone(step: step, evaluate: evaluate, save: save)
         } catch let state as UnusableState {

@@ -41,7 +41,7 @@ import Testing
 
     @Test func theNextSampleStandsInForABrokenOneOnAnyNumberOfRanks() throws {
         let folder = try folderWithBrokenFiles()
-        let pair = try DataSpecification.images(directory: folder.path).open()
+        let pair = try DataSpecification.images(directory: folder.path).openImages()
         let sampler = try Sampler(sampleCount: 12, batchSize: 6, seed: 3)
         // By index in the folder: a/1 and a/2 become a/3, c/0 becomes c/1, c/3 (the last) becomes a/0.
         let standIns = [1: 3, 2: 3, 8: 9, 11: 0]
@@ -64,7 +64,7 @@ import Testing
 
     @Test func anEvaluationCountsBrokenSamplesOut() throws {
         let folder = try folderWithBrokenFiles()
-        let pair = try DataSpecification.images(directory: folder.path).open()
+        let pair = try DataSpecification.images(directory: folder.path).openImages()
         for ranks in [1, 2, 3] {
             let broken = BrokenSamples()
             var labels: [Int32] = []
@@ -80,7 +80,7 @@ import Testing
 
     @Test func eachBrokenSampleIsToldOnce() throws {
         let folder = try folderWithBrokenFiles()
-        let pair = try DataSpecification.images(directory: folder.path).open()
+        let pair = try DataSpecification.images(directory: folder.path).openImages()
         let told = Told()
         _ = try train(ranks: 2, pair, BrokenSamples { told.add($0.error) })
         #expect(Set(told.all.map(\.description)).count == 4 && told.all.count == 4)
@@ -89,7 +89,7 @@ import Testing
 
     @Test func withoutLeaveABrokenFileIsAnErrorThatNamesIt() throws {
         let folder = try folderWithBrokenFiles()
-        let pair = try DataSpecification.images(directory: folder.path).open()
+        let pair = try DataSpecification.images(directory: folder.path).openImages()
         let loader = DataLoader.evaluation(dataset: pair.train, rank: 0, rankCount: 1, rows: 12)
         let error = #expect(throws: DataError.self) { try loader.next() }
         guard case .brokenImage(folder.path + "/train/a/1.png", _) = try #require(error) else { throw error! }
@@ -112,7 +112,7 @@ import Testing
         var all: [DataError] { lock.withLock { errors } }
     }
 
-    private struct AllBroken: Dataset {
+    private struct AllBroken: ImageDataset {
         let name = "broken", split = DatasetSplit.train, sampleShape: Shape = [1, 1, 1], classNames = ["a"], count = 300
         let normalisation = Normalisation(mean: [0], standardDeviation: [1]), digest = ""
         func read(_ index: Int, into image: PixelBuffer) throws -> Int {

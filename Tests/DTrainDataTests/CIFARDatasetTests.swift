@@ -17,7 +17,7 @@ func writeCIFAR10(to folder: TemporaryFolder, below sub: String = "") throws {
 }
 
 @Suite struct CIFARDatasetTests {
-    private func expectSample(_ dataset: any Dataset, _ index: Int, record: Int, label: Int) throws {
+    private func expectSample(_ dataset: any ImageDataset, _ index: Int, record: Int, label: Int) throws {
         let sample = try pixels(dataset, index)
         let expected = (0..<1024).flatMap { pixel in
             (0..<3).map { UInt8((record * 31 + $0 * 1024 + pixel) % 251) }
@@ -29,7 +29,7 @@ func writeCIFAR10(to folder: TemporaryFolder, below sub: String = "") throws {
     @Test(arguments: ["", "cifar-10-batches-bin/"]) func cifar10IsReadInTheOrderOfItsFiles(below: String) throws {
         let folder = try TemporaryFolder()
         try writeCIFAR10(to: folder, below: below)
-        let pair = try DataSpecification.parse("cifar10:\(folder.path)").open()
+        let pair = try DataSpecification.parse("cifar10:\(folder.path)").openImages()
         #expect(pair.train.count == 15 && pair.test.count == 2 && pair.sampleShape == [32, 32, 3])
         for index in 0..<15 { try expectSample(pair.train, index, record: index, label: index % 10) }
         for index in 0..<2 { try expectSample(pair.test, index, record: 100 + index, label: index) }
@@ -42,7 +42,7 @@ func writeCIFAR10(to folder: TemporaryFolder, below sub: String = "") throws {
         try folder.write(
             cifar(count: 4, first: 0) { [UInt8(19 - $0), UInt8(96 + $0)] }, "cifar-100-binary/train.bin")
         try folder.write(cifar(count: 1, first: 9) { _ in [3, 7] }, "cifar-100-binary/test.bin")
-        let pair = try DataSpecification.parse("cifar100:\(folder.path)/").open()
+        let pair = try DataSpecification.parse("cifar100:\(folder.path)/").openImages()
         for index in 0..<4 { try expectSample(pair.train, index, record: index, label: 96 + index) }
         try expectSample(pair.test, 0, record: 9, label: 7)
         #expect(pair.classCount == 100 && pair.classNames[0] == "apple" && pair.classNames[99] == "worm")
@@ -53,15 +53,15 @@ func writeCIFAR10(to folder: TemporaryFolder, below sub: String = "") throws {
     @Test func theNamesInTheFolderCount() throws {
         let folder = try TemporaryFolder()
         try writeCIFAR10(to: folder)
-        let original = try DataSpecification.cifar10(directory: folder.path).open().digest
+        let original = try DataSpecification.cifar10(directory: folder.path).openImages().digest
         let names = (0..<10).map { "name \($0)" }
         try folder.write(Array((names.joined(separator: "\r\n") + "\n\n").utf8), "batches.meta.txt")
-        let pair = try DataSpecification.cifar10(directory: folder.path).open()
+        let pair = try DataSpecification.cifar10(directory: folder.path).openImages()
         #expect(pair.classNames == names && pair.digest != original)
         try folder.write(Array("a\nb\n".utf8), "batches.meta.txt")
         #expect(
             throws: DataError.wrongClassNames(path: folder.path + "/batches.meta.txt", expected: 10, actual: 2)
-        ) { try DataSpecification.cifar10(directory: folder.path).open() }
+        ) { try DataSpecification.cifar10(directory: folder.path).openImages() }
     }
 
     @Test func theDigestTellsOnePixelAndOneLabelApart() throws {
@@ -71,7 +71,7 @@ func writeCIFAR10(to folder: TemporaryFolder, below sub: String = "") throws {
             var bytes = cifar(count: 3, first: 3) { [UInt8($0 % 10)] }
             if let byte { bytes[byte] ^= 1 }
             try folder.write(bytes, "data_batch_2.bin")
-            return try DataSpecification.cifar10(directory: folder.path).open().digest
+            return try DataSpecification.cifar10(directory: folder.path).openImages().digest
         }
         #expect(Set(try [nil, 0, 1, 5000].map(digest)).count == 4)
         #expect(try digest(changing: nil) == digest(changing: nil))
@@ -81,7 +81,7 @@ func writeCIFAR10(to folder: TemporaryFolder, below sub: String = "") throws {
         let folder = try TemporaryFolder()
         try writeCIFAR10(to: folder)
         try change(folder)
-        let error = #expect(throws: DataError.self) { try DataSpecification.cifar10(directory: folder.path).open() }
+        let error = #expect(throws: DataError.self) { try DataSpecification.cifar10(directory: folder.path).openImages() }
         return (try #require(error), folder.path)
     }
 

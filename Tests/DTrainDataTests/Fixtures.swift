@@ -5,7 +5,7 @@ import Foundation
 import Testing
 
 /// The pixels and the label of one sample.
-func pixels(_ dataset: any Dataset, _ index: Int) throws -> (pixels: [UInt8], label: Int) {
+func pixels(_ dataset: any ImageDataset, _ index: Int) throws -> (pixels: [UInt8], label: Int) {
     let image = PixelBuffer()
     let label = try dataset.read(index, into: image)
     return (image.array(), label)
@@ -94,7 +94,7 @@ func gzip(_ bytes: [UInt8]) -> [UInt8] {
 
 /// A data set whose sample i has the pixels i mod 256 and i / 256 and the label i mod 7; it counts its reads, and can be
 /// slow or fail at one sample.
-final class NumberedDataset: Dataset, @unchecked Sendable {
+final class NumberedDataset: ImageDataset, @unchecked Sendable {
     struct BadSample: Error, Equatable { let index: Int }
 
     let name = "numbered"

@@ -5,11 +5,11 @@ import Testing
 
 @Suite struct IDXDatasetTests {
     private func open(_ folder: TemporaryFolder) throws -> DatasetPair {
-        try DataSpecification.mnist(directory: folder.path).open()
+        try DataSpecification.mnist(directory: folder.path).openImages()
     }
 
     /// The pixels and labels of a whole data set.
-    private func content(_ dataset: any Dataset) throws -> (pixels: [UInt8], labels: [Int]) {
+    private func content(_ dataset: any ImageDataset) throws -> (pixels: [UInt8], labels: [Int]) {
         let samples = try (0..<dataset.count).map { try DTrainDataTests.pixels(dataset, $0) }
         return (samples.flatMap(\.pixels), samples.map(\.label))
     }

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct ImageFolderTests {
     private func open(_ folder: TemporaryFolder) throws -> DatasetPair {
-        try DataSpecification.images(directory: folder.path).open()
+        try DataSpecification.images(directory: folder.path).openImages()
     }
 
     @Test func samplesAreSortedByClassAndName() throws {

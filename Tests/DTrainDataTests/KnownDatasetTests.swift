@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct KnownDatasetTests {
     @Test func theEmbeddedSampleHasItsDigits() throws {
-        let pair = try DataSpecification.mnistSample.open()
+        let pair = try DataSpecification.mnistSample.openImages()
         #expect(pair.train.count == 10_000 && pair.test.count == 2_000)
         // Counted in the official files.
         #expect(try pair.train.countPerClass() == [1001, 1127, 991, 1032, 980, 863, 1014, 1070, 944, 978])
@@ -17,7 +17,7 @@ import Testing
     }
 
     @Test func theNormalisedSampleHasMeanNearZeroAndDeviationNearOne() throws {
-        let dataset = try DataSpecification.mnistSample.open().train
+        let dataset = try DataSpecification.mnistSample.openImages().train
         let loader = DataLoader.evaluation(dataset: dataset, rank: 0, rankCount: 1, rows: 500)
         var sum = 0.0, squares = 0.0, count = 0.0
         while let batch = try loader.next() {
@@ -35,10 +35,10 @@ import Testing
 
     @Test(.enabled(if: SharedData.hasMNIST, "no MNIST in \(SharedData.mnist): set DTRAIN_SHARED_DATA"))
     func theSampleIsTheBeginningOfTheOfficialFiles() throws {
-        let official = try DataSpecification.parse("mnist:\(SharedData.mnist)").open()
+        let official = try DataSpecification.parse("mnist:\(SharedData.mnist)").openImages()
         #expect(official.train.count == 60_000 && official.test.count == 10_000)
         #expect(try official.train.countPerClass() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949])
-        let sample = try DataSpecification.mnistSample.open()
+        let sample = try DataSpecification.mnistSample.openImages()
         for split in DatasetSplit.allCases {
             for index in 0..<sample[split].count {
                 guard try pixels(official[split], index) == pixels(sample[split], index) else {
@@ -53,8 +53,8 @@ import Testing
     @Test func fashionMNISTHasItsClassesAndConstants() throws {
         let folder = try TemporaryFolder()
         try SmallMNIST().write(to: folder)
-        let fashion = try DataSpecification.parse("fashion-mnist:\(folder.path)").open()
-        let digits = try DataSpecification.parse("mnist:\(folder.path)").open()
+        let fashion = try DataSpecification.parse("fashion-mnist:\(folder.path)").openImages()
+        let digits = try DataSpecification.parse("mnist:\(folder.path)").openImages()
         #expect(fashion.classNames[0] == "T-shirt/top" && fashion.classNames[9] == "Ankle boot")
         #expect(fashion.train.normalisation == Normalisation(mean: [0.2860], standardDeviation: [0.3530]))
         #expect(fashion.digest != digits.digest)
@@ -62,7 +62,7 @@ import Testing
 
     @Test func syntheticImagesAreTheSameEveryTimeAndUniform() throws {
         let specification = try DataSpecification.parse("synthetic:9x7x3,5")
-        let first = try specification.open(), second = try specification.open()
+        let first = try specification.openImages(), second = try specification.openImages()
         #expect(first.sampleShape == [9, 7, 3] && first.classCount == 5 && first.digest == second.digest)
         var histogram = [Int](repeating: 0, count: 4)
         var samples: Set<[UInt8]> = []
@@ -81,14 +81,14 @@ import Testing
 
     @Test func syntheticSetsOfOtherShapesClassesAndSplitsDiffer() throws {
         let digests = try ["synthetic:8x8x1,10", "synthetic:8x8x1,11", "synthetic:4x16x1,10"].flatMap {
-            let pair = try DataSpecification.parse($0).open()
+            let pair = try DataSpecification.parse($0).openImages()
             return [pair.train.digest, pair.test.digest]
         }
         #expect(Set(digests).count == 6)
     }
 
     @Test func theDescriptionSaysWhatACheckpointNeeds() throws {
-        let pair = try DataSpecification.parse("synthetic:8x6x3,2").open()
+        let pair = try DataSpecification.parse("synthetic:8x6x3,2").openImages()
         let description = pair.description
         #expect(description.specification == "synthetic:8x6x3,2" && description.sampleShape == [8, 6, 3])
         #expect(description.classNames == ["0", "1"] && description.digest == pair.digest)

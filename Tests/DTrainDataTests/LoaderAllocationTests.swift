@@ -4,7 +4,7 @@ import DTrainTensor
 import Testing
 
 /// Images of one size; notes how many allocations the thread that reads has made so far.
-private final class WatchedDataset: Dataset, @unchecked Sendable {
+private final class WatchedDataset: ImageDataset, @unchecked Sendable {
     let name = "watched"
     let split = DatasetSplit.train
     let sampleShape: Shape = [60, 80, 3]

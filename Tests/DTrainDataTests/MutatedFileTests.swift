@@ -52,7 +52,7 @@ import Testing
         try files.write(to: folder, gzipped: gzipped)
         let originals = [("train-images-idx3-ubyte", files.trainImages), ("t10k-labels-idx1-ubyte", files.testLabels)]
             .map { (name: gzipped ? $0.0 + ".gz" : $0.0, bytes: gzipped ? gzip($0.1) : $0.1) }
-        try mutate(originals, in: folder) { try DataSpecification.mnist(directory: folder.path).open() }
+        try mutate(originals, in: folder) { try DataSpecification.mnist(directory: folder.path).openImages() }
     }
 
     @Test func cifar() throws {
@@ -61,16 +61,16 @@ import Testing
         let names = Array("airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n".utf8)
         let test = DTrainDataTests.cifar(count: 2, first: 100) { [UInt8($0 % 10)] }
         let originals = [(name: "test_batch.bin", bytes: test), (name: "batches.meta.txt", bytes: names)]
-        try mutate(originals, in: folder) { try DataSpecification.cifar10(directory: folder.path).open() }
+        try mutate(originals, in: folder) { try DataSpecification.cifar10(directory: folder.path).openImages() }
     }
 
     @Test(arguments: [false, true]) func packed(signed: Bool) throws {
         let folder = try TemporaryFolder()
         try writeImages(to: folder, classes: ["a", "b"], counts: [3, 2])
-        let path = try pack(DataSpecification.images(directory: folder.path).open(), in: folder)
+        let path = try pack(DataSpecification.images(directory: folder.path).openImages(), in: folder)
         let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
         try mutate([(name: "data.packed", bytes: bytes)], in: folder, repair: signed ? signedPacked : { $0 }) {
-            try DataSpecification.packed(file: path).open()
+            try DataSpecification.packed(file: path).openImages()
         }
     }
 

@@ -53,7 +53,7 @@ import Testing
 
 @Suite struct SampleGridTests {
     @Test func everySampleIsThereMagnifiedInItsPlace() throws {
-        let dataset = try DataSpecification.mnistSample.open().train
+        let dataset = try DataSpecification.mnistSample.openImages().train
         let picture = try SampleGrid(dataset, columns: 4, rows: 3).image()
         #expect(picture.channels == 1)
         // Find each digit, three times its size, by its first row that is not black.
@@ -82,7 +82,7 @@ import Testing
             var files = SmallMNIST(trainCount: 4)
             files.trainLabels = idx([4], labels)
             try files.write(to: folder)
-            return try SampleGrid(DataSpecification.mnist(directory: folder.path).open().train).image()
+            return try SampleGrid(DataSpecification.mnist(directory: folder.path).openImages().train).image()
         }
         let original = try picture(labels: [1, 2, 3, 4])
         let swapped = try picture(labels: [1, 3, 2, 4])
@@ -95,7 +95,7 @@ import Testing
     }
 
     @Test func thePermutationIsVisible() throws {
-        let dataset = try DataSpecification.mnistSample.open().test
+        let dataset = try DataSpecification.mnistSample.openImages().test
         let plain = try SampleGrid(dataset, columns: 2, rows: 1).image()
         let permuted = try SampleGrid(
             dataset, transforms: [PixelPermutation(seed: 1, sampleShape: [28, 28, 1])], columns: 2, rows: 1
@@ -126,7 +126,7 @@ import Testing
                 }
             }
         }
-        let dataset = try DataSpecification.images(directory: folder.path).open().train
+        let dataset = try DataSpecification.images(directory: folder.path).openImages().train
         let picture = try SampleGrid(dataset, columns: 3, rows: 1).image()
         // Each class's first image, 128 × 64 pixels; frames and text are grey.
         for label in 0..<3 {

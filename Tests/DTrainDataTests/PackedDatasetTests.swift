@@ -23,7 +23,7 @@ func folderOfFixtures() throws -> TemporaryFolder {
 }
 
 @Suite struct PackedDatasetTests {
-    private func expectSame(_ first: any Dataset, _ second: any Dataset) throws {
+    private func expectSame(_ first: any ImageDataset, _ second: any ImageDataset) throws {
         try #require(first.count == second.count)
         for index in 0..<first.count {
             let (a, b) = (PixelBuffer(), PixelBuffer())
@@ -35,8 +35,8 @@ func folderOfFixtures() throws -> TemporaryFolder {
 
     @Test(arguments: [1, 3]) func holdsTheFolderSampleBySample(threads: Int) throws {
         let folder = try folderOfFixtures()
-        let pair = try DataSpecification.images(directory: folder.path).open()
-        let packed = try DataSpecification.parse("packed:" + pack(pair, in: folder, threads: threads)).open()
+        let pair = try DataSpecification.images(directory: folder.path).openImages()
+        let packed = try DataSpecification.parse("packed:" + pack(pair, in: folder, threads: threads)).openImages()
         try expectSame(pair.train, packed.train)
         try expectSame(pair.test, packed.test)
         #expect(packed.classNames == pair.classNames && packed.train.normalisation == pair.train.normalisation)
@@ -50,16 +50,16 @@ func folderOfFixtures() throws -> TemporaryFolder {
 
     @Test func holdsOtherDataSetsToo() throws {
         let folder = try TemporaryFolder()
-        let pair = try DataSpecification.parse("synthetic:5x7x2,4").open()
-        let packed = try DataSpecification.packed(file: pack(pair, in: folder)).open()
+        let pair = try DataSpecification.parse("synthetic:5x7x2,4").openImages()
+        let packed = try DataSpecification.packed(file: pack(pair, in: folder)).openImages()
         try expectSame(pair.test, packed.test)
         #expect(packed.train.count == pair.train.count && !packed.train.sizesMayDiffer && packed.digest == pair.digest)
     }
 
     @Test func theShorterSideComesToTheImageSizeAndSmallImagesStay() throws {
         let folder = try folderOfFixtures()
-        let pair = try DataSpecification.images(directory: folder.path).open()
-        let packed = try DataSpecification.packed(file: pack(pair, in: folder, imageSize: 40)).open()
+        let pair = try DataSpecification.images(directory: folder.path).openImages()
+        let packed = try DataSpecification.packed(file: pack(pair, in: folder, imageSize: 40)).openImages()
         // 37×53 stays; 100×61 becomes 65×40.
         let shapes = try (0..<packed.train.count).map { index in
             let image = PixelBuffer()
@@ -70,7 +70,7 @@ func folderOfFixtures() throws -> TemporaryFolder {
             shapes.filter { $0 == [65, 40, 3] }.count == 1
                 && shapes.filter { $0 == [37, 53, 3] }.count == shapes.count - 1)
         #expect(packed.digest != pair.digest)
-        let smaller = try DataSpecification.packed(file: pack(pair, in: folder, imageSize: 20)).open()
+        let smaller = try DataSpecification.packed(file: pack(pair, in: folder, imageSize: 20)).openImages()
         #expect(smaller.sampleShape == [20, 28, 3] && smaller.digest != packed.digest)
         let (source, expected, actual) = (PixelBuffer(), PixelBuffer(), PixelBuffer())
         _ = try pair.train.read(3, into: source)
@@ -84,13 +84,13 @@ func folderOfFixtures() throws -> TemporaryFolder {
         try writeImages(to: folder, classes: ["a", "b"], counts: [3, 2])
         try folder.write([1], "train/a/1.png")
         try folder.write([1], "test/a/0.png")
-        let pair = try DataSpecification.images(directory: folder.path).open()
+        let pair = try DataSpecification.images(directory: folder.path).openImages()
         let path = folder.path + "/packed"
         #expect(throws: DataError.self) { try PackedWriter().write(pair, to: path) }
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() == ["test", "train"])
         let broken = BrokenSamples()
         try PackedWriter(brokenSamples: broken).write(pair, to: path)
-        let packed = try DataSpecification.packed(file: path).open()
+        let packed = try DataSpecification.packed(file: path).openImages()
         #expect(packed.train.count == 5 && packed.test.count == 1 && broken.all.count == 2)
         #expect(try pixels(packed.train, 1).pixels == pixels(pair.train, 2).pixels)
         #expect(try pixels(packed.test, 0).label == 1)
@@ -100,11 +100,11 @@ func folderOfFixtures() throws -> TemporaryFolder {
 
     private func reason(_ change: (inout [UInt8]) -> Void) throws -> String {
         let folder = try folderOfFixtures()
-        let path = try pack(DataSpecification.images(directory: folder.path).open(), in: folder)
+        let path = try pack(DataSpecification.images(directory: folder.path).openImages(), in: folder)
         var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
         change(&bytes)
         try folder.write(bytes, "data.packed")
-        let error = #expect(throws: DataError.self) { try DataSpecification.packed(file: path).open() }
+        let error = #expect(throws: DataError.self) { try DataSpecification.packed(file: path).openImages() }
         guard case .brokenPackedFile(path, let reason) = try #require(error) else { throw error! }
         return reason
     }
@@ -126,12 +126,12 @@ func folderOfFixtures() throws -> TemporaryFolder {
 
     @Test func aChangedPixelIsFoundWhenItIsRead() throws {
         let folder = try folderOfFixtures()
-        let pair = try DataSpecification.images(directory: folder.path).open()
+        let pair = try DataSpecification.images(directory: folder.path).openImages()
         let path = try pack(pair, in: folder)
         var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
         bytes[64 + 37 * 53 * 3 + 11] ^= 1
         try folder.write(bytes, "data.packed")
-        let packed = try DataSpecification.packed(file: path).open()
+        let packed = try DataSpecification.packed(file: path).openImages()
         _ = try pixels(packed.train, 0)
         #expect(
             throws: DataError.brokenImage(
@@ -140,7 +140,7 @@ func folderOfFixtures() throws -> TemporaryFolder {
     }
 
     @Test func aFullDiskLeavesNothing() throws {
-        let pair = try DataSpecification.parse("synthetic:8x8x3,2").open()
+        let pair = try DataSpecification.parse("synthetic:8x8x3,2").openImages()
         let error = #expect(throws: DataError.self) { try PackedWriter().write(pair, to: "/no/such/folder/x") }
         guard case .unwritable(_, "No such file or directory") = try #require(error) else { throw error! }
     }

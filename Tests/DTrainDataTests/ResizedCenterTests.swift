@@ -48,7 +48,7 @@ import Testing
             try folder.writePNG("train/a/\(index).png", [UInt8(index * 9), 70, 3, 90, 5, 200], height: 1, width: 2)
         }
         try folder.writePNG("test/a/0.png", [1, 2, 3, 4, 5, 6], height: 1, width: 2)
-        let data = try DataSpecification.images(directory: folder.path).open().train
+        let data = try DataSpecification.images(directory: folder.path).openImages().train
         func samples(sizesMayDiffer: Bool) throws -> [[Float]] {
             let pipeline = try TransformPipeline(
                 [.randomCrop(side: 2, padding: 1), .flip], family: .cifar, sampleShape: [1, 2, 3],

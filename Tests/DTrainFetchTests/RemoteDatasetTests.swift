@@ -61,7 +61,7 @@ import Testing
         let mnist = dataset(files, bases: ["http://127.0.0.1:1/", server.address])
         let folder = try mnist.fetch(into: directory, policy: FetchPolicy(retryDelays: []))
         #expect(folder == directory)
-        let pair = try DataSpecification.parse("mnist:\(folder)").open()
+        let pair = try DataSpecification.parse("mnist:\(folder)").openImages()
         #expect(pair.train.count == 30 && pair.test.count == 20)
         #expect(try names(directory) == files.keys.sorted() && server.requests.count == 4)
 

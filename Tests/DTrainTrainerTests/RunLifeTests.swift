@@ -37,7 +37,7 @@ struct RunLifeTests {
                 let own = try Replica(
                     CNNMNIST(), input: data.sampleShape, capacity: 4, pool: ThreadPool(threadCount: 1))
                 own.initialize(seed: 3)
-                return try Evaluation.run(own, on: data.test, queue: queue)
+                return try Evaluation.run(own, on: imageFeed(data), queue: queue)
             }
             for evaluation in evaluations {
                 #expect(evaluation.samples == samples)

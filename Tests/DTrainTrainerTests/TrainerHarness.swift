@@ -12,8 +12,8 @@ import Synchronization
 import Testing
 
 /// Some samples of another data set.
-struct Subset: Dataset {
-    let base: any Dataset
+struct Subset: ImageDataset {
+    let base: any ImageDataset
     let count: Int
     /// Samples from here on cannot be read.
     var firstUnreadable = Int.max
@@ -38,7 +38,7 @@ struct Subset: Dataset {
 func digits(train: Int = 300, test: Int = 90, extraDigest: String = "", firstUnreadable: Int = .max) throws
     -> DatasetPair
 {
-    let sample = try DataSpecification.mnistSample.open()
+    let sample = try DataSpecification.mnistSample.openImages()
     return DatasetPair(
         specification: .mnistSample,
         train: Subset(base: sample.train, count: train, firstUnreadable: firstUnreadable, extraDigest: extraDigest),
@@ -142,7 +142,7 @@ struct TestRun {
             model: TrainingModel(
                 entry.name, objective: entry.objective,
                 module: module?() ?? entry.make(ModelOptions(classes: 10))),
-            data: data, queue: queue, threads: threads,
+            data: .images(data), queue: queue, threads: threads,
             files: RunFiles(directory: directory, configurationText: configuration.saved.yaml), events: sink ?? log,
             stop: stops[rank])
         do {
@@ -221,3 +221,6 @@ func onEveryRank<Value: Sendable>(
     for thread in threads { pthread_join(thread, nil) }
     return try results.withLock { try $0.map { try $0!.get() } }
 }
+
+/// Images as they are.
+func imageFeed(_ data: DatasetPair) throws -> any Feed { try RunConfiguration().feed(of: .images(data)) }

@@ -89,24 +89,27 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         var configuration = RunConfiguration()
         configuration.batchSize = batchSize
         try configuration.validate(ranks: job.queue.size)
-        let pair = try specification?.open()
-        if pair == nil, augment != nil || loaderThreads != 1 {
+        let data = try specification?.open()
+        if data == nil, augment != nil || loaderThreads != 1 {
             throw UsageError("--augment and --loader-threads have no effect without --data; leave them out.")
         }
-        var options = ModelOptions(classes: pair?.classCount ?? entry.classes)
+        var options = ModelOptions(classes: data?.classCount ?? entry.classes)
         options.auxiliary = !noAux
         let choice = ModelChoice(entry: entry, options: options)
         var settings = RunConfiguration()
+        settings.batchSize = batchSize
         settings.augment = try augment.map { try Augmentation.parse($0) } ?? []
         settings.imageSize = imageSize
-        let transforms = try pair.map { try settings.transforms(of: $0, choice.presets) }
-        let input = try transforms.map { .values($0.outputShape) } ?? entry.input(imageSize: imageSize)
+        if let data, augment != nil || imageSize != nil {
+            _ = try data.images(for: augment != nil ? "--augment" : "--image-size")
+        }
+        let feed = try data.map { try settings.feed(of: $0, presets: choice.presets) }
+        if let feed { try choice.check(feed) }
+        let input = try feed?.input ?? entry.input(imageSize: imageSize)
         if noAux { try choice.checkEffects(of: [.noAux], input: input) }
         let model = TrainingModel(
             entry.name, options: [:], objective: entry.objective, module: choice.module())
-        let samples = pair.map { pair in
-            BenchmarkData(pair.train, transforms: transforms!, loaderThreads: loaderThreads)
-        }
+        let samples = feed.map { BenchmarkData($0, loaderThreads: loaderThreads) }
         let result = try Benchmark(batchSize: batchSize, steps: steps).run(
             model, input: input, classes: options.classes, queue: job.queue, threads: job.threads(threads),
             data: samples,

@@ -43,7 +43,23 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
                     + "\(names.joined(separator: ", ")).")
         }
         let augmentations = try Augmentation.parse(augment)
-        let pair = try DataSpecification.parse(spec).open()
+        let lines: [String]
+        switch try DataSpecification.parse(spec).open() {
+        case .images(let pair): lines = try describe(pair, part, augmentations)
+        case .sequences(let pair):
+            for (option, isGiven) in [("output", output != nil), ("augment", augment != "none"), ("augmented", augmented)]
+            where isGiven {
+                throw DataUsageError.needsImages(what: "--\(option)", specification: "\(pair.specification)")
+            }
+            lines = SequenceReport(pair).lines(part)
+        }
+        Console.result(lines.map { $0 + "\n" }.joined())
+    }
+
+    /// What images there are; draws some where that is asked for.
+    private func describe(
+        _ pair: DatasetPair, _ part: DatasetSplit, _ augmentations: [Augmentation]
+    ) throws -> [String] {
         let sizes =
             pair.train.sizesMayDiffer ? "of various sizes, the first \(pair.sampleShape)" : "of \(pair.sampleShape)"
         var lines = [
@@ -71,6 +87,6 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
             try image.write(to: output)
             lines.append("drawn: \(output) (\(image.width)×\(image.height))")
         }
-        Console.result(lines.map { $0 + "\n" }.joined())
+        return lines
     }
 }

@@ -37,14 +37,14 @@ struct DataPackCommand<Program: TrainingProgram>: ParsableCommand {
             throw UsageError("--image-size '\(imageSize!)' is not valid: give a whole number from 1 to 65536.")
         }
         try checkThreads(threads)
-        let pair = try DataSpecification.parse(spec).open()
+        let pair = try DataSpecification.parse(spec).open().images(for: "data pack")
         let broken = skipBroken ? BrokenSamples { Console.diagnostic("left out: \($0.error)\n") } : nil
         let writer = PackedWriter(
             imageSize: imageSize, brokenSamples: broken,
             threadCount: threads ?? MachineFacts.gather().threads(localRanks: 1))
         let start = monotonicSeconds()
         let byteCount = try writer.write(pair, to: output)
-        let packed = try DataSpecification.packed(file: output).open()
+        let packed = try DataSpecification.packed(file: output).openImages()
         let counts = DatasetSplit.allCases.map { "\(Formatting.whole(packed[$0].count)) \($0.rawValue)" }
         Console.result(
             "\(output): \(counts.joined(separator: " and ")) samples of \(pair.specification), "

@@ -72,48 +72,46 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         _ job: Job, _ part: DatasetSplit, _ augmentations: [Augmentation]?, _ specification: DataSpecification?
     ) throws {
         let source = try model.source(Program.self, positional: source)
-        let pair = try dataSpecification(source, specification).open()
+        let data = try dataSpecification(source, specification).open()
         var choice = source.choice
-        if choice.options.classes == 0 { choice.options.classes = pair.classCount }
-        guard !choice.options.top || choice.options.classes >= pair.classCount else {
+        if choice.options.classes == 0 { choice.options.classes = data.classCount }
+        guard !choice.options.top || choice.options.classes >= data.classCount else {
             throw UsageError(
-                "the model has \(choice.options.classes) classes and \(pair.specification) has \(pair.classCount); "
+                "the model has \(choice.options.classes) classes and \(data.specification) has \(data.classCount); "
                     + "give other --data.")
         }
-        let pipeline = try pipeline(source, pair, augmentations)
-        let shape = pipeline.outputShape
+        let name = Program.name
+        let broken = skipBroken ? BrokenSamples { Console.diagnostic("\(name): left out: \($0.error)\n") } : nil
+        let feed = try feed(source, data, augmentations, broken)
+        try choice.check(feed)
         let replica: Replica
         do {
-            let capacity = batchSize ?? (shape.count > 64 * 64 * 3 ? 32 : 256)
+            let capacity = batchSize ?? (feed.input.shape.count > 64 * 64 * 3 ? 32 : 256)
             replica = try ModelSource(choice: choice, origin: source.origin, imageSize: nil).replica(
-                input: shape, capacity: min(capacity, max(1, pair[part].count)),
+                input: feed.input, capacity: min(capacity, max(1, feed.count(part))),
+                streams: feed.isStream ? max(capacity, SequenceFeed.largestEvaluationStreamCount) : nil,
                 pool: ThreadPool(threadCount: job.threads(threads)))
         } catch {
             guard case CheckpointError.mismatch(_, let mismatch) = error, specification != nil,
                 case .checkpoint(let checkpoint, _) = source.origin
             else { throw error }
             throw UsageError(
-                "\(pair.specification) has samples of \(pair.sampleShape), and the model was trained on "
+                "\(data.specification) has samples of \(feed.input.shape), and the model was trained on "
                     + "\(checkpoint.state.data.specification): \(mismatch); give other --data.")
         }
-        let name = Program.name
-        let broken = skipBroken ? BrokenSamples { Console.diagnostic("\(name): left out: \($0.error)\n") } : nil
-        let evaluation = try Evaluation.run(
-            replica, on: pair[part], transforms: pipeline.evaluation, normalisation: source.normalisation,
-            seed: source.seed,
-            brokenSamples: broken, queue: job.queue, countsConfusion: true)
+        let evaluation = try Evaluation.run(replica, on: feed, split: part, queue: job.queue, countsConfusion: true)
         guard job.speaks else { return }
         let result = EvaluationCompleted(
             step: source.step, epoch: source.epoch, split: part.rawValue, loss: evaluation.loss,
             correct: evaluation.correct, correctTop5: evaluation.correctTop5, samples: evaluation.samples,
             seconds: evaluation.seconds)
-        let classes = ClassReport(evaluation.confusion!, names: pair.classNames)
+        let classes = ClassReport(evaluation.confusion!, names: data.classNames)
         if json {
             var object = result.json
             classes.add(to: &object)
             Console.result(object.text + "\n")
         } else {
-            Console.result(text(result, source, pair) + classes.text)
+            Console.result(text(result, source, data.specification, unit: feed.unit) + classes.text)
         }
     }
 
@@ -125,7 +123,36 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         return try DataSpecification.parse(checkpoint.state.data.specification)
     }
 
-    /// How the samples of `pair` become what the model was trained to see.
+    /// How the samples of `data` become what the model was trained to see.
+    private func feed(
+        _ source: ModelSource, _ data: OpenedData, _ augmentations: [Augmentation]?, _ broken: BrokenSamples?
+    ) throws -> any Feed {
+        switch data {
+        case .images(let pair):
+            return ImageFeed(
+                pair, transforms: try pipeline(source, pair, augmentations), normalisation: source.normalisation,
+                seed: source.seed, brokenSamples: broken)
+        case .sequences(let pair):
+            let options = [("--augment", augment != nil), ("--skip-broken", skipBroken)]
+            if let (option, _) = options.first(where: \.1) { _ = try data.images(for: option) }
+            if let trained = source.sequences { try check(pair, against: trained) }
+            return try SequenceFeed(pair, streams: 1, sequenceLength: source.sequences?.longest ?? 64)
+        }
+    }
+
+    /// The numbers of the characters must mean what they meant in training.
+    private func check(_ pair: SequencePair, against trained: SequenceDescription) throws {
+        let folding = trained.folding.flatMap(TextFolding.init(rawValue:))
+        let vocabulary = Vocabulary(trained.characters.unicodeScalars, folding: folding)
+        guard vocabulary != pair.vocabulary else { return }
+        let missing = pair.vocabulary.characters.filter { vocabulary.number(of: $0) == nil }.count
+        throw UsageError(
+            "the vocabulary of \(pair.specification) (\(Formatting.count(pair.vocabulary.count, "character"))) is not that of "
+                + "the checkpoint (\(Formatting.count(vocabulary.count, "character"))"
+                + (missing == 0 ? "" : ", without \(missing) of them") + "); give other --data.")
+    }
+
+    /// How images become what the model was trained to see.
     private func pipeline(
         _ source: ModelSource, _ pair: DatasetPair, _ augmentations: [Augmentation]?
     ) throws -> TransformPipeline {
@@ -139,10 +166,12 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
             normalisation: source.normalisation ?? pair.train.normalisation, seed: source.seed)
     }
 
-    private func text(_ result: EvaluationCompleted, _ source: ModelSource, _ pair: DatasetPair) -> String {
+    private func text(_ result: EvaluationCompleted, _ source: ModelSource, _ data: DataSpecification, unit: String)
+        -> String
+    {
         """
         \(source.path)  \(source.choice.entry.name)\(source.isTrained ? " after \(Formatting.count(result.step, "step"))" : "")
-        \(pair.specification), \(result.split) split, \(Formatting.count(result.samples, "sample"))
+        \(data), \(result.split) split, \(Formatting.count(result.samples, unit))
         top-1  \(Formatting.percent(result.correct, of: result.samples)) (\(Formatting.whole(result.correct)) correct)
         top-5  \(Formatting.percent(result.correctTop5, of: result.samples))
         loss   \(Formatting.decimal(result.loss, 4))

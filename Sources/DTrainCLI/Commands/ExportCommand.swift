@@ -60,7 +60,7 @@ struct ExportCommand<Program: TrainingProgram>: ParsableCommand {
         }
         let images = try source.requiredImages()
         let replica = try source.replica(
-            input: Shape(images.inputShape), capacity: 1, pool: ThreadPool(threadCount: 1))
+            input: .values(Shape(images.inputShape)), capacity: 1, pool: ThreadPool(threadCount: 1))
         return NamedArena(replica.layout, replica.parameters).tensors()
     }
 

@@ -75,11 +75,13 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
         try configuration.validate(ranks: job.queue.size)
         let entry = try Program.model(named: configuration.model)
         let data = try configuration.dataSpecification.open()
-        try configuration.validate(trainingSamples: data.train.count)
         let threads = job.threads(configuration.threads)
         log.debug("rank \(job.rank) of \(job.queue.size) on \(job.facts.host): \(threads) threads")
 
         let choice = try ModelChoice(entry, configuration, data: data)
+        let feed = try configuration.feed(of: data, presets: choice.presets)
+        try configuration.validate(trainingSamples: feed.trainingSamples)
+        try choice.check(feed)
         // A new run alone looks for weights; rank 0 fetches them for all.
         let initialWeights =
             try configuration.initialWeights == Pretrained.name && configuration.resume == .none
@@ -88,8 +90,7 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
         let trainer = Trainer(
             configuration,
             model: try choice.trainingModel(
-                configuration, input: configuration.transforms(of: data, choice.presets).outputShape,
-                initialWeights: initialWeights),
+                configuration, input: feed.input, initialWeights: initialWeights),
             data: data, queue: job.queue,
             threads: threads,
             files: RunFiles(

@@ -52,6 +52,11 @@ struct TrainOptions: ParsableArguments {
     var augment: String?
     @Flag(help: "Leave out images that cannot be read, and name them, instead of ending.")
     var skipBroken = false
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Characters of a text that each position of the batch learns from at once. Default 64.", valueName: "n"))
+    var sequenceLength: String?
     @Flag(help: "Keep the samples in the order of the files.")
     var noShuffle = false
     @Option(
@@ -264,7 +269,8 @@ struct TrainOptions: ParsableArguments {
             (.model, model), (.classes, classes), (.dropout, dropout), (.imageSize, imageSize), (.block, block),
             (.`init`, initialWeights),
             (.freeze, freeze), (.data, data),
-            (.augment, augment), (.loaderThreads, loaderThreads), (.epochs, epochs), (.steps, steps),
+            (.augment, augment), (.sequenceLength, sequenceLength), (.loaderThreads, loaderThreads), (.epochs, epochs),
+            (.steps, steps),
             (.batchSize, batchSize), (.accumulate, accumulate), (.optimizer, optimizer), (.lr, lr),
             (.momentum, momentum), (.betas, betas), (.alpha, alpha), (.rateDecay, lrDecay),
             (.initialAccumulator, initialAccumulator), (.trustCoefficient, trustCoefficient), (.epsilon, epsilon),

@@ -12,8 +12,10 @@ struct ModelChoice {
 
     func module() -> any Module { entry.make(options) }
 
+    /// What `--augment preset` means; of no account for a model that reads no images.
     var presets: PresetFamily {
-        PresetFamily(rawValue: entry.family.rawValue) ?? .usual(forImagesOf: entry.input.shape)
+        if entry.input.isSequence { return .mnist }
+        return PresetFamily(rawValue: entry.family.rawValue) ?? .usual(forImagesOf: entry.input.shape)
     }
 
     /// What may differ between a weights file and this model: the head may be of another size and then starts anew, or be
@@ -61,7 +63,7 @@ struct ModelChoice {
 
 extension ModelChoice {
     /// The model of a training run on `data`.
-    init(_ entry: ModelEntry, _ configuration: RunConfiguration, data: DatasetPair) throws {
+    init(_ entry: ModelEntry, _ configuration: RunConfiguration, data: OpenedData) throws {
         let classes = configuration.classes ?? data.classCount
         guard classes >= data.classCount else {
             throw UsageError(
@@ -75,14 +77,24 @@ extension ModelChoice {
         self.init(entry: entry, options: options)
     }
 
+    /// Throws where the model is made for another kind of samples than `feed` has.
+    func check(_ feed: any Feed) throws {
+        guard entry.input.isSequence != feed.input.isSequence else { return }
+        func kind(_ input: ModelInput) -> String { input.isSequence ? "sequences" : "images" }
+        throw UsageError(
+            "\(entry.name) reads \(kind(entry.input)) and \(feed.specification) holds \(kind(feed.input)): choose other --data, "
+                + "or another --model.")
+    }
+
     /// The same for the trainer. `initialWeights` is where rank 0 finds the weights, if not where the configuration says.
-    func trainingModel(_ configuration: RunConfiguration, input: Shape, initialWeights: String?) throws -> TrainingModel
-    {
+    func trainingModel(
+        _ configuration: RunConfiguration, input: ModelInput, initialWeights: String?
+    ) throws -> TrainingModel {
         var given: [RunSetting] = configuration.dropout == nil ? [] : [.dropout]
         if !configuration.top { given.append(.noTop) }
         if !configuration.auxiliary { given.append(.noAux) }
         if configuration.block != nil { given.append(.block) }
-        try checkEffects(of: given, input: .values(input))
+        try checkEffects(of: given, input: input)
         return TrainingModel(
             entry.name, options: options.saved, objective: entry.objective, module: module(), presets: presets,
             normalisation: Pretrained.areOfficial(configuration.initialWeights, of: entry.name)

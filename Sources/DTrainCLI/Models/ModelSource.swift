@@ -113,6 +113,7 @@ struct ModelSource {
         switch origin {
         case .checkpoint(let checkpoint, _): return checkpoint.state.data.images
         case .weights(let path):
+            guard !choice.entry.input.isSequence else { return nil }
             // Weights of a run know their own; a head of other classes does not.
             if let checkpoint = try? CheckpointLocation.open(path), var images = checkpoint.state.data.images {
                 if images.classNames.count != choice.options.classes { images.classNames = [] }
@@ -132,18 +133,27 @@ struct ModelSource {
         images.map { Normalisation(mean: $0.mean, standardDeviation: $0.standardDeviation) }
     }
 
+    /// What the checkpoint remembers of its sequences; nil for a model of images.
+    var sequences: SequenceDescription? {
+        if case .checkpoint(let checkpoint, _) = origin { checkpoint.state.data.sequences } else { nil }
+    }
+
     /// The same, or an error where the checkpoint does not say it.
     func requiredImages() throws -> ImageDescription {
         if let images { return images }
+        guard !choice.entry.input.isSequence else {
+            throw UsageError("\(choice.entry.name) reads sequences and no images: choose another model.")
+        }
         throw UsageError(
             "\(path) does not say how images are prepared (it is of an older version): train on from it first.")
     }
 
-    /// The model with its weights, for images of shape `input` and at most `capacity` of them at once.
-    func replica(input: Shape, capacity: Int, pool: ThreadPool) throws -> Replica {
+    /// The model with its weights, for samples of the kind `input` and at most `capacity` of them at once, in `streams`
+    /// streams where its state is carried; `capacity` by default.
+    func replica(input: ModelInput, capacity: Int, streams: Int? = nil, pool: ThreadPool) throws -> Replica {
         let replica = try Replica(
-            choice.module(), input: input, objective: choice.entry.objective, capacity: capacity, pool: pool,
-            trains: false)
+            choice.module(), input: input, objective: choice.entry.objective, capacity: capacity, streams: streams,
+            pool: pool, trains: false)
         let arena = NamedArena(replica.layout, replica.parameters)
         switch origin {
         case .checkpoint(let checkpoint, let weights):

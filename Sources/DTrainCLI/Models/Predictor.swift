@@ -55,7 +55,7 @@ struct Predictor {
             seed: source.seed)
         inputShape = pipeline.outputShape
         replica = try source.replica(
-            input: inputShape, capacity: Self.batchSize, pool: ThreadPool(threadCount: threads))
+            input: .values(inputShape), capacity: Self.batchSize, pool: ThreadPool(threadCount: threads))
         preparation = ImagePreparation(
             transforms: transforms + pipeline.evaluation, normalisation: normalisation, channels: native[2])
     }

@@ -10,7 +10,7 @@ import DTrainTensor
 ///
 /// A record is one label byte (of CIFAR-100 two: the coarse label, which is not used, and the fine one) and 3072 bytes:
 /// 32 × 32 pixels of red, then of green, then of blue (www.cs.toronto.edu/~kriz/cifar.html).
-public struct CIFARDataset: Dataset {
+public struct CIFARDataset: ImageDataset {
     /// What distinguishes the two data sets.
     public struct Kind: Hashable, Sendable {
         public let name: String

@@ -27,7 +27,7 @@ struct ImageFiles {
     init(folder: String) throws(DataError) {
         self.folder = folder
         let root = Array(folder.utf8)
-        for entry in try Self.entries(of: root) where Self.kind(of: root, entry) == S_IFDIR { classBytes.append(entry) }
+        for entry in try directoryEntries(root) where Self.kind(of: root, entry) == S_IFDIR { classBytes.append(entry) }
         classBytes.sort { $0.lexicographicallyPrecedes($1) }
         guard !classBytes.isEmpty else { throw .noClasses(path: folder) }
         classNames = classBytes.map { String(decoding: $0, as: UTF8.self) }
@@ -36,7 +36,7 @@ struct ImageFiles {
         for (label, name) in classBytes.enumerated() {
             let directory = root + [UInt8(ascii: "/")] + name
             var files: [(name: [UInt8], size: Int64)] = []
-            for entry in try Self.entries(of: directory) where Self.isImageName(entry) {
+            for entry in try directoryEntries(directory) where Self.isImageName(entry) {
                 guard let status = Self.status(of: directory, entry) else {
                     // A link into the void: it is listed, and is an error when it is read.
                     files.append((entry, -1))
@@ -84,26 +84,6 @@ struct ImageFiles {
         extensions.contains { ending in
             name.count > ending.count && zip(name.suffix(ending.count), ending).allSatisfy { $0 | 0x20 == $1 }
         }
-    }
-
-    /// The names in a directory, without those that begin with a point, in no order.
-    private static func entries(of directory: [UInt8]) throws(DataError) -> [[UInt8]] {
-        let path = (directory + [0]).map { CChar(bitPattern: $0) }
-        guard let stream = opendir(path) else {
-            throw .unreadable(path: String(decoding: directory, as: UTF8.self), reason: errorText())
-        }
-        defer { closedir(stream) }
-        var names: [[UInt8]] = []
-        while true {
-            errno = 0
-            guard let entry = readdir(stream) else { break }
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-            if name.first != UInt8(ascii: ".") { names.append(name) }
-        }
-        guard errno == 0 else {
-            throw .unreadable(path: String(decoding: directory, as: UTF8.self), reason: errorText())
-        }
-        return names
     }
 
     private static func status(of directory: [UInt8], _ name: [UInt8]) -> stat? {

@@ -12,7 +12,7 @@ import Synchronization
 /// Classes and files are sorted by the bytes of their names. The files are listed once, at opening. The digest is of
 /// class names, relative paths and sizes in bytes: it takes no look into the files, so that it is quick for a million
 /// of them.
-public struct ImageFolder: Dataset {
+public struct ImageFolder: ImageDataset {
     public let name = "images"
     public let split: DatasetSplit
     /// Of the first file that can be read; the others are as large as they are.

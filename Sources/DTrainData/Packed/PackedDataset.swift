@@ -1,7 +1,7 @@
 import DTrainTensor
 
 /// One split of a packed data set: the samples of the data set that was packed, decoded, in the same order.
-public struct PackedDataset: Dataset {
+public struct PackedDataset: ImageDataset {
     public let split: DatasetSplit
     public let sampleShape: Shape
     public let count: Int

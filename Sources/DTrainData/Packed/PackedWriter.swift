@@ -65,7 +65,7 @@ public struct PackedWriter {
 
     /// Appends one split; the result is its number of samples.
     private func add(
-        _ dataset: any Dataset, to output: PackedOutput, _ entries: inout [UInt8], _ pool: ThreadPool,
+        _ dataset: any ImageDataset, to output: PackedOutput, _ entries: inout [UInt8], _ pool: ThreadPool,
         progress: (Int) -> Void
     ) throws -> Int {
         let transforms: [any Transform] = imageSize.map { [ShorterSide($0)] } ?? []
@@ -103,11 +103,11 @@ private final class PackedChunk: PoolTask {
     /// The samples of this run.
     var range = 0..<0
     let slots: [Slot]
-    private let dataset: any Dataset
+    private let dataset: any ImageDataset
     private let transforms: [any Transform]
     private let brokenSamples: BrokenSamples?
 
-    init(_ dataset: any Dataset, transforms: [any Transform], brokenSamples: BrokenSamples?, capacity: Int) {
+    init(_ dataset: any ImageDataset, transforms: [any Transform], brokenSamples: BrokenSamples?, capacity: Int) {
         self.dataset = dataset
         self.transforms = transforms
         self.brokenSamples = brokenSamples
