@@ -103,8 +103,8 @@ struct Recipe {
         Recipe(
             name: "hello", summary: "a recurrent network that turns \"hello\" into \"ohlol\"",
             settings: [
-                .model: "rnn-hello", .data: "hello", .steps: "100", .batchSize: "1", .optimizer: "adam", .lr: "0.1",
-                .evalEvery: "100", .checkpointEvery: "100",
+                .model: "rnn-hello", .data: "hello", .steps: "300", .batchSize: "1", .optimizer: "adam", .lr: "0.03",
+                .evalEvery: "300", .checkpointEvery: "300",
             ]),
         Recipe(
             name: "surnames", summary: "from which of 18 languages a surname comes",

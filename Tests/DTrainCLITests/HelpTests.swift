@@ -31,7 +31,8 @@ import Testing
                                           resumed at any time.
                   evaluate                Measure a checkpoint's accuracy and loss; every
                                           sample counts exactly once.
-                  predict                 Say what is in images.
+                  predict                 Say what is in images, or what a text is.
+                  generate                Let a model of text write on, character by character.
                   models                  List the models; with a name, its layers with output
                                           shapes, parameters and multiply-adds.
                   data                    Look at data sets, pack them and download them.

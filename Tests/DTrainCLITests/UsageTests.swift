@@ -6,7 +6,7 @@ import Testing
         (
             "trian",
             "unknown subcommand 'trian' (did you mean train?); "
-                + "valid: train, evaluate, predict, models, data, export, bench, doctor. See 'dtrain --help'."
+                + "valid: train, evaluate, predict, generate, models, data, export, bench, doctor. See 'dtrain --help'."
         ),
         ("--modl mlp", "Unknown option '--modl'. Did you mean '--model'?\nSee 'dtrain train --help'."),
         ("train extra", "Unexpected argument 'extra'\nSee 'dtrain train --help'."),
@@ -19,7 +19,8 @@ import Testing
             "train --data mnits:x",
             "unknown data set 'mnits' in 'mnits:x' (did you mean mnist?); "
                 + "valid: mnist-sample, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, images:DIR, packed:FILE, "
-                + "only:CLASSES@SPEC, synthetic:HxWxC,CLASSES"
+                + "only:CLASSES@SPEC, hello, names-sample, names:DIR, names-ascii:DIR, text-sample, text:FILE, "
+                + "synthetic:HxWxC,CLASSES"
         ),
         (
             "train --data synthetic:28x28,10",

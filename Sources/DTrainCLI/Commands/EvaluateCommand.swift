@@ -75,6 +75,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         let data = try dataSpecification(source, specification).open()
         var choice = source.choice
         if choice.options.classes == 0 { choice.options.classes = data.classCount }
+        if case .sequences(let pair) = data, let trained = source.sequences { try check(pair, against: trained) }
         guard !choice.options.top || choice.options.classes >= data.classCount else {
             throw UsageError(
                 "the model has \(choice.options.classes) classes and \(data.specification) has \(data.classCount); "
@@ -135,7 +136,6 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         case .sequences(let pair):
             let options = [("--augment", augment != nil), ("--skip-broken", skipBroken)]
             if let (option, _) = options.first(where: \.1) { _ = try data.images(for: option) }
-            if let trained = source.sequences { try check(pair, against: trained) }
             return try SequenceFeed(pair, streams: 1, sequenceLength: source.sequences?.longest ?? 64)
         }
     }

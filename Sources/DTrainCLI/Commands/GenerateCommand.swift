@@ -44,10 +44,8 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
         }
         try checkThreads(threads)
         guard LaunchEnvironment().speaks else { return }
-        var options = ModelSourceOptions()
-        options.checkpoint = checkpoint
-        options.weights = weights
-        let source = try options.source(Program.self)
+        let options = ["--checkpoint", checkpoint] + (weights.weights.map { ["--weights", $0] } ?? [])
+        let source = try ModelSourceOptions.parse(options).source(Program.self)
         let predictor = try TextPredictor(
             source, longest: Self.window, threads: threads ?? MachineFacts.gather().threads(localRanks: 1))
         guard predictor.answersEachCharacter, predictor.carriesState else {
