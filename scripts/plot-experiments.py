@@ -4,8 +4,9 @@
     scripts/plot-experiments.py RUNS [OUT]
 
 RUNS holds run directories, each named after its recipe (RUNS/resnet20/metrics.jsonl) or, for the residual blocks,
-block-NAME. OUT, default docs/experiments, gets the pictures. Training losses are means of 50 steps. Colours and grey text
-are readable on white and on dark pages; the background is transparent.
+block-NAME. OUT, default docs/experiments, gets the pictures. Training losses are means of 50 steps. A curve of a run that
+has not finished says in the legend how far it goes. Colours and grey text are readable on white and on dark pages; the
+background is transparent.
 """
 import json
 import math
@@ -31,10 +32,12 @@ class Run:
             events = [json.loads(line) for line in path.read_text().splitlines()]
         except OSError as error:
             sys.exit(f"cannot read {path}: {error.strerror}; train it first: dtrain train --recipe {name}")
-        if not any(event["event"] == "finished" for event in events):
-            sys.exit(f"{path}: the run has not finished; go on with dtrain train --resume auto --out {runs / name}")
-        per_epoch = next(event["steps_per_epoch"] for event in events if event["event"] == "start")
+        start = next(event for event in events if event["event"] == "start")
+        per_epoch = start["steps_per_epoch"]
         steps = [event for event in events if event["event"] == "step"]
+        self.path = path
+        self.finished = any(event["event"] == "finished" for event in events)
+        self.progress = f"{len(steps) / per_epoch:.1f} of {start['total_steps'] / per_epoch:g} epochs"
         windows = [steps[first : first + SMOOTHING] for first in range(0, len(steps), SMOOTHING)]
         # (epochs, loss) at the middle of each window.
         self.loss = [
@@ -128,7 +131,10 @@ def panel(picture: Picture, x: float, title: str, unit: str, curves: dict[str, l
 
 def over_epochs(runs: pathlib.Path, names: dict[str, str], title: str) -> Picture:
     """Training loss and test accuracy of the runs `names` (directory → label)."""
-    loaded = {label: Run(runs, name) for name, label in names.items()}
+    loaded = {}
+    for name, label in names.items():
+        run = Run(runs, name)
+        loaded[label if run.finished else f"{label} ({run.progress})"] = run
     width = 2 * (LEFT + PANEL_WIDTH) + 40
     picture = Picture(width, TOP + PANEL_HEIGHT + BELOW, title)
     panel(picture, 0, f"training loss (mean of {SMOOTHING} steps)", "loss",
@@ -172,7 +178,10 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
 
     def final(name: str) -> float:
-        return Run(runs, name).accuracy[-1][1]
+        run = Run(runs, name)
+        if not run.finished:
+            sys.exit(f"{run.path}: only {run.progress} done; go on with dtrain train --resume auto --out {runs / name}")
+        return run.accuracy[-1][1]
 
     bars(
         [("fully connected", final("digits-fc"), COLOURS[0]), ("convolutional", final("digits-conv"), COLOURS[1]),
