@@ -7,18 +7,25 @@ struct Recipe {
     /// One line.
     let summary: String
     let settings: [RunSetting: String]
+    /// The recipe whose weights it begins with (`--init`); nil for one that begins anew.
+    var start: String?
 
-    /// The settings as a layer. Throws for a name that no recipe has.
-    static func layer(named name: String) throws -> RunSettings {
+    /// The settings as a layer.
+    var layer: RunSettings {
+        var layer = RunSettings(source: "recipe \(name)", values: settings)
+        layer.isRecipe = true
+        return layer
+    }
+
+    /// Throws for a name that no recipe has.
+    static func named(_ name: String) throws -> Recipe {
         guard let recipe = all.first(where: { $0.name == name }) else {
             let names = all.map(\.name)
             throw UsageError(
                 "unknown recipe '\(name)'\(suggestion(for: name, among: names)); valid: "
                     + "\(names.joined(separator: ", ")).")
         }
-        var layer = RunSettings(source: "recipe \(name)", values: recipe.settings)
-        layer.isRecipe = true
-        return layer
+        return recipe
     }
 
     static let all: [Recipe] = digits + residualBlocks + pictures + transfer
@@ -107,10 +114,10 @@ struct Recipe {
                 ]),
             Recipe(
                 name: "transfer-all", summary: "its weights (--init) trained on for the last two classes",
-                settings: target),
+                settings: target, start: "transfer-source"),
             Recipe(
                 name: "transfer-head", summary: "the same, with all but the last layer frozen",
-                settings: target.merging([.freeze: "conv*,bn*,layer*"]) { $1 }),
+                settings: target.merging([.freeze: "conv*,bn*,layer*"]) { $1 }, start: "transfer-source"),
             Recipe(
                 name: "transfer-scratch", summary: "the same from random weights", settings: target),
         ]

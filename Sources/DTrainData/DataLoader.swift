@@ -17,6 +17,7 @@ public final class DataLoader: Sendable {
     ///   - transforms: applied in this order; in an evaluation, only those that apply there.
     ///   - sampleShape: what the model sees; by default, what the transforms make of `dataset.sampleShape`. `next()`
     ///     throws `DataError.wrongSampleSize` for a sample that comes out differently.
+    ///   - normalisation: what pixels are normalised by; by default the data set's own.
     ///   - mixing: how samples of a global batch are mixed; not in an evaluation.
     ///   - forEvaluation: leaves out the transforms that are for training only.
     ///   - brokenSamples: leaves out samples that cannot be read, as `BrokenSamples` says; nil makes `next()` throw.
@@ -24,8 +25,8 @@ public final class DataLoader: Sendable {
     ///   - depth: the number of batches in memory, the one that the consumer works on included; at least 2.
     public init(
         dataset: any ImageDataset, sampler: Sampler, work: LoaderWork, transforms: [any Transform] = [],
-        sampleShape: Shape? = nil, mixing: Mixing? = nil, forEvaluation: Bool = false,
-        brokenSamples: BrokenSamples? = nil,
+        sampleShape: Shape? = nil, normalisation: Normalisation? = nil, mixing: Mixing? = nil,
+        forEvaluation: Bool = false, brokenSamples: BrokenSamples? = nil,
         threadCount: Int = 1, depth: Int = 4
     ) {
         precondition(threadCount >= 1 && depth >= 2)
@@ -34,7 +35,7 @@ public final class DataLoader: Sendable {
         let applied = forEvaluation ? transforms.filter(\.appliesInEvaluation) : transforms
         let samples = SampleDecoder.Source(
             dataset: dataset, sampler: sampler, transforms: applied,
-            normaliser: Normaliser(dataset.normalisation),
+            normaliser: Normaliser(normalisation ?? dataset.normalisation),
             sampleShape: sampleShape ?? dataset.sampleShape(after: applied), mixing: mixing,
             forEvaluation: forEvaluation, brokenSamples: brokenSamples)
         ring = LoaderRing(samples, work: work, depth: min(depth, max(work.count, 1)))
@@ -53,14 +54,16 @@ public final class DataLoader: Sendable {
         precondition(threadCount >= 1 && depth >= 2)
         precondition(sampler.sampleCount == dataset.count, "the sampler is of another data set")
         ring = LoaderRing(
-            SequencePacker.Source(dataset: dataset, sampler: sampler), work: work, depth: min(depth, max(work.count, 1)))
+            SequencePacker.Source(dataset: dataset, sampler: sampler), work: work, depth: min(depth, max(work.count, 1))
+        )
         ring.start(threadCount: min(threadCount, work.count))
     }
 
     /// A loader for this rank's part of an evaluation of sequences, at most `rows` of them a batch: over all ranks each once.
     /// Streams are shared out as wholes, and each goes on from batch to batch.
     public static func evaluation(
-        sequences dataset: any SequenceDataset, rank: Int, rankCount: Int, rows: Int, threadCount: Int = 1, depth: Int = 4
+        sequences dataset: any SequenceDataset, rank: Int, rankCount: Int, rows: Int, threadCount: Int = 1,
+        depth: Int = 4
     ) -> DataLoader {
         guard let streams = dataset as? TextStreams else {
             return DataLoader(
@@ -78,14 +81,16 @@ public final class DataLoader: Sendable {
 
     /// A loader for training: the given shards of each step's batch.
     public static func training(
-        dataset: any ImageDataset, sampler: Sampler, shards: [Shard], steps: Range<Int>, transforms: [any Transform] = [],
-        sampleShape: Shape? = nil, mixing: Mixing? = nil, brokenSamples: BrokenSamples? = nil, threadCount: Int = 1,
-        depth: Int = 4
+        dataset: any ImageDataset, sampler: Sampler, shards: [Shard], steps: Range<Int>,
+        transforms: [any Transform] = [],
+        sampleShape: Shape? = nil, normalisation: Normalisation? = nil, mixing: Mixing? = nil,
+        brokenSamples: BrokenSamples? = nil, threadCount: Int = 1, depth: Int = 4
     ) -> DataLoader {
         DataLoader(
             dataset: dataset, sampler: sampler,
             work: .training(sampler: sampler, shards: shards, steps: steps), transforms: transforms,
-            sampleShape: sampleShape, mixing: mixing, brokenSamples: brokenSamples, threadCount: threadCount,
+            sampleShape: sampleShape, normalisation: normalisation, mixing: mixing, brokenSamples: brokenSamples,
+            threadCount: threadCount,
             depth: depth)
     }
 
@@ -93,13 +98,15 @@ public final class DataLoader: Sendable {
     /// once. With `brokenSamples`, a batch has fewer rows, or none, where samples are left out.
     public static func evaluation(
         dataset: any ImageDataset, rank: Int, rankCount: Int, rows: Int, transforms: [any Transform] = [],
-        sampleShape: Shape? = nil, seed: UInt64 = 0, brokenSamples: BrokenSamples? = nil, threadCount: Int = 1,
+        sampleShape: Shape? = nil, normalisation: Normalisation? = nil, seed: UInt64 = 0,
+        brokenSamples: BrokenSamples? = nil, threadCount: Int = 1,
         depth: Int = 4
     ) -> DataLoader {
         DataLoader(
             dataset: dataset, sampler: .evaluation(sampleCount: dataset.count, seed: seed),
             work: .evaluation(sampleCount: dataset.count, rank: rank, rankCount: rankCount, rows: rows),
-            transforms: transforms, sampleShape: sampleShape, forEvaluation: true, brokenSamples: brokenSamples,
+            transforms: transforms, sampleShape: sampleShape, normalisation: normalisation, forEvaluation: true,
+            brokenSamples: brokenSamples,
             threadCount: threadCount, depth: depth)
     }
 

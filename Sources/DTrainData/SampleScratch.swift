@@ -15,7 +15,8 @@ struct SampleScratch {
         identity: Int? = nil
     ) throws -> PixelBuffer {
         label = try dataset.read(index, into: sample)
-        return apply(transforms, seed: seed, epoch: epoch, identity: identity ?? index)
+        return try apply(
+            transforms, seed: seed, epoch: epoch, identity: identity ?? index, name: dataset.sampleName(index))
     }
 
     /// Decodes the file `path` and applies `transforms`; the result is valid until the next call.
@@ -23,16 +24,26 @@ struct SampleScratch {
         path: String, by decoder: ImageDecoder, channels: Int, transforms: [any Transform]
     ) throws(DataError) -> PixelBuffer {
         try decoder.decode(path: path, channels: channels, into: sample)
-        return apply(transforms, seed: 0, epoch: 0, identity: 0)
+        return try apply(transforms, seed: 0, epoch: 0, identity: 0, name: path)
     }
 
+    /// Random numbers go by the place among the transforms that vary: one that only brings images to a size, and is left
+    /// out where they have it, must not move them.
     private mutating func apply(
-        _ transforms: [any Transform], seed: UInt64, epoch: Int, identity: Int
-    ) -> PixelBuffer {
-        for position in 0..<transforms.count {
-            let random = SampleRandom(seed: seed, epoch: epoch, sample: identity, transform: position)
-            transforms[position].apply(sample, into: spare, random: random)
+        _ transforms: [any Transform], seed: UInt64, epoch: Int, identity: Int, name: @autoclosure () -> String
+    ) throws(DataError) -> PixelBuffer {
+        var varying = 0
+        for transform in transforms {
+            if let resize = transform as? Resize, !resize.isReasonable(for: sample) {
+                throw .brokenImage(
+                    path: name(),
+                    reason: "resized with its proportions (\(sample.width)×\(sample.height)) it would have more than "
+                        + "\(ImageHeader.largestPixelCount) pixels")
+            }
+            let random = SampleRandom(seed: seed, epoch: epoch, sample: identity, transform: varying)
+            transform.apply(sample, into: spare, random: random)
             swap(&sample, &spare)
+            if !transform.appliesInEvaluation { varying += 1 }
         }
         return sample
     }

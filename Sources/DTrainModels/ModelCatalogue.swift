@@ -51,7 +51,8 @@ extension ModelEntry {
     }
 
     private static let alexnet = large(
-        "alexnet", "five convolutions, three linear layers", "Krizhevsky 2014", heads: ["classifier.6."]
+        "alexnet", "five convolutions, three linear layers", "Krizhevsky 2014", heads: ["classifier.6."],
+        top: ["classifier."]
     ) { AlexNet(classes: $0.head, dropout: $0.dropout ?? 0.5) }
 
     private static let vggs: [ModelEntry] = [
@@ -140,7 +141,9 @@ extension ModelEntry {
     private static func vgg(_ depth: Int, _ stages: [Int], batchNorm: Bool = false) -> ModelEntry {
         let summary = "\(depth - 3) 3×3 convolutions, three linear layers" + (batchNorm ? ", batch normalisation" : "")
         let reference = "Simonyan and Zisserman 2014"
-        return large("vgg\(depth)" + (batchNorm ? "_bn" : ""), summary, reference, heads: ["classifier.6."]) {
+        return large(
+            "vgg\(depth)" + (batchNorm ? "_bn" : ""), summary, reference, heads: ["classifier.6."], top: ["classifier."]
+        ) {
             VGG(stages: stages, batchNorm: batchNorm, classes: $0.head, dropout: $0.dropout ?? 0.5)
         }
     }
@@ -160,11 +163,11 @@ extension ModelEntry {
 
     /// A model for ImageNet.
     private static func large(
-        _ name: String, _ summary: String, _ reference: String, heads: [String],
+        _ name: String, _ summary: String, _ reference: String, heads: [String], top: [String]? = nil,
         make: @escaping @Sendable (ModelOptions) -> any Module
     ) -> ModelEntry {
         ModelEntry(
             name, summary, input: [224, 224, 3], family: .imagenet, classes: 1000, headPrefixes: heads,
-            reference: reference, make: make)
+            topPrefixes: top, reference: reference, make: make)
     }
 }

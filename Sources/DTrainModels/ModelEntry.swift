@@ -54,6 +54,8 @@ public struct ModelEntry: Sendable {
     /// What the names of the parameters begin with whose shape follows the number of classes: they start anew where weights
     /// come from a model with other classes.
     public let headPrefixes: [String]
+    /// What the names of the parameters begin with that a model without its head does not have.
+    public let topPrefixes: [String]
     /// What the model minimises.
     public let objective: Objective
     /// Where the model is described.
@@ -67,13 +69,14 @@ public struct ModelEntry: Sendable {
     ///   - family: which data the model is made for.
     ///   - classes: where no data says otherwise; default 10.
     ///   - headPrefixes: of the parameters that the number of classes shapes; default `fc.`.
+    ///   - topPrefixes: of the parameters that go with the head; default `headPrefixes`.
     ///   - objective: what the model minimises; default cross-entropy.
     ///   - reference: the paper or lecture.
     ///   - make: builds a new model.
     public init(
         _ name: String, _ summary: String, reading input: ModelInput, family: ModelFamily, classes: Int = 10,
-        headPrefixes: [String] = ["fc."], objective: Objective = .crossEntropy(), reference: String = "",
-        make: @escaping @Sendable (ModelOptions) -> any Module
+        headPrefixes: [String] = ["fc."], topPrefixes: [String]? = nil, objective: Objective = .crossEntropy(),
+        reference: String = "", make: @escaping @Sendable (ModelOptions) -> any Module
     ) {
         self.name = name
         self.summary = summary
@@ -81,6 +84,7 @@ public struct ModelEntry: Sendable {
         self.family = family
         self.classes = classes
         self.headPrefixes = headPrefixes
+        self.topPrefixes = topPrefixes ?? headPrefixes
         self.objective = objective
         self.reference = reference
         self.make = make
@@ -89,11 +93,11 @@ public struct ModelEntry: Sendable {
     /// The same for a model of images: height × width × channels, by default a 28×28 grey one.
     public init(
         _ name: String, _ summary: String, input: Shape = [28, 28, 1], family: ModelFamily = .mnist, classes: Int = 10,
-        headPrefixes: [String] = ["fc."], objective: Objective = .crossEntropy(), reference: String = "",
-        make: @escaping @Sendable (ModelOptions) -> any Module
+        headPrefixes: [String] = ["fc."], topPrefixes: [String]? = nil, objective: Objective = .crossEntropy(),
+        reference: String = "", make: @escaping @Sendable (ModelOptions) -> any Module
     ) {
         self.init(
             name, summary, reading: .values(input), family: family, classes: classes, headPrefixes: headPrefixes,
-            objective: objective, reference: reference, make: make)
+            topPrefixes: topPrefixes, objective: objective, reference: reference, make: make)
     }
 }

@@ -103,5 +103,6 @@ final class CoordinatorLink: Coordination {
 enum SnapshotTransfer {
     static func memories(_ context: RunContext) -> [MemorySlice<UInt8>] {
         [context.replica.parameters.rawBytes] + context.optimizer.stateArenas.map(\.rawBytes)
+            + (context.carriedState.isNeeded ? [context.carriedState.memory.rawBytes] : [])
     }
 }

@@ -44,7 +44,8 @@ final class DedicatedCoordinator {
         archive = CheckpointArchive(context, resumedFrom: start.resumedFrom)
         findings = Findings(
             tracker: BestTracker(start.best), steering: Steering(context.configuration, decisions: start.decisions))
-        snapshot = Snapshot(holding: context.replica, optimizer: context.optimizer)
+        snapshot = Snapshot(
+            holding: context.replica, optimizer: context.optimizer, batchSize: context.configuration.batchSize)
     }
 
     /// Serves the trainers until they end.

@@ -48,17 +48,21 @@ public struct ImageFeed: Feed {
     private let augmentations: String
     private let seed: UInt64
     private let brokenSamples: BrokenSamples?
+    /// What pixels are normalised by.
+    private let normalisation: Normalisation
 
     /// - Parameters:
+    ///   - normalisation: what pixels are normalised by; by default the data's own.
     ///   - augmentations: what `transforms` are made of.
     ///   - seed: the run's, for transforms that draw.
     ///   - brokenSamples: leaves samples that cannot be read out, and out of the count; nil ends the run.
     public init(
-        _ data: DatasetPair, transforms: TransformPipeline, augmentations: [Augmentation] = [], seed: UInt64 = 0,
-        brokenSamples: BrokenSamples? = nil
+        _ data: DatasetPair, transforms: TransformPipeline, normalisation: Normalisation? = nil,
+        augmentations: [Augmentation] = [], seed: UInt64 = 0, brokenSamples: BrokenSamples? = nil
     ) {
         self.data = data
         self.transforms = transforms
+        self.normalisation = normalisation ?? data.train.normalisation
         self.augmentations = Augmentation.text(of: augmentations)
         self.seed = seed
         self.brokenSamples = brokenSamples
@@ -83,7 +87,8 @@ public struct ImageFeed: Feed {
     public func training(_ sampler: Sampler, shards: [Shard], steps: Range<Int>, threadCount: Int) -> DataLoader {
         DataLoader.training(
             dataset: data.train, sampler: sampler, shards: shards, steps: steps, transforms: transforms.training,
-            sampleShape: transforms.outputShape, mixing: transforms.mixing, brokenSamples: brokenSamples,
+            sampleShape: transforms.outputShape, normalisation: normalisation, mixing: transforms.mixing,
+            brokenSamples: brokenSamples,
             threadCount: threadCount)
     }
 
@@ -92,7 +97,8 @@ public struct ImageFeed: Feed {
     ) -> DataLoader {
         DataLoader.evaluation(
             dataset: data[split], rank: rank, rankCount: rankCount, rows: rows, transforms: transforms.evaluation,
-            sampleShape: transforms.outputShape, seed: seed, brokenSamples: brokenSamples, threadCount: threadCount)
+            sampleShape: transforms.outputShape, normalisation: normalisation, seed: seed, brokenSamples: brokenSamples,
+            threadCount: threadCount)
     }
 
     public var dataDescription: DTrainCheckpoint.DataDescription {
@@ -102,34 +108,41 @@ public struct ImageFeed: Feed {
                 sampleShape: data.sampleShape.dimensions,
                 sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer,
                 inputShape: transforms.outputShape.dimensions, classNames: classNames,
-                mean: data.train.normalisation.mean, standardDeviation: data.train.normalisation.standardDeviation,
+                mean: normalisation.mean, standardDeviation: normalisation.standardDeviation,
                 augmentations: augmentations))
     }
 }
 
 extension RunConfiguration {
-    /// What happens to samples of `data` on their way to a model of `family`. Throws `DataUsageError`.
-    public func transforms(of data: DatasetPair, _ family: PresetFamily) throws(DataUsageError) -> TransformPipeline {
+    /// What happens to samples of `data` on their way to a model of `family`; `normalisation` is by default the data's own.
+    /// Throws `DataUsageError`.
+    public func transforms(
+        of data: DatasetPair, _ family: PresetFamily, normalisation: Normalisation? = nil
+    ) throws(DataUsageError) -> TransformPipeline {
         try TransformPipeline(
             augment, family: family, sampleShape: data.sampleShape,
             sizesMayDiffer: data.train.sizesMayDiffer || data.test.sizesMayDiffer, imageSize: imageSize,
-            normalisation: data.train.normalisation, seed: UInt64(seed))
+            normalisation: normalisation ?? data.train.normalisation, seed: UInt64(seed))
     }
 
     /// `data` as this run sees it.
     ///
     /// - Parameters:
     ///   - presets: what `--augment preset` means; by default what is usual for images of the data's size.
+    ///   - normalisation: what the weights to start from were trained with; by default the data's own.
     ///   - brokenSamples: of images: leaves those that cannot be read out.
     /// - Throws: `DataUsageError` where the augmentations do not fit the images, or the text is too short.
     public func feed(
-        of data: OpenedData, presets: PresetFamily? = nil, brokenSamples: BrokenSamples? = nil
+        of data: OpenedData, presets: PresetFamily? = nil, normalisation: Normalisation? = nil,
+        brokenSamples: BrokenSamples? = nil
     ) throws(DataUsageError) -> any Feed {
         switch data {
         case .images(let pair):
             ImageFeed(
-                pair, transforms: try transforms(of: pair, presets ?? .usual(forImagesOf: pair.sampleShape)),
-                augmentations: augment, seed: UInt64(seed), brokenSamples: brokenSamples)
+                pair,
+                transforms: try transforms(
+                    of: pair, presets ?? .usual(forImagesOf: pair.sampleShape), normalisation: normalisation),
+                normalisation: normalisation, augmentations: augment, seed: UInt64(seed), brokenSamples: brokenSamples)
         case .sequences(let pair):
             try SequenceFeed(pair, streams: batchSize, sequenceLength: sequenceLength)
         }

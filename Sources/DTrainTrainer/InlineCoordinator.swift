@@ -54,7 +54,9 @@ final class InlineCoordinator: Coordination {
         if isRankZero {
             let waited = try writer.waitUntilIdle()
             let snapshot =
-                try self.snapshot ?? Snapshot(of: context.replica, optimizer: context.optimizer)
+                try self.snapshot
+                ?? Snapshot(
+                    of: context.replica, optimizer: context.optimizer, batchSize: context.configuration.batchSize)
             self.snapshot = snapshot
             let time = now()
             snapshot.take(from: context.replica, context.optimizer)

@@ -40,7 +40,8 @@ final class RunContext {
             ? BrokenSamples { [events] in events.receive(.notice(Notice(.warning, "left out: \($0.error)"))) } : nil
         let feed = try Agreement.shared {
             try configuration.validate()
-            return try configuration.feed(of: data, presets: model.presets, brokenSamples: brokenSamples)
+            return try configuration.feed(
+                of: data, presets: model.presets, normalisation: model.normalisation, brokenSamples: brokenSamples)
         }
         let course = try Agreement.shared { try RunCourse(configuration, ranks: queue.size, feed: feed) }
         self.configuration = configuration
@@ -70,7 +71,8 @@ final class RunContext {
             let replica = try Replica(
                 model.module, input: feed.input, classes: configuration.classes ?? feed.classCount,
                 objective: Self.objective(of: model, configuration), capacity: capacity,
-                streams: max(configuration.batchSize, feed.isStream ? feed.testRows : 0), pool: pool, trains: trains, synchronisesBatchNorm: configuration.synchronisesBatchNorm,
+                streams: max(configuration.batchSize, feed.isStream ? feed.testRows : 0), pool: pool,
+                trains: trains, synchronisesBatchNorm: configuration.synchronisesBatchNorm,
                 isFrozen: { [frozen = NamePatterns(configuration.freeze)] in frozen.match($0) })
             try Self.check(replica, configuration, feed)
             try Self.check(replica, configuration, smallestShard: course.smallestShard)
@@ -98,7 +100,8 @@ final class RunContext {
         }
         if replica.carriedStateCount > 0, !feed.isStream {
             throw ConfigurationError.doesNotFit(
-                problem: "\(configuration.model) carries its state from batch to batch, and \(feed.specification) is no text "
+                problem:
+                    "\(configuration.model) carries its state from batch to batch, and \(feed.specification) is no text "
                     + "that goes on",
                 remedy: "choose another --model, or a text as --data")
         }
@@ -137,6 +140,9 @@ final class RunContext {
         guard case .crossEntropy = model.objective, configuration.labelSmoothing > 0 else { return model.objective }
         return .crossEntropy(labelSmoothing: Float(configuration.labelSmoothing))
     }
+
+    /// What streams carry from batch to batch.
+    var carriedState: CarriedStateTransfer { CarriedStateTransfer(replica, batchSize: configuration.batchSize) }
 
     /// What state.json says after `step` updates.
     func state(step: Int, best: BestMetric?, decisions: EvaluationDecisions?) -> TrainingState {

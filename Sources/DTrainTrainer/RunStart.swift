@@ -34,6 +34,9 @@ struct RunStart {
         if queue.size > 1 {
             try queue.run(.broadcast(context.replica.parameters.rawBytes, root: 0))
             for arena in context.optimizer.stateArenas { try queue.run(.broadcast(arena.rawBytes, root: 0)) }
+            if context.carriedState.isNeeded {
+                try queue.run(.broadcast(context.carriedState.memory.rawBytes, root: 0))
+            }
         }
         return start
     }
@@ -143,7 +146,8 @@ struct RunStart {
         try require("schedule", saved.schedule, now.schedule)
         try checkpoint.loadModel(into: [NamedArena(context.replica.layout, context.replica.parameters)])
         do {
-            let step = try context.optimizer.load(checkpoint.optimizerTensors())
+            let others = try context.carriedState.take(from: checkpoint.optimizerTensors())
+            let step = try context.optimizer.load(others)
             try require("optimizer state of step", "\(step)", "\(saved.step)")
         } catch let error as TensorMismatch {
             throw CheckpointError.mismatch(path: checkpoint.optimizerPath, error)

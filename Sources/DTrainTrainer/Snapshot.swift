@@ -8,20 +8,31 @@ final class Snapshot {
     let parameters: MemorySlice<Float>
     /// Holds the state that the training optimizer had.
     let optimizer: Optimizer
-    private let memory: AlignedMemory?
+    /// What streams carry, one row a position of the global batch; empty where they carry nothing.
+    private let carriedState: MemorySlice<Float>
+    private let batchSize: Int
+    private let memory: (parameters: AlignedMemory, carriedState: AlignedMemory)?
 
     /// A snapshot with memory of its own.
-    init(of replica: Replica, optimizer: Optimizer) throws {
+    init(of replica: Replica, optimizer: Optimizer, batchSize: Int) throws {
         layout = replica.layout
-        let memory = AlignedMemory(byteCount: replica.parameters.byteCount)
+        self.batchSize = batchSize
+        let count = CarriedStateTransfer(replica, batchSize: batchSize).memory.count
+        let memory = (
+            parameters: AlignedMemory(byteCount: replica.parameters.byteCount),
+            carriedState: AlignedMemory(byteCount: count * MemoryLayout<Float>.stride)
+        )
         self.memory = memory
-        parameters = memory.slice(of: Float.self)[0..<replica.parameters.count]
+        parameters = memory.parameters.slice(of: Float.self)[0..<replica.parameters.count]
+        carriedState = memory.carriedState.slice(of: Float.self)[0..<count]
         self.optimizer = try Optimizer(like: optimizer)
     }
 
     /// The parameters of `replica` and the state of `optimizer` themselves: on a rank that does not train.
-    init(holding replica: Replica, optimizer: Optimizer) {
+    init(holding replica: Replica, optimizer: Optimizer, batchSize: Int) {
         layout = replica.layout
+        self.batchSize = batchSize
+        carriedState = CarriedStateTransfer(replica, batchSize: batchSize).memory
         memory = nil
         parameters = replica.parameters
         self.optimizer = optimizer
@@ -30,9 +41,14 @@ final class Snapshot {
     /// Copies the state of a training rank.
     func take(from replica: Replica, _ optimizer: Optimizer) {
         parameters.copy(from: replica.parameters)
+        carriedState.copy(from: CarriedStateTransfer(replica, batchSize: batchSize).memory)
         for (target, source) in zip(self.optimizer.stateArenas, optimizer.stateArenas) { target.copy(from: source) }
     }
 
     var modelTensors: [NamedTensor] { NamedArena(layout, parameters).tensors() }
-    func optimizerTensors(step: Int) -> [NamedTensor] { optimizer.stateTensors(step: step) }
+    /// The optimizer's state, and what streams carry.
+    func optimizerTensors(step: Int) -> [NamedTensor] {
+        optimizer.stateTensors(step: step)
+            + (carriedState.count > 0 ? [CarriedStateTransfer.tensor(carriedState, batchSize: batchSize)] : [])
+    }
 }

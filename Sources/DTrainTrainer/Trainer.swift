@@ -19,10 +19,13 @@ public struct TrainingModel {
     public let initialWeightsPath: String?
     /// What `--augment preset` means for this model; by default what is usual for images of the data's size.
     public let presets: PresetFamily?
+    /// What the weights to start from were trained with; nil for the data's own normalisation.
+    public let normalisation: Normalisation?
 
     public init(
         _ name: String, options: [String: String] = [:], objective: Objective = .crossEntropy(), module: any Module,
-        presets: PresetFamily? = nil, weightsPolicy: WeightsPolicy = WeightsPolicy(),
+        presets: PresetFamily? = nil, normalisation: Normalisation? = nil,
+        weightsPolicy: WeightsPolicy = WeightsPolicy(),
         initialWeightsPath: String? = nil
     ) {
         self.name = name
@@ -30,6 +33,7 @@ public struct TrainingModel {
         self.objective = objective
         self.module = module
         self.presets = presets
+        self.normalisation = normalisation
         self.weightsPolicy = weightsPolicy
         self.initialWeightsPath = initialWeightsPath
     }

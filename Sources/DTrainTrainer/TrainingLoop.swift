@@ -91,6 +91,8 @@ struct TrainingLoop {
     }
 
     private func milestone(step: Int, evaluate: Bool, save: Bool) throws -> Steering.Verdict {
+        try context.carriedState.share(
+            over: context.group, of: context.queue, accumulation: context.configuration.accumulate)
         do {
             return try coordination.milestone(step: step, evaluate: evaluate, save: save)
         } catch let state as UnusableState {

@@ -156,6 +156,10 @@ import Testing
             ("train --data only:0-77@mnist-sample", "no class '0-77'"),
             ("bench --augment flip", "have no effect without --data"),
             ("bench --image-size 100000", "--image-size '100000' is not valid: give a whole number from 1 to 16384"),
+            (
+                "train --recipe transfer-head",
+                "begins with trained weights: give --init with a run of --recipe transfer-source"
+            ),
             ("evaluate run --no-top", "--no-top leaves nothing to evaluate"),
         ]
         for (words, message) in cases {

@@ -23,6 +23,7 @@ import Testing
                 case .shorterSide(let side): "resize \(side)"
                 case .exactly(let height, let width): "resize \(height)x\(width)"
                 }
+            case let both as ResizedCenter: "resize \(both.shorterSide) center \(both.side)"
             case let crop as CenterCrop: "center \(crop.side)"
             case let crop as RandomCrop: "crop \(crop.side) \(crop.padding)"
             case let crop as RandomResizedCrop: "part \(crop.side)"
@@ -44,10 +45,10 @@ import Testing
     @Test func thePresets() throws {
         let imagenet = try pipeline("preset", .imagenet, shape: [375, 500, 3], differing: true)
         #expect(names(imagenet.training) == ["part 224", "flip"])
-        #expect(names(imagenet.evaluation) == ["resize 256", "center 224"])
+        #expect(names(imagenet.evaluation) == ["resize 256 center 224"])
         #expect(imagenet.outputShape == [224, 224, 3])
         let inception = try pipeline("preset", .imagenet, shape: [375, 500, 3], differing: true, imageSize: 299)
-        #expect(names(inception.evaluation) == ["resize 342", "center 299"])
+        #expect(names(inception.evaluation) == ["resize 342 center 299"])
         let cifar = try pipeline("preset", .cifar)
         #expect(names(cifar.training) == ["crop 32 4", "flip"] && cifar.evaluation.isEmpty)
         let mnist = try pipeline("preset", .mnist, shape: [28, 28, 1])
@@ -56,19 +57,19 @@ import Testing
 
     @Test func imagesOfManySizesAreMadeEqual() throws {
         let plain = try pipeline("none", .imagenet, shape: [375, 500, 3], differing: true)
-        #expect(names(plain.training) == ["resize 256", "center 224"])
+        #expect(names(plain.training) == ["resize 256 center 224"])
         #expect(names(plain.evaluation) == names(plain.training) && plain.outputShape == [224, 224, 3])
         let flipped = try pipeline("flip", .cifar, shape: [40, 50, 3], differing: true)
-        #expect(names(flipped.training) == ["resize 32", "center 32", "flip"])
-        #expect(names(flipped.evaluation) == ["resize 32", "center 32"])
+        #expect(names(flipped.training) == ["resize 32 center 32", "flip"])
+        #expect(names(flipped.evaluation) == ["resize 32 center 32"])
         let cifar = try pipeline("preset", .cifar, shape: [40, 50, 3], differing: true, imageSize: 64)
-        #expect(names(cifar.training) == ["resize 64", "center 64", "crop 64 8", "flip"])
-        #expect(names(cifar.evaluation) == ["resize 64", "center 64"] && cifar.outputShape == [64, 64, 3])
+        #expect(names(cifar.training) == ["resize 64 center 64", "crop 64 8", "flip"])
+        #expect(names(cifar.evaluation) == ["resize 64 center 64"] && cifar.outputShape == [64, 64, 3])
     }
 
     @Test func aModelThatWantsAnotherSizeGetsIt() throws {
         let resized = try pipeline("none", .imagenet, imageSize: 224)
-        #expect(names(resized.training) == ["resize 256", "center 224"] && resized.outputShape == [224, 224, 3])
+        #expect(names(resized.training) == ["resize 256 center 224"] && resized.outputShape == [224, 224, 3])
         let same = try pipeline("none", .cifar, imageSize: 32)
         #expect(same.training.isEmpty && same.evaluation.isEmpty)
         #expect(throws: DataUsageError.wrongImageSize(wanted: 224, actual: [28, 28, 3])) {
@@ -82,7 +83,7 @@ import Testing
             names(crop.training) == ["crop 28 2", "flip", "TrivialAugment", "Cutout", "ColorJitter", "RandomRotation"])
         #expect(names(crop.evaluation) == ["center 28"] && crop.outputShape == [28, 28, 3])
         let part = try pipeline("random-resized-crop:112", .imagenet, shape: [375, 500, 3], differing: true)
-        #expect(names(part.training) == ["part 112"] && names(part.evaluation) == ["resize 128", "center 112"])
+        #expect(names(part.training) == ["part 112"] && names(part.evaluation) == ["resize 128 center 112"])
         let exact = try pipeline("resize:20x30", .imagenet, shape: [375, 500, 3], differing: true)
         #expect(names(exact.evaluation) == ["resize 20x30"] && exact.outputShape == [20, 30, 3])
     }

@@ -79,10 +79,10 @@ import Testing
         #expect(width.rank == 1)
         let isClassifier = name == "alexnet" || name.hasPrefix("vgg")
         let removed = Set(Self.shapes(whole).keys).subtracting(Self.shapes(features).keys)
-        let prefixes = isClassifier ? ["classifier."] : name == "googlenet" ? ["fc.", "aux1.", "aux2."] : []
-        let heads = try Self.entry(name).headPrefixes
+        let (heads, tops) = (try Self.entry(name).headPrefixes, try Self.entry(name).topPrefixes)
         #expect(!removed.isEmpty)
-        #expect(removed.allSatisfy { name in (prefixes.isEmpty ? heads : prefixes).contains { name.hasPrefix($0) } })
+        // Auxiliary classifiers go with the head.
+        #expect(removed.allSatisfy { name in (tops + ["aux1.", "aux2."]).contains { name.hasPrefix($0) } })
         let firstOfHead = isClassifier ? (name == "alexnet" ? "classifier.1." : "classifier.0.") : heads[0]
         #expect(Self.shapes(whole)[firstOfHead + "weight"]?.dimensions.last == width.count)
     }

@@ -130,7 +130,8 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         switch data {
         case .images(let pair):
             return ImageFeed(
-                pair, transforms: try pipeline(source, pair, augmentations), seed: source.seed, brokenSamples: broken)
+                pair, transforms: try pipeline(source, pair, augmentations), normalisation: source.normalisation,
+                seed: source.seed, brokenSamples: broken)
         case .sequences(let pair):
             let options = [("--augment", augment != nil), ("--skip-broken", skipBroken)]
             if let (option, _) = options.first(where: \.1) { _ = try data.images(for: option) }
@@ -162,10 +163,12 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
             augmentations ?? images.map { try Augmentation.parse($0.augmentations) } ?? [],
             family: source.choice.presets, sampleShape: pair.sampleShape,
             sizesMayDiffer: pair.train.sizesMayDiffer || pair.test.sizesMayDiffer, imageSize: size,
-            normalisation: pair.train.normalisation, seed: source.seed)
+            normalisation: source.normalisation ?? pair.train.normalisation, seed: source.seed)
     }
 
-    private func text(_ result: EvaluationCompleted, _ source: ModelSource, _ data: DataSpecification, unit: String) -> String {
+    private func text(_ result: EvaluationCompleted, _ source: ModelSource, _ data: DataSpecification, unit: String)
+        -> String
+    {
         """
         \(source.path)  \(source.choice.entry.name)\(source.isTrained ? " after \(Formatting.count(result.step, "step"))" : "")
         \(data), \(result.split) split, \(Formatting.count(result.samples, unit))

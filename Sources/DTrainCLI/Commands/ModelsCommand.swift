@@ -111,7 +111,7 @@ struct LayerTable {
     private let input: ModelInput
     private let layers: [LayerSummary]
     /// The last value's extent: classes, or without a head features.
-    private var outputs: Int { layers.last?.outputShape.count ?? 0 }
+    private var outputs: Int { layers.last?.outputShape.dimensions.last ?? 0 }
     private let hasHead: Bool
 
     init(_ choice: ModelChoice, input: ModelInput) throws {
@@ -136,7 +136,7 @@ struct LayerTable {
         }
         rows.append(["total", "", "", Formatting.whole(parameterCount), Formatting.whole(multiplyAdds), ""])
         let head =
-            "\(entry.name): \(entry.summary); input \(input), "
+            "\(entry.name): \(entry.summary); input \(input.description), "
             + (hasHead ? outputs == 1 ? "1 class" : "\(outputs) classes" : "\(outputs) features") + "\n"
         return head + table(rows, rightAligned: [3, 4, 5])
     }

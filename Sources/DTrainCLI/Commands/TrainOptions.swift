@@ -43,8 +43,7 @@ struct TrainOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "\(DataSpecification.forms.joined(separator: ", ")). Default mnist-sample.",
-            valueName: "spec"))
+            "\(DataSpecification.forms.joined(separator: ", ")). Default mnist-sample.", valueName: "spec"))
     var data: String?
     @Option(
         help: ArgumentHelp(
@@ -270,7 +269,8 @@ struct TrainOptions: ParsableArguments {
             (.model, model), (.classes, classes), (.dropout, dropout), (.imageSize, imageSize), (.block, block),
             (.`init`, initialWeights),
             (.freeze, freeze), (.data, data),
-            (.augment, augment), (.sequenceLength, sequenceLength), (.loaderThreads, loaderThreads), (.epochs, epochs), (.steps, steps),
+            (.augment, augment), (.sequenceLength, sequenceLength), (.loaderThreads, loaderThreads), (.epochs, epochs),
+            (.steps, steps),
             (.batchSize, batchSize), (.accumulate, accumulate), (.optimizer, optimizer), (.lr, lr),
             (.momentum, momentum), (.betas, betas), (.alpha, alpha), (.rateDecay, lrDecay),
             (.initialAccumulator, initialAccumulator), (.trustCoefficient, trustCoefficient), (.epsilon, epsilon),
@@ -295,8 +295,13 @@ struct TrainOptions: ParsableArguments {
 
     /// The recipe's settings under the file's under the flags'.
     func layers() throws -> [RunSettings] {
-        try (recipe.map { [try Recipe.layer(named: $0)] } ?? [])
-            + (config.map { [try ConfigurationFile.read($0)] } ?? [])
-            + [settings]
+        let chosen = try recipe.map { try Recipe.named($0) }
+        let given = try (config.map { [try ConfigurationFile.read($0)] } ?? []) + [settings]
+        let hasStart = given.contains { $0.values[.`init`] != nil || $0.values[.resume].map { $0 != "none" } ?? false }
+        if let chosen, let start = chosen.start, !hasStart {
+            throw UsageError(
+                "--recipe \(chosen.name) begins with trained weights: give --init with a run of --recipe \(start).")
+        }
+        return (chosen.map { [$0.layer] } ?? []) + given
     }
 }

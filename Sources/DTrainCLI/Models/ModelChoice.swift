@@ -24,9 +24,12 @@ struct ModelChoice {
         let isHead: WeightsPolicy.Names = { [prefixes = entry.headPrefixes] name in
             prefixes.contains { name.hasPrefix($0) }
         }
+        let isTop: WeightsPolicy.Names = { [prefixes = entry.topPrefixes] name in
+            prefixes.contains { name.hasPrefix($0) }
+        }
         let isAuxiliary: WeightsPolicy.Names = { $0.hasPrefix("aux") }
         return WeightsPolicy(
-            isHead: isHead, classesDiffer: true, maySkip: { isHead($0) || isAuxiliary($0) },
+            isHead: isHead, classesDiffer: true, maySkip: { isHead($0) || isTop($0) || isAuxiliary($0) },
             mayLack: { WeightsPolicy.isBatchCounter($0) || isAuxiliary($0) })
     }
 
@@ -70,7 +73,7 @@ extension ModelChoice {
         options.top = configuration.top
         options.auxiliary = configuration.auxiliary
         try options.setBlock(configuration.block)
-        options.transformsInput = configuration.initialWeights == "pretrained" && entry.name == "googlenet"
+        options.transformsInput = Pretrained.transformsInput(of: entry.name, weights: configuration.initialWeights)
         self.init(entry: entry, options: options)
     }
 
@@ -94,6 +97,8 @@ extension ModelChoice {
         try checkEffects(of: given, input: input)
         return TrainingModel(
             entry.name, options: options.saved, objective: entry.objective, module: module(), presets: presets,
+            normalisation: Pretrained.areOfficial(configuration.initialWeights, of: entry.name)
+                ? ImageFolder.imageNet : nil,
             weightsPolicy: weightsPolicy, initialWeightsPath: initialWeights)
     }
 }

@@ -63,7 +63,7 @@ struct ModelSourceOptions: ParsableArguments {
         var options = ModelOptions(classes: classes ?? entry.classes)
         options.top = !noTop
         options.auxiliary = false
-        options.transformsInput = initialWeights == Pretrained.name && entry.name == "googlenet"
+        options.transformsInput = Pretrained.transformsInput(of: entry.name, weights: initialWeights)
         try options.setBlock(block)
         return ModelSource(
             choice: ModelChoice(entry: entry, options: options),
@@ -112,8 +112,13 @@ struct ModelSource {
     var images: ImageDescription? {
         switch origin {
         case .checkpoint(let checkpoint, _): return checkpoint.state.data.images
-        case .weights:
+        case .weights(let path):
             guard !choice.entry.input.isSequence else { return nil }
+            // Weights of a run know their own; a head of other classes does not.
+            if let checkpoint = try? CheckpointLocation.open(path), var images = checkpoint.state.data.images {
+                if images.classNames.count != choice.options.classes { images.classNames = [] }
+                return images
+            }
             let input = choice.entry.input.shape
             let normalisation = Normalisation.usual(for: choice.entry.family, channels: input[2])
             return ImageDescription(
@@ -121,6 +126,11 @@ struct ModelSource {
                 inputShape: imageSize.map { [$0, $0, input[2]] } ?? input.dimensions, classNames: [],
                 mean: normalisation.mean, standardDeviation: normalisation.standardDeviation, augmentations: "none")
         }
+    }
+
+    /// What the model's inputs are normalised by; nil for a checkpoint that does not say it.
+    var normalisation: Normalisation? {
+        images.map { Normalisation(mean: $0.mean, standardDeviation: $0.standardDeviation) }
     }
 
     /// What the checkpoint remembers of its sequences; nil for a model of images.

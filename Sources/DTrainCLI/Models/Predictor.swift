@@ -75,13 +75,18 @@ struct Predictor {
         )
         let (images, labels) = (memory.images.slice(of: Float.self), memory.labels.slice(of: Int32.self))
         var pending: [String] = []
-        func run() {
+        func run() throws {
             guard !pending.isEmpty else { return }
             _ = replica.evaluate(
                 Replica.Samples(inputs: images[0..<pending.count * size], labels: labels[0..<pending.count]))
             let outputs = replica.outputs
             for (row, path) in pending.enumerated() {
                 let logits = outputs[row * outputCount..<(row + 1) * outputCount].array()
+                guard logits.allSatisfy(\.isFinite) else {
+                    throw UsageError(
+                        "the model's outputs for \(path) are not finite numbers: its weights are damaged, or belong to "
+                            + "a run that diverged; take an earlier checkpoint.")
+                }
                 predictions.append(Prediction(path: path, logits: logits))
             }
             pending = []
@@ -96,9 +101,9 @@ struct Predictor {
                 guard let skip else { throw error }
                 skip(error)
             }
-            if pending.count == Self.batchSize { run() }
+            if pending.count == Self.batchSize { try run() }
         }
-        run()
+        try run()
         return withExtendedLifetime(memory) { predictions }
     }
 }

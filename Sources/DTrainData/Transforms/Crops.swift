@@ -13,10 +13,13 @@ public struct CenterCrop: Transform {
 
     public func apply(_ image: PixelBuffer, into result: PixelBuffer, random: SampleRandom) {
         copyWindow(
-            of: image, top: start(image.height), left: start(image.width), height: side, width: side, into: result)
+            of: image, top: Self.start(image.height, side), left: Self.start(image.width, side), height: side,
+            width: side,
+            into: result)
     }
 
-    private func start(_ extent: Int) -> Int {
+    /// Where the middle `side` of `extent` pixels begin.
+    static func start(_ extent: Int, _ side: Int) -> Int {
         extent < side ? -((side - extent) / 2) : Int((Double(extent - side) / 2).rounded(.toNearestOrEven))
     }
 }

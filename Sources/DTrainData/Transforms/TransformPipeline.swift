@@ -60,7 +60,7 @@ public struct TransformPipeline: Sendable {
 
 /// Transforms, and what they have made of the samples.
 private struct TransformList {
-    private(set) var transforms: [any Transform] = []
+    fileprivate(set) var transforms: [any Transform] = []
     private(set) var context: TransformContext
 
     init(context: TransformContext) { self.context = context }
@@ -71,9 +71,22 @@ private struct TransformList {
             let shape = transform.outputShape(of: context.shape)
             let isIdle =
                 context.sizeIsFixed && shape == context.shape && (transform is Resize || transform is CenterCrop)
-            if !isIdle { transforms.append(transform) }
+            if !isIdle { append(transform) }
             context.shape = shape
             context.sizeIsFixed = context.sizeIsFixed || transform.fixesSize
+        }
+    }
+}
+
+extension TransformList {
+    /// A crop in the middle right after a resize is done with it.
+    private mutating func append(_ transform: any Transform) {
+        if let crop = transform as? CenterCrop, let resize = transforms.last as? Resize,
+            case .shorterSide(let shorterSide) = resize.size, crop.side <= shorterSide
+        {
+            transforms[transforms.count - 1] = ResizedCenter(shorterSide: shorterSide, side: crop.side)
+        } else {
+            transforms.append(transform)
         }
     }
 }
