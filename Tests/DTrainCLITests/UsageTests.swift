@@ -28,7 +28,8 @@ import Testing
                 + "write it as synthetic:HxWxC,CLASSES, for example synthetic:64x64x3,10"
         ),
         (
-            "train --sequence-length 32", "--sequence-length has no effect: it is for texts and mnist-sample is none; leave it out."
+            "train --sequence-length 32",
+            "--sequence-length has no effect: it is for texts and mnist-sample is none; leave it out."
         ),
         (
             "train --data names-sample --image-size 32",
@@ -39,7 +40,8 @@ import Testing
             "--skip-broken has no effect: it is for images and names-sample holds sequences; leave it out."
         ),
         (
-            "train --data text-sample --no-shuffle", "--no-shuffle has no effect: a text is always read in order; leave it out."
+            "train --data text-sample --no-shuffle",
+            "--no-shuffle has no effect: a text is always read in order; leave it out."
         ),
         (
             "train --data text-sample --model cnn-mnist",
@@ -50,7 +52,10 @@ import Testing
             "a sequence length of 3000 is too long: the training part of the embedded text has 89992 characters, which 32 streams "
                 + "(the batch size) share; choose --sequence-length 2812 or less, or a smaller batch"
         ),
-        ("data pack text-sample --output x", "data pack works on images, and text-sample holds sequences; give data of images"),
+        (
+            "data pack text-sample --output x",
+            "data pack works on images, and text-sample holds sequences; give data of images"
+        ),
         (
             "bench --model char-rnn --data text-sample --augment flip",
             "--augment works on images, and text-sample holds sequences; give data of images"

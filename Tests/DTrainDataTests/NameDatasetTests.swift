@@ -10,9 +10,8 @@ func names(_ dataset: NameDataset) -> [String] {
 @Suite struct NameDatasetTests {
     /// `count` different names of two letters or more.
     private func manyNames(_ count: Int, prefix: String = "") -> [String] {
-        (0..<count).map { index in
-            prefix + String(Unicode.Scalar(UInt8(97 + index / 26))) + String(Unicode.Scalar(UInt8(97 + index % 26)))
-        }
+        let letters = (97...122).map { (code: UInt8) in String(Unicode.Scalar(code)) }
+        return (0..<count).map { prefix + letters[$0 / 26] + letters[$0 % 26] }
     }
 
     @Test("Every line is a name of its file's class; the splits have all of them, and a name is always on one side")
@@ -30,11 +29,23 @@ func names(_ dataset: NameDataset) -> [String] {
         #expect(Set(names(train)).isDisjoint(with: names(test)))
         #expect(train.longest == 3 && test.longest == 3)
         #expect(train.vocabulary == test.vocabulary && train.vocabulary.names.last == "É")
-        #expect((20...52).contains(test.count), "about a fifth of 260: \(test.count)")
         for index in 0..<train.count {
-            #expect(NameDataset.splitOf(train.text(of: index), className: train.classNames[train.label(of: index)]) == .train)
+            #expect(
+                NameDataset.splitOf(train.text(of: index), className: train.classNames[train.label(of: index)])
+                    == .train)
         }
         #expect(train.countPerClass.reduce(0, +) == train.count)
+    }
+
+    @Test("About one name in five is for testing")
+    func fraction() {
+        let count = (0..<20_000).count { NameDataset.splitOf("name \($0)", className: "A") == .test }
+        // Four standard deviations of a fair draw.
+        #expect(abs(count - 4000) < 4 * 57)
+        let other = (0..<20_000).count {
+            NameDataset.splitOf("name \($0)", className: "A") == NameDataset.splitOf("name \($0)", className: "B")
+        }
+        #expect(other < 14_500, "each class has a draw of its own")
     }
 
     @Test("Folded names that become equal stay on one side")
@@ -78,7 +89,9 @@ func names(_ dataset: NameDataset) -> [String] {
             return (error?.description ?? "").split(separator: folder.path).joined()
         }
         #expect(try message([]) == " holds no files of names; give one file CLASS.txt a class, with one name a line")
-        #expect(try message([("A.txt", Array("\n \n".utf8))]) == "/A.txt holds no names; write one a line, or remove the file")
+        #expect(
+            try message([("A.txt", Array("\n \n".utf8))])
+                == "/A.txt holds no names; write one a line, or remove the file")
         #expect(try message([("A.txt", [])]).contains("/A.txt holds no names"))
         #expect(
             try message([("A.txt", Array("Li\n李\n".utf8))], .ascii)

@@ -50,7 +50,8 @@ private final class NumberedSequences: SequenceDataset, @unchecked Sendable {
             for rank in 0..<ranks {
                 let shards = try Shard.ofRank(rank, of: ranks, batchSize: 15, accumulation: accumulation)
                 let loader = DataLoader(
-                    sequences: dataset, sampler: sampler, work: .training(sampler: sampler, shards: shards, steps: 2..<11),
+                    sequences: dataset, sampler: sampler,
+                    work: .training(sampler: sampler, shards: shards, steps: 2..<11),
                     threadCount: 2)
                 var batches = 0
                 while let batch = try loader.next() {
@@ -70,7 +71,9 @@ private final class NumberedSequences: SequenceDataset, @unchecked Sendable {
                     #expect(batch.sequences.positions.array() == positions)
                     #expect(batch.sequences.lengths.array() == positions.map { Int32(dataset.lengthOf[sample($0)]) })
                     #expect(batch.tokens.array() == tokens)
-                    #expect(batch.labels.array() == (labelsEachToken ? tokens.map { -$0 } : positions.map { Int32(sample($0)) }))
+                    #expect(
+                        batch.labels.array()
+                            == (labelsEachToken ? tokens.map { -$0 } : positions.map { Int32(sample($0)) }))
                     #expect(batch.sequences.tokenCount == batch.tokenCount)
                 }
                 #expect(batches == 9 * accumulation)
@@ -78,7 +81,9 @@ private final class NumberedSequences: SequenceDataset, @unchecked Sendable {
         }
     }
 
-    @Test("Over all ranks an evaluation has every character once, each stream in order on one rank", arguments: [1, 2, 3, 40])
+    @Test(
+        "Over all ranks an evaluation has every character once, each stream in order on one rank",
+        arguments: [1, 2, 3, 40])
     func streamsOverRanks(ranks: Int) throws {
         let test = try TextDataset.embeddedSample().test
         for rows in [1, 5, 64] {
@@ -124,7 +129,8 @@ private final class NumberedSequences: SequenceDataset, @unchecked Sendable {
         let orders = (0..<3).map { epoch in (0..<dataset.count).map { bucketed.order(epoch: epoch)[$0] } }
         for order in orders { #expect(order.sorted() == Array(0..<dataset.count)) }
         #expect(orders[0] != orders[1] && orders[1] != orders[2])
-        let again = try Sampler(sampleCount: dataset.count, batchSize: batchSize, seed: 5, lengths: lengths).order(epoch: 1)
+        let again = try Sampler(sampleCount: dataset.count, batchSize: batchSize, seed: 5, lengths: lengths).order(
+            epoch: 1)
         #expect((0..<dataset.count).map { again[$0] } == orders[1])
         // What fills no batch is left out by chance: not the longest, and others in each epoch.
         let left = orders.map { Set($0[(bucketed.batchesPerEpoch * batchSize)...]) }

@@ -50,7 +50,8 @@ import Testing
         }
     }
 
-    @Test("In an evaluation every character after the first is predicted once", arguments: [20, 300, 2570, 5000, 90_007])
+    @Test(
+        "In an evaluation every character after the first is predicted once", arguments: [20, 300, 2570, 5000, 90_007])
     func evaluationStreams(count: Int) throws {
         let (_, test) = try distinct(min(count, 20_000))
         for longest in [1, 7, 64, 100_000] {
@@ -82,7 +83,8 @@ import Testing
             usage?.description.hasPrefix("a sequence length of 27 is too long: the training part of ") == true
                 && usage?.description.hasSuffix(
                     " has 108 characters, which 4 streams (the batch size) share; choose --sequence-length 26 or less, or a "
-                        + "smaller batch") == true)
+                        + "smaller batch") == true
+        )
         #expect(try train.streams(4, longest: 26).windowCount == 1)
         usage = #expect(throws: DataUsageError.self) { try train.streams(108, longest: 1) }
         #expect(usage?.description.hasSuffix("choose a batch size of at most 107") == true)

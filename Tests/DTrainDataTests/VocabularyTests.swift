@@ -17,7 +17,8 @@ import Testing
         let vocabulary = Vocabulary("abc".unicodeScalars)
         var error = #expect(throws: DataUsageError.self) { try vocabulary.encode("abéc") }
         #expect(
-            error?.description == "'abéc' has 'é' (U+00E9) at position 3, which is none of the 3 characters of the vocabulary; "
+            error?.description
+                == "'abéc' has 'é' (U+00E9) at position 3, which is none of the 3 characters of the vocabulary; "
                 + "leave it out, or train with data that have it")
         error = #expect(throws: DataUsageError.self) { try vocabulary.encode("a\u{7}") }
         #expect(error?.description.contains("has U+0007 at position 2") == true)
@@ -50,7 +51,10 @@ import Testing
         let vocabulary = Vocabulary("\u{0}\n\"\\é\u{301}😀a".unicodeScalars, folding: .ascii)
         let decoded = try JSONDecoder().decode(Vocabulary.self, from: JSONEncoder().encode(vocabulary))
         #expect(decoded == vocabulary && decoded.digest == vocabulary.digest)
-        let others = [Vocabulary("ab".unicodeScalars), Vocabulary("ac".unicodeScalars), Vocabulary("ab".unicodeScalars, folding: .ascii)]
+        let others = [
+            Vocabulary("ab".unicodeScalars), Vocabulary("ac".unicodeScalars),
+            Vocabulary("ab".unicodeScalars, folding: .ascii),
+        ]
         #expect(Set(others.map(\.digest)).count == 3)
         #expect(throws: DecodingError.self) {
             try JSONDecoder().decode(Vocabulary.self, from: Data(#"{"characters": "ba"}"#.utf8))
