@@ -23,6 +23,7 @@ struct RootCommand<Program: TrainingProgram>: ParsableCommand {
             version: productVersion,
             subcommands: [
                 TrainCommand<Program>.self, EvaluateCommand<Program>.self, PredictCommand<Program>.self,
+                GenerateCommand<Program>.self,
                 ModelsCommand<Program>.self,
                 DataCommand<Program>.self, ExportCommand<Program>.self, BenchCommand<Program>.self,
                 DoctorCommand<Program>.self,

@@ -28,7 +28,7 @@ struct Recipe {
         return recipe
     }
 
-    static let all: [Recipe] = digits + residualBlocks + pictures + transfer
+    static let all: [Recipe] = digits + residualBlocks + pictures + transfer + sequences
 
     /// Digits, with data that `dtrain data fetch mnist` brings.
     private static let digits: [Recipe] = {
@@ -97,6 +97,28 @@ struct Recipe {
             he("plain56", "56 layers without shortcuts on CIFAR-10: degradation"),
         ]
     }()
+
+    /// What the lectures on recurrent networks show; the data are in the folders `data/names` and `data/text`.
+    private static let sequences: [Recipe] = [
+        Recipe(
+            name: "hello", summary: "a recurrent network that turns \"hello\" into \"ohlol\"",
+            settings: [
+                .model: "rnn-hello", .data: "hello", .steps: "100", .batchSize: "1", .optimizer: "adam", .lr: "0.1",
+                .evalEvery: "100", .checkpointEvery: "100",
+            ]),
+        Recipe(
+            name: "surnames", summary: "from which of 18 languages a surname comes",
+            settings: [
+                .model: "name-classifier", .data: "names-ascii:data/names", .epochs: "15", .batchSize: "64",
+                .optimizer: "adam", .lr: "0.002", .schedule: "cosine",
+            ]),
+        Recipe(
+            name: "shakespeare", summary: "the next character of Shakespeare's plays",
+            settings: [
+                .model: "char-lstm", .data: "text:data/text/tinyshakespeare.txt", .epochs: "8", .batchSize: "32",
+                .optimizer: "adam", .lr: "0.002", .schedule: "cosine", .clipNorm: "5",
+            ]),
+    ]
 
     /// What eight classes of CIFAR-10 teach about the other two.
     private static let transfer: [Recipe] = {

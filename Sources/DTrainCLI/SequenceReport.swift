@@ -1,5 +1,6 @@
 import DTrainData
 import DTrainReport
+import DTrainTensor
 
 /// What `data show` says of names or of a text.
 struct SequenceReport {
@@ -20,6 +21,16 @@ struct SequenceReport {
             return ["\(pair.specification): \(train.name), names of \(train.classCount) classes", characters]
                 + [train, test].flatMap { names($0) } + ["some of \(split.rawValue):"]
                 + samples(split == .train ? train : test)
+        case .hello(let train, _):
+            let word = [Int32](unsafeUninitializedCapacity: 2 * train.longest) { memory, count in
+                let words = MemorySlice(base: memory.baseAddress!, count: 2 * train.longest)
+                train.read(0, into: words[0..<train.longest], labels: words[train.longest..<2 * train.longest])
+                count = 2 * train.longest
+            }
+            return [
+                "\(pair.specification): one word, both for training and for the test", characters,
+                "  \(vocabulary.text(of: word.prefix(train.longest))) to \(vocabulary.text(of: word.suffix(train.longest)))",
+            ]
         case .text(let train, let test):
             let shown = split == .train ? train : test
             let text = vocabulary.text(of: shown.tokens.prefix(200)).unicodeScalars.map { Self.shown($0) }.joined()

@@ -148,6 +148,8 @@ public struct SequenceDescription: Hashable, Sendable, Codable {
         case names
         /// A window of a text; each character's label is the next one.
         case text
+        /// A word, whose characters each have a label.
+        case labelledSteps = "labelled_steps"
     }
 
     public var kind: Kind

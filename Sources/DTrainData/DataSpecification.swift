@@ -20,6 +20,8 @@ public indirect enum DataSpecification: Hashable, Sendable, CustomStringConverti
     case only(classes: [String], of: DataSpecification)
     /// `names-sample`: some thousand surnames of several languages inside the program.
     case namesSample
+    /// `hello`: the lecture's one word, "hello", whose letters are to become "ohlol".
+    case hello
     /// `names:DIR`: names, one file `CLASS.txt` a class; `names-ascii:DIR` folds them to ASCII.
     case names(directory: String, folding: TextFolding?)
     /// `text-sample`: 100 KB of Shakespeare inside the program.
@@ -32,7 +34,7 @@ public indirect enum DataSpecification: Hashable, Sendable, CustomStringConverti
     /// How each kind is written, for help and errors.
     public static let forms = [
         "mnist-sample", "mnist:DIR", "fashion-mnist:DIR", "cifar10:DIR", "cifar100:DIR", "images:DIR", "packed:FILE",
-        "only:CLASSES@SPEC", "names-sample", "names:DIR", "names-ascii:DIR", "text-sample", "text:FILE",
+        "only:CLASSES@SPEC", "hello", "names-sample", "names:DIR", "names-ascii:DIR", "text-sample", "text:FILE",
         "synthetic:HxWxC,CLASSES",
     ]
     /// The part of each form before the colon.
@@ -46,11 +48,16 @@ public indirect enum DataSpecification: Hashable, Sendable, CustomStringConverti
         let name = String(text[..<(colon ?? text.endIndex)])
         let argument = colon.map { String(text[text.index(after: $0)...]) }
         switch name {
-        case "mnist-sample", "names-sample", "text-sample":
+        case "mnist-sample", "hello", "names-sample", "text-sample":
             guard argument == nil else {
                 throw .malformedSpecification(specification: text, form: name, reason: "it takes no folder")
             }
-            return name == "mnist-sample" ? .mnistSample : name == "names-sample" ? .namesSample : .textSample
+            return switch name {
+            case "mnist-sample": .mnistSample
+            case "hello": .hello
+            case "names-sample": .namesSample
+            default: .textSample
+            }
         case "mnist": return .mnist(directory: try path(argument, of: text, name))
         case "fashion-mnist": return .fashionMNIST(directory: try path(argument, of: text, name))
         case "cifar10": return .cifar10(directory: try path(argument, of: text, name))
@@ -91,6 +98,7 @@ public indirect enum DataSpecification: Hashable, Sendable, CustomStringConverti
         case .images(let directory): "images:\(directory)"
         case .packed(let file): "packed:\(file)"
         case .only(let classes, let base): "only:\(classes.joined(separator: ","))@\(base)"
+        case .hello: "hello"
         case .namesSample: "names-sample"
         case .names(let directory, let folding): "names\(folding == .ascii ? "-ascii" : ""):\(directory)"
         case .textSample: "text-sample"
@@ -103,7 +111,7 @@ public indirect enum DataSpecification: Hashable, Sendable, CustomStringConverti
     /// Whether the samples are sequences of characters; otherwise they are images.
     public var isSequence: Bool {
         switch self {
-        case .namesSample, .names, .textSample, .text: true
+        case .hello, .namesSample, .names, .textSample, .text: true
         default: false
         }
     }
@@ -119,6 +127,7 @@ public indirect enum DataSpecification: Hashable, Sendable, CustomStringConverti
     public func open() throws(DataError) -> OpenedData {
         let sequences: SequencePair.Content
         switch self {
+        case .hello: sequences = .hello(train: HelloDataset(.train), test: HelloDataset(.test))
         case .namesSample:
             let splits = try NameDataset.embeddedSample()
             sequences = .names(train: splits.train, test: splits.test)
@@ -178,7 +187,7 @@ public indirect enum DataSpecification: Hashable, Sendable, CustomStringConverti
                 SyntheticDataset(split: .train, sampleShape: shape, classCount: classCount),
                 SyntheticDataset(split: .test, sampleShape: shape, classCount: classCount)
             )
-        case .namesSample, .names, .textSample, .text:
+        case .hello, .namesSample, .names, .textSample, .text:
             preconditionFailure("\(self) holds sequences, no images")
         }
     }

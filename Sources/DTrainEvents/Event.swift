@@ -1,3 +1,9 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// What a run tells the outside: plain values, in the order in which things happen. The trainer emits them on rank 0
 /// (evaluations and checkpoints of a dedicated coordinator included) and knows nothing of who listens.
 public enum Event: Sendable, Equatable {
@@ -132,6 +138,12 @@ public struct EvaluationCompleted: Sendable, Equatable {
     public var correctTop5: Int
     public var samples: Int
     public var seconds: Double
+    /// Whether each sample is a character of a text, so that the loss has a meaning of its own.
+    public var countsCharacters: Bool
+    /// e to the loss: among how many equally likely characters the model still chooses; nil where none are counted.
+    public var perplexity: Double? { countsCharacters ? exp(loss) : nil }
+    /// The loss in bits; nil where no characters are counted.
+    public var bitsPerCharacter: Double? { countsCharacters ? loss / log(2) : nil }
     /// The fraction of samples whose label has the largest logit.
     public var top1: Double { samples == 0 ? 0 : Double(correct) / Double(samples) }
     /// The fraction of samples whose label is among the five largest logits.
@@ -139,8 +151,9 @@ public struct EvaluationCompleted: Sendable, Equatable {
 
     public init(
         step: Int, epoch: Int, split: String, loss: Double, correct: Int, correctTop5: Int, samples: Int,
-        seconds: Double
+        seconds: Double, countsCharacters: Bool = false
     ) {
+        self.countsCharacters = countsCharacters
         self.step = step
         self.epoch = epoch
         self.split = split

@@ -108,7 +108,7 @@ extension ModelEntry {
         ModelEntry(
             "name-classifier", "embedding, GRU in both directions, linear layer: surnames to languages",
             reading: .tokens(vocabulary: 64, longest: 20), family: .text, classes: 18, reference: "Cho et al. 2014"
-        ) { NameClassifier(classes: $0.head) },
+        ) { NameClassifier(classes: $0.head, dropout: $0.dropout ?? 0) },
         character("char-rnn", "embedding, two recurrent layers, linear head: the next character", "Elman 1990") {
             CharRNN(classes: $0.head, dropout: $0.dropout ?? 0)
         },

@@ -68,6 +68,8 @@ extension EvaluationCompleted {
         object.add("correct", correct)
         object.add("samples", samples)
         object.add("seconds", seconds)
+        if let perplexity { object.add("perplexity", perplexity) }
+        if let bitsPerCharacter { object.add("bits_per_character", bitsPerCharacter) }
         return object
     }
 }

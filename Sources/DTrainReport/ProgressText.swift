@@ -51,7 +51,9 @@ enum ProgressText {
         "epoch \(evaluation.epoch + 1)  step \(Formatting.whole(evaluation.step))  \(evaluation.split) accuracy "
             + "\(Formatting.percent(evaluation.correct, of: evaluation.samples)) "
             + "(\(Formatting.whole(evaluation.correct)) of \(Formatting.whole(evaluation.samples)))  "
-            + "loss \(Formatting.decimal(evaluation.loss, 4))  \(Formatting.duration(evaluation.seconds))"
+            + "loss \(Formatting.decimal(evaluation.loss, 4))  "
+            + (evaluation.perplexity.map { "perplexity \(Formatting.decimal($0, 2))  " } ?? "")
+            + Formatting.duration(evaluation.seconds)
     }
 
     static func checkpoint(_ checkpoint: CheckpointWritten) -> String {

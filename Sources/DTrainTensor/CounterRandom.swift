@@ -6,7 +6,7 @@ public struct CounterRandom: Sendable {
     /// What a stream of numbers is for; it keeps the streams of one seed apart.
     public enum Purpose: UInt32, Sendable {
         case initialisation = 1, sampleOrder = 2, augmentation = 3, dropout = 4, permutation = 5, synthetic = 6
-        case mixing = 7
+        case mixing = 7, generation = 8
     }
 
     let key: (UInt32, UInt32)

@@ -163,6 +163,6 @@ final class RunContext {
         EvaluationCompleted(
             step: step, epoch: course.epoch(ofUpdate: step), split: DatasetSplit.test.rawValue, loss: evaluation.loss,
             correct: evaluation.correct, correctTop5: evaluation.correctTop5, samples: evaluation.samples,
-            seconds: evaluation.seconds)
+            seconds: evaluation.seconds, countsCharacters: feed.labelsEachToken)
     }
 }

@@ -24,6 +24,9 @@ public struct SequenceFeed: Feed {
         case .names(let train, let test):
             (self.train, self.test, trainForEvaluation) = (train, test, train)
             droppedUnits = 0
+        case .hello(let train, let test):
+            (self.train, self.test, trainForEvaluation) = (train, test, train)
+            droppedUnits = 0
         case .text(let train, let test):
             let cut = try train.streams(streams, longest: sequenceLength)
             self.train = cut
@@ -70,7 +73,7 @@ public struct SequenceFeed: Feed {
         return DTrainCheckpoint.DataDescription(
             specification: specification.description, sampleCount: trainingSamples, digest: digest,
             sequences: SequenceDescription(
-                kind: isStream ? .text : .names, characters: vocabulary.text(of: 0..<Int32(vocabulary.count)),
+                kind: isStream ? .text : labelsEachToken ? .labelledSteps : .names, characters: vocabulary.text(of: 0..<Int32(vocabulary.count)),
                 folding: vocabulary.folding?.rawValue, longest: train.longest, classNames: classNames))
     }
 }

@@ -104,7 +104,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         let result = EvaluationCompleted(
             step: source.step, epoch: source.epoch, split: part.rawValue, loss: evaluation.loss,
             correct: evaluation.correct, correctTop5: evaluation.correctTop5, samples: evaluation.samples,
-            seconds: evaluation.seconds)
+            seconds: evaluation.seconds, countsCharacters: feed.labelsEachToken)
         let classes = ClassReport(evaluation.confusion!, names: data.classNames)
         if json {
             var object = result.json
@@ -166,6 +166,12 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
             normalisation: source.normalisation ?? pair.train.normalisation, seed: source.seed)
     }
 
+    /// What the loss of a text's characters means.
+    private func perCharacter(_ result: EvaluationCompleted) -> String {
+        guard let perplexity = result.perplexity, let bits = result.bitsPerCharacter else { return "" }
+        return " nats a character, \(Formatting.decimal(bits, 4)) bits, perplexity \(Formatting.decimal(perplexity, 2))"
+    }
+
     private func text(_ result: EvaluationCompleted, _ source: ModelSource, _ data: DataSpecification, unit: String)
         -> String
     {
@@ -174,7 +180,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         \(data), \(result.split) split, \(Formatting.count(result.samples, unit))
         top-1  \(Formatting.percent(result.correct, of: result.samples)) (\(Formatting.whole(result.correct)) correct)
         top-5  \(Formatting.percent(result.correctTop5, of: result.samples))
-        loss   \(Formatting.decimal(result.loss, 4))
+        loss   \(Formatting.decimal(result.loss, 4))\(perCharacter(result))
         time   \(Formatting.duration(result.seconds))
 
         """

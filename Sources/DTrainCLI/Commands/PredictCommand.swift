@@ -8,10 +8,11 @@ struct PredictCommand<Program: TrainingProgram>: ParsableCommand {
     static var configuration: CommandConfiguration {
         CommandConfiguration(
             commandName: "predict",
-            abstract: "Say what is in images.",
+            abstract: "Say what is in images, or what a text is.",
             discussion: """
                   \(Program.name) predict --checkpoint runs/RUN --images a.jpg b.png photos/
                   \(Program.name) predict --model resnet50 --init pretrained --images a.jpg --labels imagenet.txt
+                  \(Program.name) predict --checkpoint runs/RUN --text Satoshi --top 3
                 """)
     }
 
@@ -20,11 +21,15 @@ struct PredictCommand<Program: TrainingProgram>: ParsableCommand {
         parsing: .upToNextOption,
         help: ArgumentHelp("JPEG and PNG files, and folders of them.", valueName: "path"))
     var images: [String] = []
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp("Instead of images: texts, for a model that reads characters.", valueName: "text"))
+    var text: [String] = []
     @Option(parsing: .unconditional, help: ArgumentHelp("Most probable classes to name. Default 5.", valueName: "k"))
     var top = 5
     @Option(help: ArgumentHelp("Class names, one a line, in the order of the model's outputs.", valueName: "file"))
     var labels: String?
-    @Flag(help: "One JSON object an image.")
+    @Flag(help: "One JSON object an image, or a text.")
     var json = false
     @Flag(help: "Print the model's outputs before the softmax as well.")
     var logits = false
@@ -41,11 +46,20 @@ struct PredictCommand<Program: TrainingProgram>: ParsableCommand {
     private static var largestGrid: Int { 120 }
 
     func run() throws {
-        guard !images.isEmpty else { throw UsageError("no images are given: give --images with files or folders.") }
+        guard images.isEmpty != text.isEmpty else {
+            throw UsageError(
+                images.isEmpty
+                    ? "no images are given: give --images with files or folders, or --text."
+                    : "give either --images or --text, not both.")
+        }
         guard top >= 1 else { throw UsageError("--top '\(top)' is not valid: give at least 1.") }
         try checkThreads(threads)
         guard LaunchEnvironment().speaks else { return }
         let source = try model.source(Program.self)
+        guard text.isEmpty else { return try predictTexts(source) }
+        if source.sequences != nil {
+            throw UsageError("\(source.path) (\(source.choice.entry.name)) reads text, no images: give --text.")
+        }
         let files = try ImageList.files(images)
         let predictor = try Predictor(source, threads: threads ?? MachineFacts.gather().threads(localRanks: 1))
         let names = try classNames(source, outputs: predictor.outputCount)

@@ -3,6 +3,7 @@ public struct SequencePair: Sendable {
     public enum Content: Sendable {
         case names(train: NameDataset, test: NameDataset)
         case text(train: TextDataset, test: TextDataset)
+        case hello(train: HelloDataset, test: HelloDataset)
     }
 
     public let specification: DataSpecification
@@ -17,6 +18,7 @@ public struct SequencePair: Sendable {
         switch content {
         case .names(let train, _): train.vocabulary
         case .text(let train, _): train.vocabulary
+        case .hello(let train, _): train.vocabulary
         }
     }
     public var classNames: [String] { self[.train].classNames }
@@ -28,6 +30,7 @@ public struct SequencePair: Sendable {
         switch content {
         case .names(let train, let test): split == .train ? train : test
         case .text(let train, let test): split == .train ? train : test
+        case .hello(let train, let test): split == .train ? train : test
         }
     }
 }
