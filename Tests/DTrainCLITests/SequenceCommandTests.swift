@@ -53,8 +53,8 @@ import Testing
         #expect(
             outcome.status == 2
                 && outcome.stderr
-                    == "dtrain: the vocabulary of text:t.txt (14 characters) is not that of the checkpoint (61 characters), "
-                    + "without 3 of them; give other --data.\n", "\(outcome.stderr)")
+                    == "dtrain: the vocabulary of text:t.txt (14 characters) is not that of the checkpoint (61 characters, "
+                    + "without 3 of them); give other --data.\n", "\(outcome.stderr)")
         outcome = try command.dtrain(words: "evaluate r --data mnist-sample")
         #expect(outcome.status == 2 && outcome.stderr.hasPrefix("dtrain: char-rnn reads sequences and mnist-sample holds"))
         outcome = try command.dtrain(words: "predict --checkpoint r --images .")

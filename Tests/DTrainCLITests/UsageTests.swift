@@ -19,7 +19,7 @@ import Testing
             "train --data mnits:x",
             "unknown data set 'mnits' in 'mnits:x' (did you mean mnist?); "
                 + "valid: mnist-sample, mnist:DIR, fashion-mnist:DIR, cifar10:DIR, cifar100:DIR, images:DIR, packed:FILE, "
-                + "only:CLASSES@SPEC, names-sample, names:DIR, names-ascii:DIR, text-sample, text:FILE, "
+                + "only:CLASSES@SPEC, hello, names-sample, names:DIR, names-ascii:DIR, text-sample, text:FILE, "
                 + "synthetic:HxWxC,CLASSES"
         ),
         (
