@@ -13,7 +13,8 @@ struct SequenceReport {
     func lines(_ split: DatasetSplit) -> [String] {
         let vocabulary = pair.vocabulary
         let folding = vocabulary.folding.map { ", folded to \($0.rawValue.uppercased())" } ?? ""
-        let characters = "\(Formatting.count(vocabulary.count, "character")) in the vocabulary\(folding): "
+        let characters =
+            "\(Formatting.count(vocabulary.count, "character")) in the vocabulary\(folding): "
             + vocabulary.characters.map { Self.shown($0) }.joined()
         switch pair.content {
         case .names(let train, let test):
@@ -69,7 +70,9 @@ struct SequenceReport {
         case "\n": "\\n"
         case "\r": "\\r"
         case "\t": "\\t"
-        default: character.properties.generalCategory == .control ? "\\u{\(String(character.value, radix: 16))}" : String(character)
+        default:
+            character.properties.generalCategory == .control
+                ? "\\u{\(String(character.value, radix: 16))}" : String(character)
         }
     }
 }

@@ -27,6 +27,39 @@ import Testing
             "cannot understand the data set 'synthetic:28x28,10': '28x28' is no height, width and number of channels; "
                 + "write it as synthetic:HxWxC,CLASSES, for example synthetic:64x64x3,10"
         ),
+        (
+            "train --sequence-length 32",
+            "--sequence-length has no effect: it is for texts and mnist-sample is none; leave it out."
+        ),
+        (
+            "train --data names-sample --image-size 32",
+            "--image-size has no effect: it is for images and names-sample holds sequences; leave it out."
+        ),
+        (
+            "train --data names-sample --skip-broken",
+            "--skip-broken has no effect: it is for images and names-sample holds sequences; leave it out."
+        ),
+        (
+            "train --data text-sample --no-shuffle",
+            "--no-shuffle has no effect: a text is always read in order; leave it out."
+        ),
+        (
+            "train --data text-sample --model cnn-mnist",
+            "cnn-mnist reads images and text-sample holds sequences: choose other --data, or another --model."
+        ),
+        (
+            "train --model char-rnn --data text-sample --batch-size 32 --sequence-length 3000",
+            "a sequence length of 3000 is too long: the training part of the embedded text has 89992 characters, which 32 streams "
+                + "(the batch size) share; choose --sequence-length 2812 or less, or a smaller batch"
+        ),
+        (
+            "data pack text-sample --output x",
+            "data pack works on images, and text-sample holds sequences; give data of images"
+        ),
+        (
+            "bench --model char-rnn --data text-sample --augment flip",
+            "--augment works on images, and text-sample holds sequences; give data of images"
+        ),
         ("train --lr fast", "--lr 'fast' is not valid: give a number of at least 0."),
         ("train --lr -0.1", "--lr '-0.1' is not valid: give a number of at least 0."),
         ("train --momentum 1", "--momentum '1' is not valid: give a number of at least 0 and below 1."),

@@ -5,6 +5,9 @@ import Testing
 @Suite struct DataSpecificationTests {
     @Test func readsEveryFormAndWritesItBack() throws {
         let forms: [(String, DataSpecification)] = [
+            ("names-sample", .namesSample), ("text-sample", .textSample), ("text:/a:b.txt", .text(file: "/a:b.txt")),
+            ("names:n", .names(directory: "n", folding: nil)),
+            ("names-ascii:n", .names(directory: "n", folding: .ascii)),
             ("mnist-sample", .mnistSample), ("mnist:/a b/c:d", .mnist(directory: "/a b/c:d")),
             ("fashion-mnist:x", .fashionMNIST(directory: "x")), ("cifar10:x", .cifar10(directory: "x")),
             ("cifar100:/x", .cifar100(directory: "/x")), ("images:a:b", .images(directory: "a:b")),
@@ -29,6 +32,9 @@ import Testing
         ("mnist", "the folder is missing"), ("mnist:", "the folder is missing"),
         ("images:", "the folder is missing"), ("cifar10", "the folder is missing"), ("packed:", "the file is missing"),
         ("fashion-mnist", "the folder is missing"), ("mnist-sample:x", "it takes no folder"),
+        ("text-sample:x", "it takes no folder"),
+        ("text", "the file is missing"), ("names:", "the folder is missing"),
+        ("only:a@names-sample", "it chooses among classes of images"),
         ("synthetic", "it needs an image size and a number of classes"),
         ("synthetic:8x8x3", "it needs an image size and a number of classes"),
         ("synthetic:8x8,10", "'8x8' is no height, width and number of channels"),

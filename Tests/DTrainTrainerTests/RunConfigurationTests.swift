@@ -178,7 +178,7 @@ import Testing
         let others: [RunSetting: String] = [
             .model: "mlp", .classes: "10", .dropout: "0.5", .`init`: "c", .freeze: "fc.*",
             .imageSize: "32", .noTop: "false", .noAux: "false", .block: "original",
-            .syncBatchNorm: "false", .data: "mnist:y", .augment: "none",
+            .syncBatchNorm: "false", .data: "mnist:y", .augment: "none", .sequenceLength: "32",
             .noShuffle: "false", .batchSize: "64", .accumulate: "1", .optimizer: "adam", .lr: "0.5", .momentum: "0.9",
             .nesterov: "false", .betas: "0.8,0.9", .weightDecay: "0", .clipNorm: "1", .labelSmoothing: "0",
             .schedule: "cosine", .milestones: "2,6", .gamma: "0.1", .stepSize: "2", .warmupEpochs: "0", .seed: "0",

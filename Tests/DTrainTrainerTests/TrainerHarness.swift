@@ -91,6 +91,8 @@ struct TestRun {
     var stallSeconds = 30.0
     var configuration: RunConfiguration
     var data: DatasetPair
+    /// Instead of `data`.
+    var opened: OpenedData?
     var log = EventLog()
     /// Listens instead of `log`.
     var sink: (any EventSink)?
@@ -141,8 +143,8 @@ struct TestRun {
             configuration,
             model: TrainingModel(
                 entry.name, objective: entry.objective,
-                module: module?() ?? entry.make(ModelOptions(classes: 10))),
-            data: .images(data), queue: queue, threads: threads,
+                module: module?() ?? entry.make(ModelOptions(classes: opened?.classCount ?? 10))),
+            data: opened ?? .images(data), queue: queue, threads: threads,
             files: RunFiles(directory: directory, configurationText: configuration.saved.yaml), events: sink ?? log,
             stop: stops[rank])
         do {

@@ -47,7 +47,9 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
         switch try DataSpecification.parse(spec).open() {
         case .images(let pair): lines = try describe(pair, part, augmentations)
         case .sequences(let pair):
-            for (option, isGiven) in [("output", output != nil), ("augment", augment != "none"), ("augmented", augmented)]
+            for (option, isGiven) in [
+                ("output", output != nil), ("augment", augment != "none"), ("augmented", augmented),
+            ]
             where isGiven {
                 throw DataUsageError.needsImages(what: "--\(option)", specification: "\(pair.specification)")
             }

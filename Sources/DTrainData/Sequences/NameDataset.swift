@@ -51,7 +51,8 @@ public struct NameDataset: SequenceDataset {
                     bytes: UnsafeRawBufferPointer(rebasing: bytes[end + 1..<min(next, bytes.count)])))
             offset = next
         }
-        return try open(NameFiles(sources, folding: nil), name: "names-sample", path: "the embedded surnames", folding: nil)
+        return try open(
+            NameFiles(sources, folding: nil), name: "names-sample", path: "the embedded surnames", folding: nil)
     }
 
     private static func open(
@@ -71,7 +72,8 @@ public struct NameDataset: SequenceDataset {
                 throw .classWithoutNames(path: path, className: files.classNames[missing], split: split)
             }
             return NameDataset(
-                name: name, split: split, files: files, indices: parts[split]!, vocabulary: vocabulary, longest: longest)
+                name: name, split: split, files: files, indices: parts[split]!, vocabulary: vocabulary, longest: longest
+            )
         }
         return (try part(.train), try part(.test))
     }

@@ -22,7 +22,9 @@ struct NameFiles {
     /// Throws `DataError` if there is none, or one cannot be read, is no UTF-8 text, or holds no name.
     init(directory: String, folding: TextFolding?) throws(DataError) {
         let ending = Array(".txt".utf8)
-        var files = try directoryEntries(Array(directory.utf8)).filter { $0.count > ending.count && $0.suffix(4) == ending }
+        var files = try directoryEntries(Array(directory.utf8)).filter {
+            $0.count > ending.count && $0.suffix(4) == ending
+        }
         guard !files.isEmpty else { throw .noNameFiles(path: directory) }
         files.sort { $0.lexicographicallyPrecedes($1) }
         for file in files {
@@ -30,7 +32,8 @@ struct NameFiles {
             let mapped = try MappedFile(path: directory.hasSuffix("/") ? directory + name : "\(directory)/\(name)")
             try withExtendedLifetimeOf(mapped) { () throws(DataError) in
                 try add(
-                    Source(path: mapped.path, className: String(name.dropLast(4)), bytes: mapped.bytes), folding: folding)
+                    Source(path: mapped.path, className: String(name.dropLast(4)), bytes: mapped.bytes),
+                    folding: folding)
             }
         }
     }

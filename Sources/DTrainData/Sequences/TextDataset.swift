@@ -80,7 +80,8 @@ public struct TextDataset: Dataset {
         let windows = (count - 1) / streamCount / longest
         guard windows >= 1 else {
             throw .sequenceTooLong(
-                length: longest, streams: streamCount, text: "the \(split == .train ? "training" : "test") part of \(path)",
+                length: longest, streams: streamCount,
+                text: "the \(split == .train ? "training" : "test") part of \(path)",
                 characters: count)
         }
         let starts = (0..<streamCount).map { $0 * windows * longest }
