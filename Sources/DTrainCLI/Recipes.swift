@@ -109,8 +109,8 @@ struct Recipe {
         Recipe(
             name: "surnames", summary: "from which of 18 languages a surname comes",
             settings: [
-                .model: "name-classifier", .data: "names-ascii:data/names", .epochs: "15", .batchSize: "64",
-                .optimizer: "adam", .lr: "0.002", .schedule: "cosine",
+                .model: "name-classifier", .data: "names:data/names", .epochs: "15", .batchSize: "64",
+                .optimizer: "adam", .lr: "0.002", .schedule: "cosine", .dropout: "0.3", .labelSmoothing: "0.1",
             ]),
         Recipe(
             name: "shakespeare", summary: "the next character of Shakespeare's plays",

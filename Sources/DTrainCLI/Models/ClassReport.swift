@@ -32,17 +32,20 @@ struct ClassReport {
     }
 
     var text: String {
-        let width = names.map(\.count).max() ?? 0
-        var lines = ["", "class".padding(to: width) + "  accuracy  samples"]
+        let width = nameWidth
+        var lines = ["", "class".padding(to: width) + " accuracy  samples"]
         for label in classes {
             let samples = confusion.samples(of: label)
             lines.append(
-                names[label].padding(to: width) + "  "
+                names[label].padding(to: width) + " "
                     + Formatting.percent(confusion.correct(of: label), of: samples).padding(toLeft: 8) + "  "
                     + Formatting.whole(samples).padding(toLeft: 7))
         }
         return (lines + [""] + (names.count <= Self.largestMatrix ? matrix : list)).map { $0 + "\n" }.joined()
     }
+
+    /// The width of the column of names: a space behind the longest.
+    private var nameWidth: Int { (["class"] + names).map(\.count).max()! + 1 }
 
     /// Rows are true classes, columns predictions, both in the order of the classes.
     private var matrix: [String] {
@@ -51,7 +54,7 @@ struct ClassReport {
         let widths = columns.map { column in
             max(cells.map { $0[column].count }.max() ?? 0, min(name(column).count, 6)) + 2
         }
-        let width = names.map(\.count).max() ?? 0
+        let width = nameWidth
         let head = columns.map { String(name($0).prefix(6)).padding(toLeft: widths[$0]) }.joined()
         return ["confusion (rows: true class, columns: prediction)", "".padding(to: width) + head]
             + classes.map { label in
