@@ -185,7 +185,6 @@ import Testing
             .alpha: "0.5", .centered: "true", .rateDecay: "0.5", .initialAccumulator: "0.5", .trustCoefficient: "0.5",
             .epsilon: "0.5", .decay: "all", .ema: "0.5", .emaWarmup: "false", .power: "2", .pctStart: "0.5",
             .divFactor: "2", .finalDivFactor: "2", .patience: "2", .threshold: "0.5", .cooldown: "2", .monitor: "loss",
-            .sequenceLength: "32",
         ]
         guard let other = others[setting] else {
             #expect(setting == .precision, "only precision has a single value")
