@@ -40,7 +40,7 @@ package final class RunSequences: @unchecked Sendable {
 
 /// What recurrent layers carry from one batch of a stream to the next: one row a stream, found by its position in the
 /// global batch.
-package struct CarriedState {
+package struct CarriedState: @unchecked Sendable {
     let base: UnsafeMutablePointer<Float>
     let count: Int
 
@@ -51,5 +51,3 @@ package struct CarriedState {
 
     package func row(_ position: Int32) -> UnsafeMutablePointer<Float> { base + Int(position) * count }
 }
-
-extension CarriedState: @unchecked Sendable {}

@@ -180,9 +180,7 @@ extension Value {
         buffers: [(name: String, shape: Shape, dtype: DType, value: Float)] = []
     ) -> Value {
         let indices =
-            parameters.map {
-                tracer.parameter(layer, $0.name, shape: $0.shape, order: $0.order, initializer: $0.initializer)
-            }
+            indices(of: parameters, layer)
             + buffers.map {
                 tracer.parameter(
                     layer, $0.name, shape: $0.shape, order: .plain, initializer: .constant($0.value), isBuffer: true,
@@ -196,11 +194,17 @@ extension Value {
         _ operation: any Operation, with others: [Value], layer: any Module,
         parameters: [(name: String, shape: Shape, order: StorageOrder, initializer: Initializer)]
     ) -> (output: Value, states: [Value]) {
-        let indices = parameters.map {
+        tracer.applyWithStates(
+            operation, [self] + others, parameters: indices(of: parameters, layer), path: tracer.path(of: layer))
+    }
+
+    private func indices(
+        of parameters: [(name: String, shape: Shape, order: StorageOrder, initializer: Initializer)],
+        _ layer: any Module
+    ) -> [Int] {
+        parameters.map {
             tracer.parameter(layer, $0.name, shape: $0.shape, order: $0.order, initializer: $0.initializer)
         }
-        return tracer.applyWithStates(
-            operation, [self] + others, parameters: indices, path: tracer.path(of: layer))
     }
 
     /// Whether training leaves all of these parameters of `layer` alone; false for none.

@@ -109,15 +109,9 @@ extension ModelEntry {
             "name-classifier", "embedding, GRU in both directions, linear layer: surnames to languages",
             reading: .tokens(vocabulary: 64, longest: 20), family: .text, classes: 18, reference: "Cho et al. 2014"
         ) { NameClassifier(classes: $0.head, dropout: $0.dropout ?? 0) },
-        character("char-rnn", "embedding, two recurrent layers, linear head: the next character", "Elman 1990") {
-            CharRNN(classes: $0.head, dropout: $0.dropout ?? 0)
-        },
-        character("char-lstm", "char-rnn with LSTM layers", "Hochreiter and Schmidhuber 1997") {
-            CharLSTM(classes: $0.head, dropout: $0.dropout ?? 0)
-        },
-        character("char-gru", "char-rnn with GRU layers", "Cho et al. 2014") {
-            CharGRU(classes: $0.head, dropout: $0.dropout ?? 0)
-        },
+        character(.rnn, "embedding, two recurrent layers, linear head: the next character", "Elman 1990"),
+        character(.lstm, "char-rnn with LSTM layers", "Hochreiter and Schmidhuber 1997"),
+        character(.gru, "char-rnn with GRU layers", "Cho et al. 2014"),
     ]
 
     private static func hello(
@@ -129,13 +123,11 @@ extension ModelEntry {
             reference: "Elman 1990", make: make)
     }
 
-    private static func character(
-        _ name: String, _ summary: String, _ reference: String,
-        make: @escaping @Sendable (ModelOptions) -> any Module
-    ) -> ModelEntry {
+    private static func character(_ kind: CharModel.Kind, _ summary: String, _ reference: String) -> ModelEntry {
         ModelEntry(
-            name, summary, reading: .tokens(vocabulary: 128, longest: 64), family: .text, classes: 128,
-            reference: reference, make: make)
+            "char-" + kind.rawValue, summary, reading: .tokens(vocabulary: 128, longest: 64), family: .text,
+            classes: 128, reference: reference
+        ) { CharModel(kind, classes: $0.head, dropout: $0.dropout ?? 0) }
     }
 
     private static func vgg(_ depth: Int, _ stages: [Int], batchNorm: Bool = false) -> ModelEntry {

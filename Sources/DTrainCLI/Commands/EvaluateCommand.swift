@@ -142,8 +142,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
 
     /// The numbers of the characters must mean what they meant in training.
     private func check(_ pair: SequencePair, against trained: SequenceDescription) throws {
-        let folding = trained.folding.flatMap(TextFolding.init(rawValue:))
-        let vocabulary = Vocabulary(trained.characters.unicodeScalars, folding: folding)
+        let vocabulary = trained.vocabulary
         guard vocabulary != pair.vocabulary else { return }
         let missing = pair.vocabulary.characters.filter { vocabulary.number(of: $0) == nil }.count
         throw UsageError(

@@ -25,7 +25,8 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Divides the logits: below 1 the likely becomes likelier, 0 takes the likeliest. Default 1.", valueName: "t"))
+            "Divides the logits: below 1 the likely becomes likelier, 0 takes the likeliest. Default 1.", valueName: "t"
+        ))
     var temperature = 1.0
     @Option(parsing: .unconditional, help: ArgumentHelp("Seed of the draws. Default 0.", valueName: "n"))
     var seed: UInt64 = 0
@@ -44,8 +45,7 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
         }
         try checkThreads(threads)
         guard LaunchEnvironment().speaks else { return }
-        let options = ["--checkpoint", checkpoint] + (weights.weights.map { ["--weights", $0] } ?? [])
-        let source = try ModelSourceOptions.parse(options).source(Program.self)
+        let source = try ModelSource(checkpoint: checkpoint, weights.choice(), Program.self)
         let predictor = try TextPredictor(
             source, longest: Self.window, threads: threads ?? MachineFacts.gather().threads(localRanks: 1))
         guard predictor.answersEachCharacter, predictor.carriesState else {

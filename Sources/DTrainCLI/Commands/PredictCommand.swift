@@ -70,7 +70,8 @@ struct PredictCommand<Program: TrainingProgram>: ParsableCommand {
             skip: skipBroken ? { Console.diagnostic("\(Program.name): left out: \($0)\n") } : nil,
             show: { if output != nil, cells.count < Self.largestGrid { cells.append(CaptionedGrid.Cell($0)) } })
         for prediction in predictions {
-            Console.result(json ? object(prediction, names).text + "\n" : text(prediction, names))
+            Console.result(
+                json ? object(prediction, names).text + "\n" : prediction.lines(top: top, names: names, logits: logits))
         }
         guard let output else { return }
         guard !cells.isEmpty else { throw UsageError("--output draws nothing: no image could be read.") }
@@ -106,26 +107,8 @@ struct PredictCommand<Program: TrainingProgram>: ParsableCommand {
     private func object(_ prediction: Prediction, _ names: (Int) -> String) -> JSONObject {
         var object = JSONObject()
         object.add("path", prediction.path)
-        object.add(
-            "top",
-            prediction.top(top).map { entry in
-                var row = JSONObject()
-                row.add("index", entry.index)
-                row.add("label", names(entry.index))
-                row.add("probability", entry.probability)
-                return row
-            })
-        if logits { object.add("logits", prediction.logits) }
+        prediction.add(to: &object, top: top, names: names, logits: logits)
         return object
-    }
-
-    private func text(_ prediction: Prediction, _ names: (Int) -> String) -> String {
-        var lines = [prediction.path]
-        for entry in prediction.top(top) {
-            lines.append("  \(Formatting.percent(entry.probability).padding(toLeft: 8))  \(names(entry.index))")
-        }
-        if logits { lines.append("  logits " + prediction.logits.map { "\($0)" }.joined(separator: " ")) }
-        return lines.map { $0 + "\n" }.joined()
     }
 }
 

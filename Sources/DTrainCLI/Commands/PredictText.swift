@@ -8,61 +8,31 @@ extension PredictCommand {
         if let (option, _) = given.first(where: \.1) {
             throw UsageError("\(option) has no effect: it belongs to images; leave it out.")
         }
-        let longest = text.map(\.unicodeScalars.count).max() ?? 1
-        // Folding may make two characters of one.
+        let vocabulary = try source.requiredSequences().vocabulary
+        let sequences: [[Int32]]
+        do { sequences = try text.map { try vocabulary.encode($0) } } catch { throw UsageError("--text: \(error)") }
         let predictor = try TextPredictor(
-            source, longest: max(1, 2 * longest), threads: threads ?? MachineFacts.gather().threads(localRanks: 1))
-        for text in text {
-            let tokens: [Int32]
-            do { tokens = try predictor.vocabulary.encode(text) } catch { throw UsageError("--text: \(error)") }
+            source, longest: sequences.map(\.count).max()!,
+            threads: threads ?? MachineFacts.gather().threads(localRanks: 1))
+        let classNames = predictor.classNames
+        func names(_ index: Int) -> String { classNames[index] }
+        for (text, tokens) in zip(text, sequences) {
             predictor.begin()
             let rows = try predictor.read(tokens)
-            let answer = TextAnswer(text: text, rows: rows, eachCharacter: predictor.answersEachCharacter)
-            Console.result(
-                json
-                    ? answer.json(predictor.classNames, top: top, logits: logits).text + "\n"
-                    : answer.text(predictor.classNames, top: top, logits: logits))
+            // Of a text's characters the last one's answer, which says what comes next.
+            let prediction = Prediction(path: text, logits: rows.last!)
+            let line = predictor.answersEachCharacter ? rows.map { names(likeliest(of: $0)) }.joined() : nil
+            if json {
+                var object = JSONObject()
+                object.add("text", text)
+                if let line { object.add("output", line) }
+                prediction.add(to: &object, top: top, names: names, logits: logits)
+                Console.result(object.text + "\n")
+            } else {
+                Console.result(line.map { $0 + "\n" } ?? prediction.lines(top: top, names: names, logits: logits))
+            }
         }
     }
-}
 
-/// What a model says of one text: of each character something, or one thing of all.
-private struct TextAnswer {
-    let text: String
-    let rows: [[Float]]
-    let eachCharacter: Bool
-
-    /// The likeliest answer at each character, in one line.
-    private func line(_ names: [String]) -> String {
-        rows.map { names[Prediction(path: "", logits: $0).top(1)[0].index] }.joined()
-    }
-    /// Of the last character, or of the whole text.
-    private var last: Prediction { Prediction(path: text, logits: rows.last!) }
-
-    func json(_ names: [String], top: Int, logits: Bool) -> JSONObject {
-        var object = JSONObject()
-        object.add("text", text)
-        if eachCharacter { object.add("output", line(names)) }
-        object.add(
-            "top",
-            last.top(top).map { entry in
-                var row = JSONObject()
-                row.add("index", entry.index)
-                row.add("label", names[entry.index])
-                row.add("probability", entry.probability)
-                return row
-            })
-        if logits { object.add("logits", last.logits) }
-        return object
-    }
-
-    func text(_ names: [String], top: Int, logits: Bool) -> String {
-        if eachCharacter { return line(names) + "\n" }
-        var lines = [text]
-        for entry in last.top(top) {
-            lines.append("  \(Formatting.percent(entry.probability).padding(toLeft: 8))  \(names[entry.index])")
-        }
-        if logits { lines.append("  logits " + last.logits.map { "\($0)" }.joined(separator: " ")) }
-        return lines.map { $0 + "\n" }.joined()
-    }
+    private func likeliest(of logits: [Float]) -> Int { logits.firstIndex(of: logits.max()!)! }
 }

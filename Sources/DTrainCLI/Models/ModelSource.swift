@@ -46,12 +46,8 @@ struct ModelSourceOptions: ParsableArguments {
             guard initialWeights == nil, classes == nil, block == nil else {
                 throw UsageError("--init, --classes and --block belong to --model; a checkpoint has its own.")
             }
-            let opened = try CheckpointLocation.open(given)
-            var choice = ModelChoice(
-                entry: try program.model(named: opened.state.model.name),
-                options: ModelOptions(saved: opened.state.model.options, classes: 0))
-            if noTop { choice.options.top = false }
-            return ModelSource(choice: choice, origin: .checkpoint(opened, weightsChoice), imageSize: imageSize)
+            return try ModelSource(
+                checkpoint: given, weightsChoice, program, withTop: !noTop, imageSize: imageSize)
         }
         guard let initialWeights else {
             throw UsageError("--model needs its weights: give --init with a file, or --init \(Pretrained.name).")
@@ -65,9 +61,11 @@ struct ModelSourceOptions: ParsableArguments {
         options.auxiliary = false
         options.transformsInput = Pretrained.transformsInput(of: entry.name, weights: initialWeights)
         try options.setBlock(block)
+        let path = try Pretrained.resolve(initialWeights, model: entry.name)
+        let trained = try? CheckpointLocation.open(path).state.data.images
         return ModelSource(
-            choice: ModelChoice(entry: entry, options: options),
-            origin: .weights(try Pretrained.resolve(initialWeights, model: entry.name)), imageSize: imageSize)
+            choice: ModelChoice(entry: entry, options: options), origin: .weights(path, trained: trained),
+            imageSize: imageSize)
     }
 }
 
@@ -75,7 +73,8 @@ struct ModelSourceOptions: ParsableArguments {
 struct ModelSource {
     enum Origin {
         case checkpoint(Checkpoint, WeightsChoice?)
-        case weights(String)
+        /// A file, and what the run that it comes from says of its images, where the file is a run's.
+        case weights(String, trained: ImageDescription?)
     }
 
     let choice: ModelChoice
@@ -87,7 +86,7 @@ struct ModelSource {
     var path: String {
         switch origin {
         case .checkpoint(let checkpoint, _): checkpoint.path
-        case .weights(let path): path
+        case .weights(let path, _): path
         }
     }
 
@@ -112,10 +111,10 @@ struct ModelSource {
     var images: ImageDescription? {
         switch origin {
         case .checkpoint(let checkpoint, _): return checkpoint.state.data.images
-        case .weights(let path):
+        case .weights(_, let trained):
             guard !choice.entry.input.isSequence else { return nil }
-            // Weights of a run know their own; a head of other classes does not.
-            if let checkpoint = try? CheckpointLocation.open(path), var images = checkpoint.state.data.images {
+            // A head of other classes does not know the run's.
+            if var images = trained {
                 if images.classNames.count != choice.options.classes { images.classNames = [] }
                 return images
             }
@@ -138,7 +137,13 @@ struct ModelSource {
         if case .checkpoint(let checkpoint, _) = origin { checkpoint.state.data.sequences } else { nil }
     }
 
-    /// The same, or an error where the checkpoint does not say it.
+    /// The same, or an error for a model of images.
+    func requiredSequences() throws -> SequenceDescription {
+        if let sequences { return sequences }
+        throw UsageError("\(path) (\(choice.entry.name)) reads no text: give --images.")
+    }
+
+    /// What is said of images, or an error where the checkpoint does not say it.
     func requiredImages() throws -> ImageDescription {
         if let images { return images }
         guard !choice.entry.input.isSequence else {
@@ -162,12 +167,34 @@ struct ModelSource {
             } else {
                 try loadWeights(checkpoint.modelPath, into: arena.targets, policy: choice.weightsPolicy)
             }
-        case .weights(let path):
+        case .weights(let path, _):
             var policy = choice.weightsPolicy
             policy.classesDiffer = false
             try loadWeights(path, into: arena.targets, policy: policy)
         }
         return replica
+    }
+}
+
+extension ModelSource {
+    /// The model of a checkpoint, or of a run directory's best one, by what the checkpoint says of it.
+    init<Program: TrainingProgram>(
+        checkpoint path: String, _ weights: WeightsChoice?, _ program: Program.Type, withTop: Bool = true,
+        imageSize: Int? = nil
+    ) throws {
+        let checkpoint = try CheckpointLocation.open(path)
+        var choice = ModelChoice(
+            entry: try program.model(named: checkpoint.state.model.name),
+            options: ModelOptions(saved: checkpoint.state.model.options, classes: 0))
+        if !withTop { choice.options.top = false }
+        self.init(choice: choice, origin: .checkpoint(checkpoint, weights), imageSize: imageSize)
+    }
+}
+
+extension SequenceDescription {
+    /// The characters that the model was trained on, by number.
+    var vocabulary: Vocabulary {
+        Vocabulary(characters.unicodeScalars, folding: folding.flatMap(TextFolding.init(rawValue:)))
     }
 }
 

@@ -1,11 +1,13 @@
 import DTrainCheckpoint
 import DTrainData
 import DTrainEngine
+import DTrainReport
 import DTrainTensor
 import Foundation
 
-/// What a model says of one image.
+/// What a model says of one image, or of one text.
 struct Prediction {
+    /// The image's path, or the text.
     let path: String
     /// Before the softmax.
     let logits: [Float]
@@ -16,6 +18,39 @@ struct Prediction {
         return probabilities.indices.sorted { (probabilities[$1], $0) < (probabilities[$0], $1) }.prefix(count).map {
             ($0, probabilities[$0])
         }
+    }
+
+    /// Throws for outputs that say nothing.
+    static func check(_ logits: [Float]) throws {
+        guard logits.allSatisfy(\.isFinite) else {
+            throw UsageError(
+                "the model's outputs are not finite numbers: its weights are damaged, or belong to a run that diverged; "
+                    + "take an earlier checkpoint.")
+        }
+    }
+
+    /// The `count` most probable classes and, with `logits`, the outputs, as members of an object.
+    func add(to object: inout JSONObject, top count: Int, names: (Int) -> String, logits: Bool) {
+        object.add(
+            "top",
+            top(count).map { entry in
+                var row = JSONObject()
+                row.add("index", entry.index)
+                row.add("label", names(entry.index))
+                row.add("probability", entry.probability)
+                return row
+            })
+        if logits { object.add("logits", self.logits) }
+    }
+
+    /// The same as lines for people, below a line with the sample's name.
+    func lines(top count: Int, names: (Int) -> String, logits: Bool) -> String {
+        var lines = [path]
+        for entry in top(count) {
+            lines.append("  \(Formatting.percent(entry.probability).padding(toLeft: 8))  \(names(entry.index))")
+        }
+        if logits { lines.append("  logits " + self.logits.map { "\($0)" }.joined(separator: " ")) }
+        return lines.map { $0 + "\n" }.joined()
     }
 
     /// The softmax of the logits.
@@ -57,7 +92,8 @@ struct Predictor {
         replica = try source.replica(
             input: .values(inputShape), capacity: Self.batchSize, pool: ThreadPool(threadCount: threads))
         preparation = ImagePreparation(
-            transforms: transforms + pipeline.evaluation, normalisation: normalisation, channels: native[2])
+            transforms: joiningResizeAndCrop(transforms + pipeline.evaluation), normalisation: normalisation,
+            channels: native[2])
     }
 
     var outputCount: Int { replica.outputCount }
@@ -82,11 +118,7 @@ struct Predictor {
             let outputs = replica.outputs
             for (row, path) in pending.enumerated() {
                 let logits = outputs[row * outputCount..<(row + 1) * outputCount].array()
-                guard logits.allSatisfy(\.isFinite) else {
-                    throw UsageError(
-                        "the model's outputs for \(path) are not finite numbers: its weights are damaged, or belong to "
-                            + "a run that diverged; take an earlier checkpoint.")
-                }
+                try Prediction.check(logits)
                 predictions.append(Prediction(path: path, logits: logits))
             }
             pending = []

@@ -15,11 +15,8 @@ struct TextPredictor {
     /// - Parameter longest: the most characters of one run.
     /// - Throws: what building the model and loading its weights throw, and `UsageError` for a model that reads no text.
     init(_ source: ModelSource, longest: Int, threads: Int) throws {
-        guard let sequences = source.sequences else {
-            throw UsageError("\(source.path) (\(source.choice.entry.name)) reads no text: give --images.")
-        }
-        vocabulary = Vocabulary(
-            sequences.characters.unicodeScalars, folding: sequences.folding.flatMap(TextFolding.init(rawValue:)))
+        let sequences = try source.requiredSequences()
+        vocabulary = sequences.vocabulary
         classNames = sequences.classNames
         self.longest = longest
         replica = try source.replica(
@@ -52,11 +49,7 @@ struct TextPredictor {
         let outputs = replica.outputs
         let count = replica.outputCount
         let rows = (0..<outputs.count / count).map { outputs[$0 * count..<($0 + 1) * count].array() }
-        guard rows.allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
-            throw UsageError(
-                "the model's outputs are not finite numbers: its weights are damaged, or belong to a run that diverged; "
-                    + "take an earlier checkpoint.")
-        }
+        for row in rows { try Prediction.check(row) }
         return withExtendedLifetime(text) { rows }
     }
 }

@@ -47,8 +47,8 @@ public struct TransformPipeline: Sendable {
                 evaluation.append(try augmentation.evaluationTransforms(evaluation.context))
             }
         }
-        self.training = training.transforms
-        self.evaluation = evaluation.transforms
+        self.training = joiningResizeAndCrop(training.transforms)
+        self.evaluation = joiningResizeAndCrop(evaluation.transforms)
         mixing = Mixing(augmentations)
         outputShape = training.context.shape
         precondition(outputShape == evaluation.context.shape, "each augmentation has its counterpart in evaluation")
@@ -60,7 +60,7 @@ public struct TransformPipeline: Sendable {
 
 /// Transforms, and what they have made of the samples.
 private struct TransformList {
-    fileprivate(set) var transforms: [any Transform] = []
+    private(set) var transforms: [any Transform] = []
     private(set) var context: TransformContext
 
     init(context: TransformContext) { self.context = context }
@@ -71,22 +71,22 @@ private struct TransformList {
             let shape = transform.outputShape(of: context.shape)
             let isIdle =
                 context.sizeIsFixed && shape == context.shape && (transform is Resize || transform is CenterCrop)
-            if !isIdle { append(transform) }
+            if !isIdle { transforms.append(transform) }
             context.shape = shape
             context.sizeIsFixed = context.sizeIsFixed || transform.fixesSize
         }
     }
 }
 
-extension TransformList {
-    /// A crop in the middle right after a resize is done with it.
-    private mutating func append(_ transform: any Transform) {
-        if let crop = transform as? CenterCrop, let resize = transforms.last as? Resize,
+/// `transforms` with each crop in the middle done by the resize right before it, where that leaves enough.
+public func joiningResizeAndCrop(_ transforms: [any Transform]) -> [any Transform] {
+    transforms.reduce(into: []) { joined, transform in
+        if let crop = transform as? CenterCrop, let resize = joined.last as? Resize,
             case .shorterSide(let shorterSide) = resize.size, crop.side <= shorterSide
         {
-            transforms[transforms.count - 1] = ResizedCenter(shorterSide: shorterSide, side: crop.side)
+            joined[joined.count - 1] = ResizedCenter(shorterSide: shorterSide, side: crop.side)
         } else {
-            transforms.append(transform)
+            joined.append(transform)
         }
     }
 }

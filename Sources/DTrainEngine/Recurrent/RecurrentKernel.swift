@@ -77,27 +77,11 @@ final class RecurrentKernel: Kernel {
         setInitialStates(run, samples)
         run.meet()
 
-        let y = run.pointer(site.output)
-        let cells = run.arena + site.saved + memory.cells
-        let initialHidden = run.arena + site.saved + memory.initialHidden
-        let initialCell = run.arena + site.saved + memory.initialCell
         for index in 0..<steps.stepCount {
-            let step = steps.step(index)
-            let (offset, continuing) = (steps.offset(step), steps.continuing(step))
-            let own = samples.clamped(to: 0..<steps.rows(step))
-            let going = own.clamped(to: 0..<continuing)
-            if !going.isEmpty {
-                let before = steps.offset(steps.before(step)) + going.lowerBound
+            steps.forEachPart(of: steps.step(index), samples) { row, part, before in
                 advance(
-                    run, row: offset + going.lowerBound, count: going.count, h: y + before * hidden,
-                    c: cells + before * hidden, hasState: true)
-            }
-            let starting = max(own.lowerBound, continuing)..<max(own.upperBound, continuing)
-            if !own.isEmpty, !starting.isEmpty {
-                advance(
-                    run, row: offset + starting.lowerBound, count: starting.count,
-                    h: initialHidden + starting.lowerBound * hidden, c: initialCell + starting.lowerBound * hidden,
-                    hasState: hasInitialStates)
+                    run, row: row, count: part.count, from: states(run, before: before, part),
+                    hasState: before != nil || hasInitialStates)
             }
         }
         keepFinalStates(run, samples, steps)
@@ -106,10 +90,24 @@ final class RecurrentKernel: Kernel {
     /// Whether states before the first step may be other than zero.
     private var hasInitialStates: Bool { site.inputs.count > 1 || operation.carriesState }
 
-    /// One step of `count` neighbouring rows, from the states `h` and `c` before it.
+    /// h, and c of an LSTM, before a step of `samples`: those of the rows from `before` on, or the first ones.
+    private func states(
+        _ run: Run, before: Int?, _ samples: Range<Int>
+    ) -> (h: UnsafePointer<Float>, c: UnsafePointer<Float>) {
+        if let before {
+            let cells = run.arena + site.saved + memory.cells
+            return (UnsafePointer(run.pointer(site.output) + before * hidden), UnsafePointer(cells + before * hidden))
+        }
+        let offset = samples.lowerBound * hidden
+        return (UnsafePointer(initialState(run, 0) + offset), UnsafePointer(initialState(run, 1) + offset))
+    }
+
+    /// One step of `count` neighbouring rows, from the states before it.
     private func advance(
-        _ run: Run, row: Int, count: Int, h: UnsafePointer<Float>, c: UnsafePointer<Float>, hasState: Bool
+        _ run: Run, row: Int, count: Int, from states: (h: UnsafePointer<Float>, c: UnsafePointer<Float>),
+        hasState: Bool
     ) {
+        let (h, c) = states
         let gates = run.arena + site.saved + memory.gates + row * stored
         let y = run.pointer(site.output) + row * hidden
         let panels = run.arena + site.forwardWorkspace
@@ -217,26 +215,12 @@ final class RecurrentKernel: Kernel {
         startGradients(run, samples)
         run.meet()
 
-        let y = run.pointer(site.output)
-        let cells = run.arena + site.saved + memory.cells
+        let reachesInitialStates = site.inputGradients.dropFirst().contains { $0 != nil }
         for index in (0..<steps.stepCount).reversed() {
-            let step = steps.step(index)
-            let (offset, continuing) = (steps.offset(step), steps.continuing(step))
-            let own = samples.clamped(to: 0..<steps.rows(step))
-            let going = own.clamped(to: 0..<continuing)
-            if !going.isEmpty {
-                let before = steps.offset(steps.before(step)) + going.lowerBound
+            steps.forEachPart(of: steps.step(index), samples) { row, part, before in
                 retreat(
-                    run, row: offset + going.lowerBound, samples: going, h: y + before * hidden,
-                    c: cells + before * hidden, goesOn: true)
-            }
-            let starting = max(own.lowerBound, continuing)..<max(own.upperBound, continuing)
-            if !own.isEmpty, !starting.isEmpty {
-                retreat(
-                    run, row: offset + starting.lowerBound, samples: starting,
-                    h: initialState(run, 0) + starting.lowerBound * hidden,
-                    c: run.arena + site.saved + memory.initialCell + starting.lowerBound * hidden,
-                    goesOn: site.inputGradients.dropFirst().contains { $0 != nil })
+                    run, row: row, samples: part, from: states(run, before: before, part),
+                    goesOn: before != nil || reachesInitialStates)
             }
         }
         giveInitialGradients(run, samples)
@@ -245,10 +229,12 @@ final class RecurrentKernel: Kernel {
         computeInputGradient(run, steps)
     }
 
-    /// One step back for neighbouring samples, whose states before it were `h` and `c`.
+    /// One step back for neighbouring samples, to the states before it.
     private func retreat(
-        _ run: Run, row: Int, samples: Range<Int>, h: UnsafePointer<Float>, c: UnsafePointer<Float>, goesOn: Bool
+        _ run: Run, row: Int, samples: Range<Int>, from states: (h: UnsafePointer<Float>, c: UnsafePointer<Float>),
+        goesOn: Bool
     ) {
+        let (h, c) = states
         let gates = run.arena + site.saved + memory.gates + row * stored
         let dy = site.outputGradient.map { UnsafePointer(run.pointer($0) + row * hidden) }
         let workspace = run.arena + site.backwardWorkspace

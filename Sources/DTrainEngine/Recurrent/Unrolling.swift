@@ -29,6 +29,21 @@ struct Unrolling {
         reverses ? (step + 1 < stepCount ? rows(step + 1) : 0) : step > 0 ? rows(step) : 0
     }
 
+    /// The rows of `step` that belong to `samples`: those that go on from the step before, then those that begin. Calls
+    /// `body` for either, where there are any, with the first row, the samples, and the first row one step before; that is
+    /// nil for samples that begin.
+    func forEachPart(
+        of step: Int, _ samples: Range<Int>, _ body: (_ row: Int, _ samples: Range<Int>, _ before: Int?) -> Void
+    ) {
+        let present = samples.clamped(to: 0..<rows(step))
+        let going = present.clamped(to: 0..<continuing(step))
+        if !going.isEmpty {
+            body(offset(step) + going.lowerBound, going, offset(before(step)) + going.lowerBound)
+        }
+        let starting = max(present.lowerBound, continuing(step))..<max(present.upperBound, continuing(step))
+        if !present.isEmpty, !starting.isEmpty { body(offset(step) + starting.lowerBound, starting, nil) }
+    }
+
     /// The row of a sample's last step, as the layer goes; nil for a sequence without steps.
     func lastRow(of sample: Int) -> Int? {
         let length = length(sample)
