@@ -1,4 +1,6 @@
+import DTrainEngine
 import DTrainLayers
+import DTrainTensor
 import Testing
 
 /// Transposed convolutions against the naive oracle: outputs and the gradients of input, weight and bias.
@@ -64,6 +66,32 @@ import Testing
                     )
                 }
             ).run("\(setting.testDescription), \(uses) times")
+        }
+    }
+
+    /// Products read whole vectors. The samples may be the caller's memory, and where it ends nothing more is read.
+    @Test(arguments: [
+        [1, 4, 4, 3], [3, 4, 4, 1], [2, 4, 4, 6], [1, 16, 1, 1], [16, 1, 1, 1], [2, 2, 4, 17], [1, 4, 4, 16],
+    ]) func nothingBehindTheSamplesIsRead(samples: [Int]) throws {
+        final class Model: Module {
+            let up = ConvTranspose2d(4, kernel: Pair(3, 2))
+            func callAsFunction(_ x: Value) -> Value { flatten(up(x)) }
+        }
+        let rows = samples[0]
+        let values = ReferenceTensor.random(samples, seed: 5)
+        let labels = (0..<rows).map { $0 % 4 }
+        for threads in 1...2 {
+            let replica = try TestReplica(Model(), input: Array(samples.dropFirst()), capacity: rows, threads: threads)
+            replica.step(values, labels: labels)
+            let expected = replica.gradient("up.weight")
+            let memory = GuardedMemory(values.floats)
+            let labelMemory = AlignedMemory(byteCount: rows * 4)
+            let labelSlice: MemorySlice<Int32> = labelMemory.slice()
+            for (index, label) in labels.enumerated() { labelSlice[index] = Int32(label) }
+            withExtendedLifetime((memory, labelMemory)) {
+                _ = replica.step(Replica.Samples(inputs: memory.slice, labels: labelSlice[0..<rows]))
+            }
+            #expect(replica.gradient("up.weight").values == expected.values)
         }
     }
 

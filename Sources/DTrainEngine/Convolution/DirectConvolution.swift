@@ -94,8 +94,21 @@ struct DirectWeightGradient: WeightGradientPass {
         correlation = DirectCorrelation(window: geometry.window, inputs: geometry.inputs, outputs: geometry.outputs)
     }
 
-    /// The thread's sum in panels, then copied lines.
-    var memory: PassMemory { PassMemory(perThread: correlation.packedCount + correlation.copyCount) }
+    /// The thread's sum in panels, then copied lines of the image, then copied lines of dz.
+    var memory: PassMemory {
+        PassMemory(
+            perThread: correlation.packedCount + correlation.copyCount
+                + edgeLines * correlation.window.output_width * correlation.outputs + dt_tile_lanes())
+    }
+
+    /// Products read dz in whole vectors, which reach into the next pixels: the last lines of a sample from which they reach
+    /// behind it.
+    private var edgeLines: Int {
+        let window = correlation.window
+        let excess = correlation.packedCount / correlation.rowLength - correlation.outputs
+        let pixels = (excess + correlation.outputs - 1) / correlation.outputs
+        return min(window.output_height, (pixels + window.output_width - 1) / window.output_width)
+    }
 
     func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: correlation.packedCount) }
 
@@ -104,15 +117,27 @@ struct DirectWeightGradient: WeightGradientPass {
     ) {
         let window = correlation.window
         let image = window.height * window.width * correlation.inputs
-        let pixels = window.output_height * window.output_width
+        let (height, width, outputs) = (window.output_height, window.output_width, correlation.outputs)
+        let copy = scratch.own + correlation.packedCount
+        let edgeCopy = copy + correlation.copyCount
         for sample in samples {
+            let z = dz + sample * height * width * stride
+            // Behind the last sample there may be no memory, or another thread's: its edge is read from a copy.
+            let floatsBehind = (samples.upperBound - 1 - sample) * height * width * stride
+            let edge = floatsBehind < dt_tile_lanes() ? height - edgeLines : height
+            if edge < height {
+                dt_copy_rows(z + edge * width * stride, stride, edgeCopy, outputs, (height - edge) * width, outputs, 0)
+            }
             var first = 0
-            while first < window.output_height {
-                let block = first..<min(first + correlation.blockLines, window.output_height)
+            while first < height {
+                let block = first..<min(first + correlation.blockLines, first < edge ? edge : height)
                 let source = correlation.lines(
-                    of: x + sample * image, pixelStride: correlation.inputs, for: block,
-                    copy: scratch.own + correlation.packedCount)
-                add(source, dz + sample * pixels * stride, stride: stride, lines: block, into: scratch.own)
+                    of: x + sample * image, pixelStride: correlation.inputs, for: block, copy: copy)
+                if first < edge {
+                    add(source, z, stride: stride, lines: block, into: scratch.own)
+                } else {
+                    add(source, edgeCopy - edge * width * outputs, stride: outputs, lines: block, into: scratch.own)
+                }
                 first = block.upperBound
             }
         }
