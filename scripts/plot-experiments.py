@@ -4,7 +4,7 @@
     scripts/plot-experiments.py RUNS [OUT]
 
 RUNS holds run directories, each named after its recipe (RUNS/resnet20/metrics.jsonl) or, for the residual blocks,
-block-NAME. OUT, default docs/experiments, gets the pictures. Training losses are means of 50 steps. A curve of a run that
+block-NAME, and for hello after its model. OUT, default docs/experiments, gets the pictures. Training losses are means of 50 steps. A curve of a run that
 has not finished says in the legend how far it goes. Colours and grey text are readable on white and on dark pages; the
 background is transparent.
 """
@@ -44,6 +44,8 @@ class Run:
             ((window[0]["step"] - 1 + window[-1]["step"]) / 2 / per_epoch, mean(step["loss"] for step in window))
             for window in windows
         ]
+        # The same of each step.
+        self.step_loss = [(step["step"] / per_epoch, step["loss"]) for step in steps]
         # (epochs, per cent) after each epoch.
         self.accuracy = [
             (event["step"] / per_epoch, 100 * event["correct"] / event["samples"])
@@ -120,7 +122,7 @@ def panel(picture: Picture, x: float, title: str, unit: str, curves: dict[str, l
         y = place((0, mark))[1]
         picture.line(left, y, left + PANEL_WIDTH, y)
         picture.text(left - 7, y + 4, f"{mark:g}" if abs(mark) >= 1e-9 else "0", "end")
-    for epoch in range(0, last + 1, 1 if last <= 6 else 2):
+    for epoch in range(0, last + 1, 1 if last <= 6 else 2 if last <= 20 else last // 6):
         at = place((epoch, marks[0]))[0]
         picture.line(at, bottom, at, bottom + 4, TEXT)
         picture.text(at, bottom + 17, str(epoch))
@@ -141,12 +143,26 @@ def over_epochs(runs: pathlib.Path, names: dict[str, str], title: str) -> Pictur
           {label: run.loss for label, run in loaded.items()}, dots=False)
     panel(picture, LEFT + PANEL_WIDTH + 20, "test accuracy after each epoch", "per cent",
           {label: run.accuracy for label, run in loaded.items()}, dots=True)
-    y, lengths = TOP + PANEL_HEIGHT + 58, [40 + 7 * len(label) for label in loaded]
+    legend(picture, list(loaded), width)
+    return picture
+
+
+def legend(picture: Picture, labels: list[str], width: float) -> None:
+    y, lengths = TOP + PANEL_HEIGHT + 58, [40 + 7 * len(label) for label in labels]
     x = (width - sum(lengths)) / 2
-    for colour, label, length in zip(COLOURS, loaded, lengths):
+    for colour, label, length in zip(COLOURS, labels, lengths):
         picture.line(x, y - 4, x + 18, y - 4, colour, 3)
         picture.text(x + 24, y, label, "start")
         x += length
+
+
+def losses(runs: pathlib.Path, names: list[str], title: str) -> Picture:
+    """The training loss of each step, of runs whose epoch is one step."""
+    width = LEFT + PANEL_WIDTH + 120
+    picture = Picture(width, TOP + PANEL_HEIGHT + BELOW, title)
+    panel(picture, 40, "training loss of each step", "loss", {name: Run(runs, name).step_loss for name in names},
+          dots=False)
+    legend(picture, names, width)
     return picture
 
 
@@ -192,6 +208,10 @@ def main() -> None:
     bars(
         [(block, error, COLOURS[1 if block == "original" else 0]) for error, block in errors],
         "residual blocks on MNIST, two epochs", "test error, per cent").write(out / "residual-blocks.svg")
+    losses(
+        runs, ["rnn-hello-cell", "rnn-hello", "rnn-hello-embedding"], "hello in three ways").write(out / "hello.svg")
+    over_epochs(runs, {"surnames": "surnames"}, "surnames").write(out / "surnames.svg")
+    over_epochs(runs, {"shakespeare": "shakespeare"}, "char-lstm on Shakespeare").write(out / "shakespeare.svg")
     over_epochs(runs, {"inception-mnist": "inception-mnist"}, "inception-mnist").write(out / "inception-mnist.svg")
     over_epochs(runs, {"cnn-cifar": "cnn-cifar"}, "cnn-cifar on CIFAR-10").write(out / "cnn-cifar.svg")
     over_epochs(

@@ -69,6 +69,7 @@ import Testing
             ("predict --checkpoint run --text", 2, "Missing value"),
             ("predict --checkpoint run", 2, "give --images with files or folders, or --text"),
             ("predict --checkpoint run --images a.png", 2, "reads text, no images: give --text"),
+            ("predict --model rnn-hello --init run --text hello", 2, "weights alone do not say which characters"),
             ("predict --checkpoint run --text hexlo", 2, "'x' (U+0078) at position 3"),
             ("predict --checkpoint run --text hello --labels l.txt", 2, "--labels has no effect"),
             ("generate --checkpoint run --prompt h", 2, "does not go on from character to character"),

@@ -140,6 +140,9 @@ struct ModelSource {
     /// The same, or an error for a model of images.
     func requiredSequences() throws -> SequenceDescription {
         if let sequences { return sequences }
+        if choice.entry.input.isSequence {
+            throw UsageError("weights alone do not say which characters they read: give --checkpoint with a run.")
+        }
         throw UsageError("\(path) (\(choice.entry.name)) reads no text: give --images.")
     }
 
