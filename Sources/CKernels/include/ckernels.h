@@ -16,3 +16,4 @@
 #include "threads.h"
 #include "tile.h"
 #include "window.h"
+#include "winograd.h"

@@ -10,7 +10,7 @@ final class ConvolutionKernel: Kernel {
     private let site: Site
     private let geometry: ConvolutionGeometry
     private let passes: ConvolutionPasses
-    /// Samples whose input and output gradient stay in the L2 cache together.
+    /// Samples whose input and output gradient stay in the L2 cache together, or more where a pass wants them.
     private let blockSamples: Int
     /// Floats from one thread's bias sums to the next one's.
     private let biasStride: Int
@@ -20,7 +20,9 @@ final class ConvolutionKernel: Kernel {
         self.site = site
         geometry = ConvolutionGeometry(operation, input: site.inputs[0].shape, output: site.output.shape)
         passes = ConvolutionPasses(geometry, operation.method)
-        blockSamples = max(1, 64 * 1024 / (site.inputs[0].shape.count + site.output.shape.count))
+        blockSamples = max(
+            1, 64 * 1024 / (site.inputs[0].shape.count + site.output.shape.count), passes.weightGradient.blockSamples,
+            passes.inputGradient.blockSamples)
         biasStride = Self.biasStride(operation)
         GEMM.prepare
     }
@@ -53,7 +55,7 @@ final class ConvolutionKernel: Kernel {
             let residual = operation.hasResidual ? UnsafePointer(run.pointer(site.inputs[1])) : nil
             return passes.forward.forward(
                 x, weights: weights, bias: nil, into: y, stride: stride, accumulate: false,
-                lines: run.part(of: run.rows * geometry.window.output_height), scratch: scratch
+                lines: lines(run), scratch: scratch
             ) { lines in
                 let first = lines.lowerBound * width
                 dt_scale_shift_activation(
@@ -65,13 +67,22 @@ final class ConvolutionKernel: Kernel {
         let missingBias = passes.forward.addsBias ? nil : bias
         passes.forward.forward(
             x, weights: weights, bias: bias, into: y, stride: stride, accumulate: false,
-            lines: run.part(of: run.rows * geometry.window.output_height), scratch: scratch
+            lines: lines(run), scratch: scratch
         ) { lines in
             guard missingBias != nil || operation.activation != .identity else { return }
             dt_bias_activation(
                 y + lines.lowerBound * width * stride, lines.count * width, operation.outputs, stride, missingBias,
                 operation.activation.kind, operation.activation.slope)
         }
+    }
+
+    /// This thread's output lines, counted over all samples.
+    private func lines(_ run: Run) -> Range<Int> {
+        let (height, group) = (geometry.window.output_height, passes.forward.lineGroup)
+        let groups = (height + group - 1) / group
+        let part = run.part(of: run.rows * groups)
+        func line(_ index: Int) -> Int { index / groups * height + index % groups * group }
+        return line(part.lowerBound)..<line(part.upperBound)
     }
 
     /// The batch-norm as a factor and a summand of each output channel, the convolution's bias included.

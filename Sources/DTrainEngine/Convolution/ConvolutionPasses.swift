@@ -65,11 +65,14 @@ struct PassScratch {
 /// A way to compute one of a convolution's three products.
 protocol ConvolutionPass: Sendable {
     var memory: PassMemory { get }
+    /// The samples that it wants at once to be fast; the way back goes through samples in blocks.
+    var blockSamples: Int { get }
     /// Brings the weights into the pass's own order. All threads take part, and meet before they go on.
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch)
 }
 
 extension ConvolutionPass {
+    var blockSamples: Int { 1 }
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {}
 }
 
@@ -77,12 +80,18 @@ extension ConvolutionPass {
 protocol ForwardPass: ConvolutionPass {
     /// Whether the bias costs nothing here; otherwise it is left to the caller.
     var addsBias: Bool { get }
+    /// The output lines of a sample that are computed together: ranges of lines begin and end at its multiples in each sample.
+    var lineGroup: Int { get }
     /// Computes the output lines `lines`, counted over all samples, and calls `finish` for each block of them while it is
     /// in the cache. Output pixels are `stride` floats apart; they are set, or added to.
     func forward(
         _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
         into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
         finish: (_ lines: Range<Int>) -> Void)
+}
+
+extension ForwardPass {
+    var lineGroup: Int { 1 }
 }
 
 /// dW = Σ over samples of Xᵀ ⋆ dZ.
@@ -110,6 +119,8 @@ package enum ConvolutionMethod: Sendable {
     case byRule
     /// Direct products wherever they can compute the pass, fast or not: the tests hold them against `unfolded`.
     case direct
+    /// Minimal filtering wherever it can compute the pass, fast or not, and otherwise by rule; for the tests.
+    case winograd
     /// Unfolding and OpenBLAS, which can do everything.
     case unfolded
 }
@@ -127,18 +138,34 @@ struct ConvolutionPasses: Sendable {
             inputGradient = DepthwiseInputGradient(geometry)
             return
         }
-        if Self.isDirect(geometry, method) {
+        if Self.isWinograd(geometry, method) {
+            forward = WinogradForward(geometry)
+            weightGradient = WinogradWeightGradient(geometry)
+        } else if Self.isDirect(geometry, method) {
             forward = DirectForward(geometry)
             weightGradient = DirectWeightGradient(geometry)
         } else {
             forward = UnfoldedForward(geometry)
             weightGradient = UnfoldedWeightGradient(geometry)
         }
-        if Self.isInputGradientDirect(geometry, method) {
+        if Self.isWinograd(geometry, method), Self.canTurn(geometry.window) {
+            inputGradient = WinogradInputGradient(geometry)
+        } else if Self.isInputGradientDirect(geometry, method) {
             inputGradient = DirectInputGradient(geometry)
         } else {
             inputGradient = UnfoldedInputGradient(geometry)
         }
+    }
+
+    /// Minimal filtering has the fewest multiply-adds; with few channels the transforms cost more than they save.
+    private static func isWinograd(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Bool {
+        guard geometry.groups == 1, WinogradTiles.canCompute(geometry.window) else { return false }
+        return method == .winograd || method == .byRule && min(geometry.inputs, geometry.outputs) >= 16
+    }
+
+    /// Whether the input gradient is a correlation with the kernel turned: padding is less than the kernel.
+    private static func canTurn(_ window: dt_window) -> Bool {
+        window.padding_height < window.kernel_height && window.padding_width < window.kernel_width
     }
 
     /// Direct products read the image where it lies and beat unfolding wherever a panel of the weights stays in the L2
@@ -152,8 +179,7 @@ struct ConvolutionPasses: Sendable {
     /// with padding.
     private static func isInputGradientDirect(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Bool {
         let window = geometry.window
-        guard geometry.groups == 1, method != .unfolded, geometry.hasUnitStride, !geometry.isDilated,
-            window.padding_height < window.kernel_height, window.padding_width < window.kernel_width
+        guard geometry.groups == 1, method != .unfolded, geometry.hasUnitStride, !geometry.isDilated, canTurn(window)
         else { return false }
         return method == .direct
             || !geometry.isPointwise && window.width <= 2 * window.output_width

@@ -1,0 +1,170 @@
+internal import CKernels
+internal import DTrainTensor
+
+/// The tiles of one correlation of stride 1 by Winograd's minimal filtering (`winograd.h`), and the blocks they are computed
+/// in: whole rows of tiles, counted over all samples.
+struct WinogradTiles: Sendable {
+    let window: dt_window
+    /// Height and width of the kernel.
+    let kernel: Int
+    /// Tile rows of a block.
+    let blockRows: Int
+
+    /// Floats that a block's transformed values may take where few tiles would do: they stay in the L2 cache.
+    private static let blockFloats = 128 * 1024
+
+    /// Tiles of 6 × 6 serve square kernels of 3 and 5, undilated, of stride 1.
+    static func canCompute(_ window: dt_window) -> Bool {
+        window.kernel_height == window.kernel_width && (window.kernel_height == 3 || window.kernel_height == 5)
+            && window.stride_height == 1 && window.stride_width == 1 && window.dilation_height == 1
+            && window.dilation_width == 1
+    }
+
+    /// - Parameters:
+    ///   - channels: inputs and outputs together.
+    ///   - weights: inputs × outputs.
+    init(window: dt_window, channels: Int, weights: Int) {
+        self.window = window
+        kernel = window.kernel_height
+        // Transformed weights go through the core once a block: the larger they are, the more tiles must share the way.
+        let fewest = weights >= 256 * 256 ? 96 : 48
+        let tiles = max(fewest, Self.blockFloats / (Int(DT_WINOGRAD_PLANES) * channels))
+        let side = 7 - kernel
+        blockRows = max(1, tiles / ((window.output_width + side - 1) / side))
+    }
+
+    /// Output lines and columns of a tile.
+    var side: Int { 7 - kernel }
+    var rowsPerSample: Int { (window.output_height + side - 1) / side }
+    var tilesPerRow: Int { (window.output_width + side - 1) / side }
+    var tilesPerBlock: Int { blockRows * tilesPerRow }
+    /// Samples that fill a block.
+    var blockSamples: Int { (blockRows + rowsPerSample - 1) / rowsPerSample }
+
+    /// Floats from one row of transformed values to the next: whole vectors, and no multiple of the distance at which lines
+    /// of memory compete for the same places of a cache.
+    static func rowStride(_ channels: Int) -> Int {
+        let lanes = Int(DT_WINOGRAD_LANES)
+        let whole = (channels + lanes - 1) / lanes * lanes
+        return whole % 128 == 0 ? whole + lanes : whole
+    }
+
+    func forEachBlock(of rows: Range<Int>, _ body: (_ rows: Range<Int>) -> Void) {
+        for first in stride(from: rows.lowerBound, to: rows.upperBound, by: blockRows) {
+            body(first..<min(first + blockRows, rows.upperBound))
+        }
+    }
+
+    /// Where a tile row lies: its sample, its first output line in it, and its lines.
+    func place(ofRow row: Int) -> (sample: Int, line: Int, lines: Int) {
+        let (sample, index) = row.quotientAndRemainder(dividingBy: rowsPerSample)
+        let line = index * side
+        return (sample, line, min(side, window.output_height - line))
+    }
+
+    /// The output lines of tile rows, counted over all samples.
+    func lines(ofRows rows: Range<Int>) -> Range<Int> {
+        func line(_ row: Int) -> Int {
+            let (sample, index) = row.quotientAndRemainder(dividingBy: rowsPerSample)
+            return sample * window.output_height + index * side
+        }
+        return line(rows.lowerBound)..<line(rows.upperBound)
+    }
+
+    /// The tile rows of output lines that begin and end with whole rows.
+    func rows(ofLines lines: Range<Int>) -> Range<Int> {
+        func row(_ line: Int) -> Int {
+            let (sample, within) = line.quotientAndRemainder(dividingBy: window.output_height)
+            return sample * rowsPerSample + within / side
+        }
+        return row(lines.lowerBound)..<row(lines.upperBound)
+    }
+
+    /// Bᵀ X B of a block's tiles.
+    func transformInput(
+        _ x: UnsafePointer<Float>, pixelStride: Int, channels: Int, rows: Range<Int>,
+        into v: UnsafeMutablePointer<Float>, rowStride: Int
+    ) {
+        for row in rows {
+            let place = place(ofRow: row)
+            dt_winograd_input(
+                kernel, x + place.sample * window.height * window.width * pixelStride, window.height, window.width,
+                channels, pixelStride, place.line - window.padding_height, -window.padding_width, tilesPerRow,
+                v + (row - rows.lowerBound) * tilesPerRow * rowStride, rowStride, tilesPerBlock * rowStride)
+        }
+    }
+}
+
+/// A correlation of stride 1: forward, or an input's gradient with the kernel turned.
+struct WinogradCorrelation: Sendable {
+    let tiles: WinogradTiles
+    let inputs: Int
+    let outputs: Int
+    /// Whether this is the way back: weights are those of the convolution from `outputs` to `inputs`.
+    let isTurned: Bool
+
+    init(window: dt_window, inputs: Int, outputs: Int, isTurned: Bool) {
+        tiles = WinogradTiles(window: window, channels: inputs + outputs, weights: inputs * outputs)
+        self.inputs = inputs
+        self.outputs = outputs
+        self.isTurned = isTurned
+    }
+
+    private var planes: Int { Int(DT_WINOGRAD_PLANES) }
+    private var columns: Int {
+        (outputs + Int(DT_WINOGRAD_LANES) - 1) / Int(DT_WINOGRAD_LANES) * Int(DT_WINOGRAD_LANES)
+    }
+    private var weightPlane: Int { inputs * columns }
+    private var panel: Int { max(Int(DT_WINOGRAD_LANES), dt_tile_panel()) }
+    private var inputStride: Int { WinogradTiles.rowStride(inputs) }
+    private var outputStride: Int { WinogradTiles.rowStride(outputs) }
+
+    /// Transformed weights for all threads; a block's transformed inputs and products for each.
+    var memory: PassMemory {
+        PassMemory(
+            shared: planes * weightPlane, perThread: planes * tiles.tilesPerBlock * (inputStride + outputStride))
+    }
+
+    func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
+        let rows = run.part(of: inputs)
+        dt_winograd_weights(
+            tiles.kernel, weights, isTurned ? inputs : outputs, isTurned ? outputs : inputs, isTurned ? 1 : 0, panel,
+            rows.lowerBound, rows.upperBound, scratch.shared, weightPlane)
+    }
+
+    /// Computes a block of tile rows: sets the output, plus a bias, or adds to it.
+    func correlate(
+        _ x: UnsafePointer<Float>, pixelStride: Int, bias: UnsafePointer<Float>?, rows: Range<Int>,
+        into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, scratch: PassScratch
+    ) {
+        let v = scratch.own
+        let m = v + planes * tiles.tilesPerBlock * inputStride
+        let (inputPlane, outputPlane) = (tiles.tilesPerBlock * inputStride, tiles.tilesPerBlock * outputStride)
+        tiles.transformInput(x, pixelStride: pixelStride, channels: inputs, rows: rows, into: v, rowStride: inputStride)
+        for plane in 0..<planes {
+            for first in Swift.stride(from: 0, to: columns, by: panel) {
+                let width = min(panel, columns - first)
+                var sum = dt_tile_sum()
+                sum.count = (inputs, 1, 1)
+                sum.a_step = (1, 0, 0)
+                sum.b_step = (width, 0, 0)
+                for column in Swift.stride(from: first, to: first + width, by: dt_tile_panel()) {
+                    dt_tile_multiply(
+                        v + plane * inputPlane, inputStride,
+                        scratch.shared + plane * weightPlane + first * inputs + column - first, &sum,
+                        rows.count * tiles.tilesPerRow, min(dt_tile_panel(), first + width - column), DT_TILE_SET, nil,
+                        m + plane * outputPlane + column, outputStride)
+                }
+            }
+        }
+        for row in rows {
+            let place = tiles.place(ofRow: row)
+            let window = tiles.window
+            dt_winograd_output(
+                tiles.kernel, m + (row - rows.lowerBound) * tiles.tilesPerRow * outputStride, outputStride, outputPlane,
+                tiles.tilesPerRow, outputs, bias, accumulate ? 1 : 0,
+                y + (place.sample * window.output_height + place.line) * window.output_width * stride, stride,
+                place.lines, window.output_width)
+        }
+    }
+}
