@@ -3,7 +3,7 @@ import DTrainTensor
 import Foundation
 import Testing
 
-/// The two ways to compute a convolution check each other: outputs and all gradients agree over random geometries, with
+/// The ways to compute a convolution check each other: outputs and all gradients agree over random geometries, with
 /// padding beyond the kernel, images smaller than the window's reach, sequences, more threads than samples, and results
 /// that lie in a slice of a concatenation or are added to. A fifth of them give every channel a kernel of its own.
 @Suite struct ConvolutionMethodTests {
@@ -21,6 +21,23 @@ import Testing
             let unfolded = try geometry.run(.unfolded)
             for (name, expected) in unfolded {
                 let difference = relativeDifference(direct[name]!, expected)
+                #expect(difference <= 1e-4, "number \(number): \(name) differs by \(difference); \(geometry)")
+            }
+        }
+        #expect(compared > Self.count / Self.parts / 2)
+    }
+
+    /// Kernels of 3 × 3 and 5 × 5 with stride 1, and images of whole and of broken tiles.
+    @Test(arguments: 0..<parts)
+    func minimalFilteringAndUnfoldedAgree(part: Int) throws {
+        var compared = 0
+        for number in stride(from: part, to: Self.count, by: Self.parts) {
+            guard let geometry = RandomGeometry(number, tiles: true) else { continue }
+            compared += 1
+            let filtered = try geometry.run(.winograd)
+            let unfolded = try geometry.run(.unfolded)
+            for (name, expected) in unfolded {
+                let difference = relativeDifference(filtered[name]!, expected)
                 #expect(difference <= 1e-4, "number \(number): \(name) differs by \(difference); \(geometry)")
             }
         }
@@ -54,8 +71,8 @@ private struct RandomGeometry: CustomStringConvertible {
     let threads: Int
     let number: Int
 
-    /// nil where the window does not fit the padded image.
-    init?(_ number: Int) {
+    /// nil where the window does not fit the padded image; `tiles` draws what minimal filtering can compute.
+    init?(_ number: Int, tiles: Bool = false) {
         let random = CounterRandom(seed: UInt64(number), purpose: .synthetic, stream: 41)
         var drawn: UInt64 = 0
         func draw<Element>(_ choices: [Element]) -> Element {
@@ -63,13 +80,14 @@ private struct RandomGeometry: CustomStringConvertible {
             return choices[random.below(choices.count, drawn)]
         }
         func pair(_ choices: [Int]) -> Pair { Pair(draw(choices), draw(choices)) }
-        let isSequence = draw([true, false, false, false])
+        let isSequence = !tiles && draw([true, false, false, false])
         var kernel = pair([1, 2, 3, 4, 5, 7])
+        if tiles { kernel = draw([Pair(3, 3), Pair(5, 5)]) }
         var padding = Pair(draw(Array(0...kernel.height + 2)), draw(Array(0...kernel.width + 2)))
-        var dilation = pair([1, 1, 1, 2, 3])
-        var stride = pair([1, 1, 2, 3])
-        let isDepthwise = draw([true, false, false, false, false])
-        let channels = draw(isDepthwise ? [2, 3, 7, 8, 16, 33, 43] : [1, 1, 2, 3, 4, 5, 8, 10, 17])
+        var dilation = tiles ? Pair(1, 1) : pair([1, 1, 1, 2, 3])
+        var stride = tiles ? Pair(1, 1) : pair([1, 1, 2, 3])
+        let isDepthwise = !tiles && draw([true, false, false, false, false])
+        let channels = draw(isDepthwise ? [2, 3, 7, 8, 16, 33, 43] : [1, 1, 2, 3, 4, 5, 8, 10, 17] + (tiles ? [16, 32, 48] : []))
         let extents = pair([1, 2, 3, 4, 5, 7, 9, 12])
         if isSequence {
             (kernel.height, padding.height, dilation.height, stride.height) = (1, 0, 1, 1)
