@@ -138,6 +138,12 @@ struct ConvolutionPasses: Sendable {
             inputGradient = DepthwiseInputGradient(geometry)
             return
         }
+        if PointwiseBlocks.canCompute(geometry), method != .unfolded {
+            forward = PointwiseForward(geometry)
+            weightGradient = PointwiseWeightGradient(geometry)
+            inputGradient = PointwiseInputGradient(geometry)
+            return
+        }
         if Self.isWinograd(geometry, method) {
             forward = WinogradForward(geometry)
             weightGradient = WinogradWeightGradient(geometry)
@@ -172,7 +178,7 @@ struct ConvolutionPasses: Sendable {
     /// cache.
     private static func isDirect(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Bool {
         guard geometry.groups == 1, method != .unfolded else { return false }
-        return method == .direct || !geometry.isPointwise && DirectCorrelation.fits(rowLength: geometry.rowLength)
+        return method == .direct || DirectCorrelation.fits(rowLength: geometry.rowLength)
     }
 
     /// The input gradient is direct where the output is not much smaller than the input, or most of it would be products
@@ -182,7 +188,7 @@ struct ConvolutionPasses: Sendable {
         guard geometry.groups == 1, method != .unfolded, geometry.hasUnitStride, !geometry.isDilated, canTurn(window)
         else { return false }
         return method == .direct
-            || !geometry.isPointwise && window.width <= 2 * window.output_width
+            || window.width <= 2 * window.output_width
                 && DirectCorrelation.fits(rowLength: window.kernel_height * window.kernel_width * geometry.outputs)
     }
 }

@@ -9,11 +9,11 @@ struct DirectForward: ForwardPass {
         correlation = DirectCorrelation(window: geometry.window, inputs: geometry.inputs, outputs: geometry.outputs)
     }
 
-    var memory: PassMemory { PassMemory(shared: correlation.packedCount, perThread: correlation.copyCount) }
+    var memory: PassMemory { PassMemory(shared: correlation.panels.count, perThread: correlation.copyCount) }
 
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
         let rowLength = correlation.rowLength
-        correlation.pack(run, weights, into: scratch.shared) { output, element in output * rowLength + element }
+        correlation.panels.pack(run, weights, into: scratch.shared) { output, element in output * rowLength + element }
     }
 
     func forward(
@@ -53,12 +53,12 @@ struct DirectInputGradient: InputGradientPass {
         correlation = DirectCorrelation(window: window, inputs: geometry.outputs, outputs: geometry.inputs)
     }
 
-    var memory: PassMemory { PassMemory(shared: correlation.packedCount, perThread: correlation.copyCount) }
+    var memory: PassMemory { PassMemory(shared: correlation.panels.count, perThread: correlation.copyCount) }
 
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
         let (positions, channels) = (correlation.rowLength / correlation.inputs, correlation.inputs)
         let inputs = correlation.outputs
-        correlation.pack(run, weights, into: scratch.shared) { input, element in
+        correlation.panels.pack(run, weights, into: scratch.shared) { input, element in
             let (position, output) = element.quotientAndRemainder(dividingBy: channels)
             return (output * positions + positions - 1 - position) * inputs + input
         }
@@ -97,7 +97,7 @@ struct DirectWeightGradient: WeightGradientPass {
     /// The thread's sum in panels, then copied lines of the image, then copied lines of dz.
     var memory: PassMemory {
         PassMemory(
-            perThread: correlation.packedCount + correlation.copyCount
+            perThread: correlation.panels.count + correlation.copyCount
                 + edgeLines * correlation.window.output_width * correlation.outputs + dt_tile_lanes())
     }
 
@@ -105,12 +105,12 @@ struct DirectWeightGradient: WeightGradientPass {
     /// behind it.
     private var edgeLines: Int {
         let window = correlation.window
-        let excess = correlation.packedCount / correlation.rowLength - correlation.outputs
+        let excess = correlation.panels.count / correlation.rowLength - correlation.outputs
         let pixels = (excess + correlation.outputs - 1) / correlation.outputs
         return min(window.output_height, (pixels + window.output_width - 1) / window.output_width)
     }
 
-    func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: correlation.packedCount) }
+    func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: correlation.panels.count) }
 
     func add(
         _ x: UnsafePointer<Float>, _ dz: UnsafePointer<Float>, stride: Int, samples: Range<Int>, scratch: PassScratch
@@ -118,7 +118,7 @@ struct DirectWeightGradient: WeightGradientPass {
         let window = correlation.window
         let image = window.height * window.width * correlation.inputs
         let (height, width, outputs) = (window.output_height, window.output_width, correlation.outputs)
-        let copy = scratch.own + correlation.packedCount
+        let copy = scratch.own + correlation.panels.count
         let edgeCopy = copy + correlation.copyCount
         for sample in samples {
             let z = dz + sample * height * width * stride
@@ -149,7 +149,7 @@ struct DirectWeightGradient: WeightGradientPass {
     ) {
         let window = correlation.window
         let runLength = correlation.runLength
-        correlation.forEachPanel { panel, rowStride, start in
+        correlation.panels.forEachPanel { panel, rowStride, start in
             for kernelLine in 0..<window.kernel_height {
                 // Output lines for which this kernel line lies inside the image.
                 let offset = kernelLine * window.dilation_height - window.padding_height
@@ -179,7 +179,7 @@ struct DirectWeightGradient: WeightGradientPass {
     ) {
         let rowLength = correlation.rowLength
         let elements = run.part(of: rowLength, granularity: 16)
-        correlation.forEachPanel { panel, rowStride, start in
+        correlation.panels.forEachPanel { panel, rowStride, start in
             for output in panel {
                 let row = gradient + output * rowLength
                 for element in elements {

@@ -4,7 +4,7 @@ internal import CKernels
 ///
 /// A window is a row of the left matrix without being copied: its kernel lines are runs of the image, and neighbouring
 /// windows overlap. Only padding at the sides is made real, by copying a few lines; padding above and below is left out
-/// of the sum. Weights are packed into panels of as many outputs as two vectors hold: panel × window element × output.
+/// of the sum.
 struct DirectCorrelation: Sendable {
     let window: dt_window
     let inputs: Int
@@ -29,6 +29,8 @@ struct DirectCorrelation: Sendable {
 
     private static func paddedWidth(_ window: dt_window) -> Int { window.width + 2 * window.padding_width }
     var paddedWidth: Int { Self.paddedWidth(window) }
+    /// Weights: a row for each element of a window.
+    var panels: WeightPanels { WeightPanels(rows: rowLength, columns: outputs) }
     /// Elements of a window.
     var rowLength: Int { window.kernel_height * window.kernel_width * inputs }
     /// Input lines that `lines` output lines read.
@@ -37,35 +39,6 @@ struct DirectCorrelation: Sendable {
     }
     /// Floats of a block's copied lines.
     var copyCount: Int { inputLines(blockLines) * paddedWidth * inputs }
-
-    // MARK: Panels
-
-    /// Floats of the packed weights.
-    var packedCount: Int { rowLength * ((outputs + dt_tile_lanes() - 1) / dt_tile_lanes() * dt_tile_lanes()) }
-
-    /// A panel's outputs, the floats of one of its rows, and where it starts.
-    func forEachPanel(_ body: (_ outputs: Range<Int>, _ rowStride: Int, _ start: Int) -> Void) {
-        for first in stride(from: 0, to: outputs, by: dt_tile_panel()) {
-            let panel = first..<min(first + dt_tile_panel(), outputs)
-            body(panel, (panel.count + dt_tile_lanes() - 1) / dt_tile_lanes() * dt_tile_lanes(), first * rowLength)
-        }
-    }
-
-    /// Packs weights: `weight(output, element)` is where the weight of a window's element lies. Each thread packs a part.
-    func pack(
-        _ run: Run, _ weights: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>,
-        at weight: (_ output: Int, _ element: Int) -> Int
-    ) {
-        let elements = run.part(of: rowLength)
-        forEachPanel { panel, rowStride, start in
-            for element in elements {
-                let row = packed + start + element * rowStride
-                for column in 0..<rowStride {
-                    row[column] = column < panel.count ? weights[weight(panel.lowerBound + column, element)] : 0
-                }
-            }
-        }
-    }
 
     // MARK: Lines
 
@@ -121,7 +94,7 @@ struct DirectCorrelation: Sendable {
         into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool
     ) {
         let dilated = window.dilation_width != 1
-        forEachPanel { panel, rowStride, start in
+        panels.forEachPanel { panel, rowStride, start in
             for line in lines {
                 let valid = validKernelLines(line)
                 let top = line * window.stride_height - window.padding_height

@@ -79,8 +79,8 @@ struct WinogradWeightGradient: WeightGradientPass {
     }
 
     private var planes: Int { Int(DT_WINOGRAD_PLANES) }
-    private var inputStride: Int { WinogradTiles.rowStride(inputs) }
-    private var outputStride: Int { WinogradTiles.rowStride(outputs) }
+    private var inputStride: Int { WeightPanels.rowStride(inputs) }
+    private var outputStride: Int { WeightPanels.rowStride(outputs) }
     /// Floats of one plane of the sums: outputs × inputs.
     private var sumPlane: Int { outputs * inputStride }
 

@@ -41,14 +41,6 @@ struct WinogradTiles: Sendable {
     /// Samples that fill a block.
     var blockSamples: Int { (blockRows + rowsPerSample - 1) / rowsPerSample }
 
-    /// Floats from one row of transformed values to the next: whole vectors, and no multiple of the distance at which lines
-    /// of memory compete for the same places of a cache.
-    static func rowStride(_ channels: Int) -> Int {
-        let lanes = Int(DT_WINOGRAD_LANES)
-        let whole = (channels + lanes - 1) / lanes * lanes
-        return whole % 128 == 0 ? whole + lanes : whole
-    }
-
     func forEachBlock(of rows: Range<Int>, _ body: (_ rows: Range<Int>) -> Void) {
         for first in stride(from: rows.lowerBound, to: rows.upperBound, by: blockRows) {
             body(first..<min(first + blockRows, rows.upperBound))
@@ -116,8 +108,8 @@ struct WinogradCorrelation: Sendable {
     }
     private var weightPlane: Int { inputs * columns }
     private var panel: Int { max(Int(DT_WINOGRAD_LANES), dt_tile_panel()) }
-    private var inputStride: Int { WinogradTiles.rowStride(inputs) }
-    private var outputStride: Int { WinogradTiles.rowStride(outputs) }
+    private var inputStride: Int { WeightPanels.rowStride(inputs) }
+    private var outputStride: Int { WeightPanels.rowStride(outputs) }
 
     /// Transformed weights for all threads; a block's transformed inputs and products for each.
     var memory: PassMemory {
