@@ -87,7 +87,8 @@ private struct RandomGeometry: CustomStringConvertible {
         var dilation = tiles ? Pair(1, 1) : pair([1, 1, 1, 2, 3])
         var stride = tiles ? Pair(1, 1) : pair([1, 1, 2, 3])
         let isDepthwise = !tiles && draw([true, false, false, false, false])
-        let channels = draw(isDepthwise ? [2, 3, 7, 8, 16, 33, 43] : [1, 1, 2, 3, 4, 5, 8, 10, 17] + (tiles ? [16, 32, 48] : []))
+        let channels = draw(
+            isDepthwise ? [2, 3, 7, 8, 16, 33, 43] : [1, 1, 2, 3, 4, 5, 8, 10, 17] + (tiles ? [16, 32, 48] : []))
         let extents = pair([1, 2, 3, 4, 5, 7, 9, 12])
         if isSequence {
             (kernel.height, padding.height, dilation.height, stride.height) = (1, 0, 1, 1)
@@ -96,8 +97,9 @@ private struct RandomGeometry: CustomStringConvertible {
             image = [extents.height, extents.width, channels]
         }
         window = WindowGeometry(kernel: kernel, stride: stride, padding: padding, dilation: dilation)
-        groups = isDepthwise ? channels : 1
-        outputs = isDepthwise ? channels : draw([1, 2, 3, 5, 8, 10, 15, 16, 20, 24, 33, 40])
+        let grouped = tiles ? [1, 2, 4, 8].filter { channels % $0 == 0 } : [1]
+        groups = isDepthwise ? channels : draw(grouped)
+        outputs = isDepthwise ? channels : draw([1, 2, 3, 5, 8, 10, 15, 16, 20, 24, 33, 40]) * groups
         hasBias = draw([true, true, false])
         activation = draw([.identity, .tanh])
         use = draw([.once, .once, .twiceAdded, .twiceConcatenated])

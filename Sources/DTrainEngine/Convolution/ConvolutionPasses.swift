@@ -165,7 +165,7 @@ struct ConvolutionPasses: Sendable {
 
     /// Minimal filtering has the fewest multiply-adds; with few channels the transforms cost more than they save.
     private static func isWinograd(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Bool {
-        guard geometry.groups == 1, WinogradTiles.canCompute(geometry.window) else { return false }
+        guard WinogradTiles.canCompute(geometry.window) else { return false }
         return method == .winograd || method == .byRule && min(geometry.inputs, geometry.outputs) >= 16
     }
 

@@ -7,8 +7,7 @@ struct WinogradForward: ForwardPass {
     private let correlation: WinogradCorrelation
 
     init(_ geometry: ConvolutionGeometry) {
-        correlation = WinogradCorrelation(
-            window: geometry.window, inputs: geometry.inputs, outputs: geometry.outputs, isTurned: false)
+        correlation = WinogradCorrelation(geometry, window: geometry.window, isTurned: false)
     }
 
     var memory: PassMemory { correlation.memory }
@@ -43,8 +42,7 @@ struct WinogradInputGradient: InputGradientPass {
         (window.width, window.output_width) = (window.output_width, window.width)
         window.padding_height = window.kernel_height - 1 - window.padding_height
         window.padding_width = window.kernel_width - 1 - window.padding_width
-        correlation = WinogradCorrelation(
-            window: window, inputs: geometry.outputs, outputs: geometry.inputs, isTurned: true)
+        correlation = WinogradCorrelation(geometry, window: window, isTurned: true)
     }
 
     var memory: PassMemory { correlation.memory }
@@ -70,23 +68,31 @@ struct WinogradInputGradient: InputGradientPass {
 /// dW by minimal filtering: dZ's tiles are the kernels. Sums stay transformed until the last sample.
 struct WinogradWeightGradient: WeightGradientPass {
     private let tiles: WinogradTiles
-    private let inputs: Int
-    private let outputs: Int
+    private let groups: ChannelGroups
 
     init(_ geometry: ConvolutionGeometry) {
-        (inputs, outputs) = (geometry.inputs, geometry.outputs)
-        tiles = WinogradTiles(window: geometry.window, channels: inputs + outputs, weights: inputs * outputs)
+        groups = ChannelGroups(geometry)
+        tiles = WinogradTiles(
+            window: geometry.window, channels: geometry.inputs + geometry.outputs,
+            weights: groups.count * groups.inputs * groups.outputs)
     }
 
     private var planes: Int { Int(DT_WINOGRAD_PLANES) }
+    private var inputs: Int { groups.count * groups.inputs }
+    private var outputs: Int { groups.count * groups.outputs }
     private var inputStride: Int { WeightPanels.rowStride(inputs) }
     private var outputStride: Int { WeightPanels.rowStride(outputs) }
-    /// Floats of one plane of the sums: outputs × inputs.
-    private var sumPlane: Int { outputs * inputStride }
+    /// Floats of a row of the sums: an output's weights from its group's inputs.
+    private var sumStride: Int { WeightPanels.rowStride(groups.inputs) }
+    /// Floats of one plane of the sums.
+    private var sumPlane: Int { outputs * sumStride }
+    private var positions: Int { tiles.kernel * tiles.kernel }
 
-    /// The thread's sums, then a block's transformed inputs and output gradients.
+    /// The thread's sums, then a block's transformed inputs and output gradients; then the gradient of an output's weights.
     var memory: PassMemory {
-        PassMemory(perThread: planes * (sumPlane + tiles.tilesPerBlock * (inputStride + outputStride)))
+        PassMemory(
+            perThread: planes * (sumPlane + tiles.tilesPerBlock * (inputStride + outputStride))
+                + positions * groups.inputs)
     }
     var blockSamples: Int { tiles.blockSamples }
 
@@ -116,11 +122,15 @@ struct WinogradWeightGradient: WeightGradientPass {
             sum.a_step = (outputStride, 0, 0)
             sum.b_step = (inputStride, 0, 0)
             for plane in 0..<planes {
-                for first in Swift.stride(from: 0, to: inputs, by: dt_tile_panel()) {
-                    dt_tile_multiply(
-                        z + plane * outputPlane, 1, v + plane * inputPlane + first, &sum, outputs,
-                        min(dt_tile_panel(), inputs - first), DT_TILE_ADD_PADDED, nil,
-                        scratch.own + plane * sumPlane + first, inputStride)
+                for group in 0..<groups.count {
+                    let sums = scratch.own + plane * sumPlane + group * groups.outputs * sumStride
+                    for first in Swift.stride(from: 0, to: groups.inputs, by: dt_tile_panel()) {
+                        dt_tile_multiply(
+                            z + plane * outputPlane + group * groups.outputs, 1,
+                            v + plane * inputPlane + group * groups.inputs + first, &sum, groups.outputs,
+                            min(dt_tile_panel(), groups.inputs - first), DT_TILE_ADD_PADDED, nil, sums + first,
+                            sumStride)
+                    }
                 }
             }
         }
@@ -129,12 +139,18 @@ struct WinogradWeightGradient: WeightGradientPass {
     func finish(
         _ run: Run, active: Int, into gradient: UnsafeMutablePointer<Float>, accumulate: Bool, scratch: PassScratch
     ) {
-        let rowLength = tiles.kernel * tiles.kernel * inputs
         let first = scratch.own(of: 0)
+        let part = active > 1 ? scratch.own(of: 1) - first : 0
+        let dense = scratch.own + planes * (sumPlane + tiles.tilesPerBlock * (inputStride + outputStride))
         for output in run.part(of: outputs) {
+            let row = groups.isPlain ? gradient + output * positions * groups.inputs : dense
             dt_winograd_weight_gradient(
-                tiles.kernel, first + output * inputStride, sumPlane, active,
-                active > 1 ? scratch.own(of: 1) - first : 0, inputs, accumulate ? 1 : 0, gradient + output * rowLength)
+                tiles.kernel, first + output * sumStride, sumPlane, active, part, groups.inputs,
+                groups.isPlain && accumulate ? 1 : 0, row)
+            if !groups.isPlain {
+                groups.setGradient(
+                    ofOutput: output, from: dense, positions: positions, into: gradient, accumulate: accumulate)
+            }
         }
     }
 }

@@ -90,38 +90,51 @@ struct WinogradTiles: Sendable {
 /// A correlation of stride 1: forward, or an input's gradient with the kernel turned.
 struct WinogradCorrelation: Sendable {
     let tiles: WinogradTiles
-    let inputs: Int
-    let outputs: Int
-    /// Whether this is the way back: weights are those of the convolution from `outputs` to `inputs`.
+    let groups: ChannelGroups
+    /// Whether this is the way back: weights are those of the convolution from outputs to inputs.
     let isTurned: Bool
 
-    init(window: dt_window, inputs: Int, outputs: Int, isTurned: Bool) {
-        tiles = WinogradTiles(window: window, channels: inputs + outputs, weights: inputs * outputs)
-        self.inputs = inputs
-        self.outputs = outputs
+    init(_ geometry: ConvolutionGeometry, window: dt_window, isTurned: Bool) {
+        groups = ChannelGroups(geometry, isTurned: isTurned)
         self.isTurned = isTurned
+        tiles = WinogradTiles(
+            window: window, channels: groups.count * (groups.inputs + groups.outputs),
+            weights: groups.count * groups.inputs * groups.outputs)
     }
 
+    var inputs: Int { groups.count * groups.inputs }
+    var outputs: Int { groups.count * groups.outputs }
     private var planes: Int { Int(DT_WINOGRAD_PLANES) }
-    private var columns: Int {
-        (outputs + Int(DT_WINOGRAD_LANES) - 1) / Int(DT_WINOGRAD_LANES) * Int(DT_WINOGRAD_LANES)
-    }
-    private var weightPlane: Int { inputs * columns }
-    private var panel: Int { max(Int(DT_WINOGRAD_LANES), dt_tile_panel()) }
+    private var lanes: Int { Int(DT_WINOGRAD_LANES) }
+    /// Columns of a group's weights, in whole vectors.
+    private var columns: Int { (groups.outputs + lanes - 1) / lanes * lanes }
+    private var groupWeights: Int { groups.inputs * columns }
+    private var weightPlane: Int { groups.count * groupWeights }
+    private var panel: Int { max(lanes, dt_tile_panel()) }
     private var inputStride: Int { WeightPanels.rowStride(inputs) }
     private var outputStride: Int { WeightPanels.rowStride(outputs) }
+    private var positions: Int { tiles.kernel * tiles.kernel }
 
-    /// Transformed weights for all threads; a block's transformed inputs and products for each.
+    /// Transformed weights for all threads; a block's transformed inputs and products for each, before them a group's weights.
     var memory: PassMemory {
         PassMemory(
-            shared: planes * weightPlane, perThread: planes * tiles.tilesPerBlock * (inputStride + outputStride))
+            shared: planes * weightPlane,
+            perThread: max(
+                planes * tiles.tilesPerBlock * (inputStride + outputStride),
+                groups.isPlain ? 0 : groups.weightCount(positions: positions)))
     }
 
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
-        let rows = run.part(of: inputs)
-        dt_winograd_weights(
-            tiles.kernel, weights, isTurned ? inputs : outputs, isTurned ? outputs : inputs, isTurned ? 1 : 0, panel,
-            rows.lowerBound, rows.upperBound, scratch.shared, weightPlane)
+        // One group is shared out by rows, several by groups.
+        let part = run.part(of: groups.count == 1 ? groups.inputs : groups.count)
+        for group in groups.count == 1 ? 0..<1 : part {
+            let rows = groups.count == 1 ? part : 0..<groups.inputs
+            dt_winograd_weights(
+                tiles.kernel,
+                groups.weights(group, of: weights, positions: positions, copy: scratch.own),
+                isTurned ? groups.inputs : groups.outputs, isTurned ? groups.outputs : groups.inputs, isTurned ? 1 : 0,
+                panel, rows.lowerBound, rows.upperBound, scratch.shared + group * groupWeights, weightPlane)
+        }
     }
 
     /// Computes a block of tile rows: sets the output, plus a bias, or adds to it.
@@ -134,19 +147,11 @@ struct WinogradCorrelation: Sendable {
         let (inputPlane, outputPlane) = (tiles.tilesPerBlock * inputStride, tiles.tilesPerBlock * outputStride)
         tiles.transformInput(x, pixelStride: pixelStride, channels: inputs, rows: rows, into: v, rowStride: inputStride)
         for plane in 0..<planes {
-            for first in Swift.stride(from: 0, to: columns, by: panel) {
-                let width = min(panel, columns - first)
-                var sum = dt_tile_sum()
-                sum.count = (inputs, 1, 1)
-                sum.a_step = (1, 0, 0)
-                sum.b_step = (width, 0, 0)
-                for column in Swift.stride(from: first, to: first + width, by: dt_tile_panel()) {
-                    dt_tile_multiply(
-                        v + plane * inputPlane, inputStride,
-                        scratch.shared + plane * weightPlane + first * inputs + column - first, &sum,
-                        rows.count * tiles.tilesPerRow, min(dt_tile_panel(), first + width - column), DT_TILE_SET, nil,
-                        m + plane * outputPlane + column, outputStride)
-                }
+            for group in 0..<groups.count {
+                multiply(
+                    v + plane * inputPlane + group * groups.inputs,
+                    scratch.shared + plane * weightPlane + group * groupWeights, rows.count * tiles.tilesPerRow,
+                    into: m + plane * outputPlane + group * groups.outputs)
             }
         }
         for row in rows {
@@ -157,6 +162,26 @@ struct WinogradCorrelation: Sendable {
                 tiles.tilesPerRow, outputs, bias, accumulate ? 1 : 0,
                 y + (place.sample * window.output_height + place.line) * window.output_width * stride, stride,
                 place.lines, window.output_width)
+        }
+    }
+
+    /// The product of one group in one plane.
+    private func multiply(
+        _ v: UnsafePointer<Float>, _ weights: UnsafePointer<Float>, _ count: Int, into m: UnsafeMutablePointer<Float>
+    ) {
+        // Whole vectors are written where no other group lies behind them.
+        let end = groups.count == 1 ? columns : groups.outputs
+        for first in stride(from: 0, to: end, by: panel) {
+            let width = min(panel, columns - first)
+            var sum = dt_tile_sum()
+            sum.count = (groups.inputs, 1, 1)
+            sum.a_step = (1, 0, 0)
+            sum.b_step = (width, 0, 0)
+            for column in stride(from: first, to: min(first + width, end), by: dt_tile_panel()) {
+                dt_tile_multiply(
+                    v, inputStride, weights + first * groups.inputs + column - first, &sum, count,
+                    min(dt_tile_panel(), min(first + width, end) - column), DT_TILE_SET, nil, m + column, outputStride)
+            }
         }
     }
 }
