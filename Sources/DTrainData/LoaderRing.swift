@@ -137,9 +137,3 @@ final class LoaderRing: @unchecked Sendable {
         return stopping
     }
 }
-
-private func monotonicNanoseconds() -> Int {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return time.tv_sec * 1_000_000_000 + time.tv_nsec
-}
