@@ -186,7 +186,7 @@ import Testing
         #expect(result["profile"] == nil)
         let table = try command.dtrain("bench", "--workers", "2", "--steps", "2")
         #expect(table.status == 0, "\(table.stderr)")
-        #expect(table.stdout.contains(/ GFLOP/s, [0-9]+ % of the [0-9]+ GFLOP/s that a matrix product reaches here\n/))
+        #expect(table.stdout.contains(#/GFLOP/s, [0-9]+ % of the [0-9]+ GFLOP/s that a matrix product reaches here\n/#))
     }
 
     @Test func benchTellsWhereTheTimeGoes() throws {
@@ -199,7 +199,8 @@ import Testing
                 $0["path"] as? String == "incep1.branch5x5_2" && $0["pass"] as? String == pass
             }
             #expect(found.count == 1 && found[0]["operation"] as? String == "convolution")
-            #expect((found.first?["seconds_per_step"] as? Double ?? 0) > 0 && (found.first?["gflops"] as? Double ?? 0) > 0)
+            #expect(
+                (found.first?["seconds_per_step"] as? Double ?? 0) > 0 && (found.first?["gflops"] as? Double ?? 0) > 0)
         }
         #expect(operations.count > 40)
         #expect((profile["kinds"] as? [[String: Any]])?.contains { $0["operation"] as? String == "maxPool" } == true)
@@ -212,7 +213,8 @@ import Testing
         #expect(shown.count == 20)
         #expect(
             shown.contains {
-                $0.wholeMatch(of: /\ +[0-9.]+ +[0-9.]+ % +[0-9.]+ +[0-9.]+  (forward |backward) conv2 convolution/) != nil
+                $0.wholeMatch(of: /\ +[0-9.]+ +[0-9.]+ % +[0-9.]+ +[0-9.]+  (forward |backward) conv2 convolution/)
+                    != nil
             }, "\(table.stdout)")
         for title in ["kinds of operations", "outside the plan"] { #expect(table.stdout.contains("GB/s  \(title)\n")) }
     }
