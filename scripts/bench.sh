@@ -157,7 +157,7 @@ for model in "$@"; do
         # A short run first, to know how many steps take as long as they should.
         if object=$(ours "$model" "$ranks" 3); then
             steps=$(awk -v all="$seconds" -v one="$(member step_seconds <<<"$object")" \
-                'BEGIN { n = int(all / one); print n < 3 ? 3 : n > 1000000 ? 1000000 : n }')
+                'BEGIN { n = int(all / one); if (n < 3) n = 3; if (n > 1e6) n = 1e6; print n }')
         else
             steps=''
         fi
