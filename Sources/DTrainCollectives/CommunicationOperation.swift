@@ -31,14 +31,37 @@ public enum CommunicationOperation: Sendable {
         }
     }
 
-    /// The bytes that this rank brings into an all-reduce; 0 for the other operations.
-    var reducedByteCount: Int {
+    /// What it is, whatever the elements.
+    package enum Kind: String, Sendable, BitwiseCopyable {
+        case allReduce, broadcast, allGather, send, receive, barrier
+    }
+
+    package var kind: Kind {
+        switch self {
+        case .allReduceSumFloat, .allReduceSumDouble, .allReduceSumInt64, .allReduceMaximum, .allReduceMinimum:
+            .allReduce
+        case .broadcast: .broadcast
+        case .allGather: .allGather
+        case .send: .send
+        case .receive: .receive
+        case .barrier: .barrier
+        }
+    }
+
+    /// The bytes of this rank's part in it.
+    package var byteCount: Int {
         switch self {
         case .allReduceSumFloat(let values): values.byteCount
         case .allReduceSumDouble(let values): values.byteCount
         case .allReduceSumInt64(let values), .allReduceMaximum(let values), .allReduceMinimum(let values):
             values.byteCount
-        case .broadcast, .allGather, .send, .receive, .barrier: 0
+        case .broadcast(let bytes, _), .allGather(let bytes, _), .send(let bytes, _, _, _),
+            .receive(let bytes, _, _, _):
+            bytes.byteCount
+        case .barrier: 0
         }
     }
+
+    /// The bytes that this rank brings into an all-reduce; 0 for the other operations.
+    var reducedByteCount: Int { kind == .allReduce ? byteCount : 0 }
 }

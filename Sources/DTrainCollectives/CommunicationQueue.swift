@@ -111,4 +111,7 @@ public final class CommunicationQueue: Sendable {
     public func abort(code: Int32) { thread.abort(code: code) }
 
     public var statistics: Statistics { thread.statistics }
+
+    /// Tells `observer` of every operation that ends from now on, on the communication thread; nil tells nobody.
+    package func observe(with observer: (any CommunicationObserver)?) { thread.observe(with: observer) }
 }

@@ -30,6 +30,7 @@ final class CommunicationThread: @unchecked Sendable {
     private var failedNumber = Int.max
     private var failure: (any Error)?
     private var totals = CommunicationQueue.Statistics()
+    private var observer: (any CommunicationObserver)?
     private var current = 0
     private var abortCode: Int32?
     private var isEnding = false
@@ -101,6 +102,9 @@ final class CommunicationThread: @unchecked Sendable {
         }
     }
 
+    /// Tells `observer` of every operation that ends from now on; nil tells nobody.
+    func observe(with observer: (any CommunicationObserver)?) { monitor.withLock { self.observer = observer } }
+
     var statistics: CommunicationQueue.Statistics { monitor.withLock { totals } }
 
     /// Has the thread call the communicator's `abort` where it is idle; calls it here where it is busy or does not answer.
@@ -161,7 +165,7 @@ final class CommunicationThread: @unchecked Sendable {
             return (work, communicators[current], failure != nil)
         }
         guard let next else { return abortIfAsked() }
-        let start = now()
+        let start = monotonicNanoseconds()
         var thrown: (any Error)?
         var byteCount = 0
         switch next.work {
@@ -174,7 +178,9 @@ final class CommunicationThread: @unchecked Sendable {
         }
         monitor.withLock {
             if let thrown { record(thrown, number: completed) }
-            totals.busySeconds += now() - start
+            let end = monotonicNanoseconds()
+            if case .operation(let operation, _) = next.work { observer?.ran(operation, from: start, to: end) }
+            totals.busySeconds += Double(end - start) * 1e-9
             totals.bytesReduced += byteCount
             totals.operationCount += 1
             completed += 1

@@ -122,6 +122,9 @@ public final class DataLoader: Sendable {
     /// training means that the loader is the bottleneck.
     public var waitedSeconds: Double { ring.waitedSeconds }
 
+    /// Tells `observer` of every batch that is made from now on; nil tells nobody.
+    package func observe(with observer: (any LoaderObserver)?) { ring.observe(with: observer) }
+
     /// Ends the loader threads and waits for them: at most as long as reading one sample takes. A consumer that waits
     /// in `next()` gets nil. Calling it again does nothing.
     public func stop() { ring.stop() }

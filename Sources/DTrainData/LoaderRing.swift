@@ -26,6 +26,7 @@ final class LoaderRing: @unchecked Sendable {
     private var stopping = false
     private var waitedNanoseconds = 0
     private var threads: [pthread_t] = []
+    private var observer: (any LoaderObserver)?
 
     init(_ source: any BatchSource, work: LoaderWork, depth: Int) {
         self.work = work
@@ -84,7 +85,9 @@ final class LoaderRing: @unchecked Sendable {
     /// Starts the loader threads; called once. They keep the ring alive until they end.
     func start(threadCount: Int) {
         pthread_mutex_lock(mutex)
-        for _ in 0..<threadCount { threads.append(startThread(named: "dtrain-loader") { self.fillUntilDone() }) }
+        for thread in 0..<threadCount {
+            threads.append(startThread(named: "dtrain-loader") { self.fillUntilDone(thread) })
+        }
         pthread_mutex_unlock(mutex)
     }
 
@@ -102,7 +105,13 @@ final class LoaderRing: @unchecked Sendable {
 
     // MARK: The loader threads' side
 
-    func fillUntilDone() {
+    func observe(with observer: (any LoaderObserver)?) {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        self.observer = observer
+    }
+
+    func fillUntilDone(_ thread: Int) {
         let filler = source.filler()
         pthread_mutex_lock(mutex)
         while true {
@@ -117,10 +126,14 @@ final class LoaderRing: @unchecked Sendable {
             let batch = batches[number % batches.count]
             pthread_mutex_unlock(mutex)
             do {
+                let start = monotonicNanoseconds()
                 batch.item = work[number]
                 let isComplete = try filler.fill(batch) { !isStopping }
                 pthread_mutex_lock(mutex)
-                if isComplete { batch.number = number }
+                if isComplete {
+                    batch.number = number
+                    observer?.filled(batch: number, thread: thread, from: start, to: monotonicNanoseconds())
+                }
             } catch {
                 pthread_mutex_lock(mutex)
                 if failure.map({ number < $0.number }) ?? true { failure = (number, error) }
@@ -136,10 +149,4 @@ final class LoaderRing: @unchecked Sendable {
         defer { pthread_mutex_unlock(mutex) }
         return stopping
     }
-}
-
-private func monotonicNanoseconds() -> Int {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return time.tv_sec * 1_000_000_000 + time.tv_nsec
 }

@@ -185,6 +185,8 @@ package final class Run: @unchecked Sendable {
     package internal(set) var seed: UInt64 = 0
     /// Whom a training run tells what is final, and asks for sums over ranks.
     var context: (any StepContext)?
+    /// Whom a training run tells how long its kernels take.
+    var observer: (any KernelObserver)?
     /// How many gradients of parameters this thread had a part in: what is frozen must not be among them.
     package internal(set) var parameterGradientCount = 0
     private let pool: ThreadPool
@@ -212,6 +214,14 @@ package final class Run: @unchecked Sendable {
 
     /// The part of another thread.
     package func part(ofThread thread: Int, of count: Int) -> Range<Int> { pool.part(thread, of: count) }
+
+    /// When a kernel starts; nobody looks at the clock where nobody asks.
+    var startTime: Int { observer == nil ? 0 : monotonicNanoseconds() }
+
+    /// Tells the observer that this thread's part of a kernel is done.
+    func ran(_ node: Int, _ pass: KernelPass, since start: Int) {
+        observer?.ran(node: node, pass: pass, thread: thread, from: start, to: monotonicNanoseconds())
+    }
 
     /// Waits until all threads have come here, in the middle of a kernel.
     package func meet() { pool.barrier.wait() }

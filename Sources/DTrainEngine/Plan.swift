@@ -10,8 +10,8 @@ package final class Plan {
     /// The most floats that are alive at any moment of a run.
     package let arenaLowerBound: Int
 
-    /// Multiply-adds of one sample's step: forward, weight gradients, and those input gradients that are needed.
-    package let multiplyAdds: Int
+    /// What each operation has to do, in the order of the forward pass.
+    package let operations: [PlannedOperation]
     /// The doubles that a training run leaves for the running statistics, and the batch-norms they belong to.
     package let statisticsCount: Int
     /// Floats of one stream's state that runs carry from batch to batch.
@@ -111,14 +111,10 @@ package final class Plan {
                 carriedState: carried[index],
                 extents: extents[index], index: index)
         }
-        multiplyAdds = graph.nodes.indices.reduce(0) { total, index in
+        operations = graph.nodes.indices.map { index in
             let node = graph.nodes[index]
-            let forward = node.operation.multiplyAdds(inputs: extents[index].inputs, output: extents[index].output)
-            let backward =
-                Self.hasBackward(node, needsGradient)
-                ? (sites[index]!.parameters.first?.isTrainable == true ? 1 : 0)
-                    + sites[index]!.inputGradients.filter { $0 != nil }.count : 0
-            return total + forward * graph.rowsPerSample(node) * (1 + backward)
+            return PlannedOperation(
+                graph, node, sites[index]!, hasBackward: Self.hasBackward(node, needsGradient))
         }
         runningStatistics = graph.nodes.indices.compactMap { index in
             guard let operation = graph.nodes[index].operation as? BatchNorm, !operation.usesRunningStatistics else {
@@ -183,10 +179,17 @@ package final class Plan {
         return order
     }
 
+    /// Multiply-adds of one sample's step: forward, weight gradients, and those input gradients that are needed.
+    package var multiplyAdds: Int {
+        operations.reduce(0) { $0 + $1.forward.multiplyAdds + ($1.backward?.multiplyAdds ?? 0) }
+    }
+
     /// Computes every value. Every thread calls it with its own `run`.
     func forward(_ run: Run) {
-        for kernel in kernels {
-            kernel.forward(run)
+        for node in kernels.indices {
+            let start = run.startTime
+            kernels[node].forward(run)
+            run.ran(node, .forward, since: start)
             run.meet()
         }
     }
@@ -195,7 +198,9 @@ package final class Plan {
     /// onward.
     func backward(_ run: Run) {
         for (node, ready) in backwardOrder {
+            let start = run.startTime
             kernels[node].backward(run)
+            run.ran(node, .backward, since: start)
             run.meet()
             if run.thread == 0, !ready.isEmpty { run.context?.gradientsReady(ready) }
         }

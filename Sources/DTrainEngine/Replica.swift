@@ -40,6 +40,9 @@ public final class Replica {
     public let evaluationState: MemorySlice<Float>
     public let carriedStateCount: Int
 
+    /// Told of every kernel of `computeGradients`; nil by default. Changed between runs only.
+    public var observer: (any KernelObserver)?
+
     private let memory:
         (
             parameters: AlignedMemory, gradients: AlignedMemory, arena: AlignedMemory, ranks: AlignedMemory,
@@ -262,10 +265,10 @@ public final class Replica {
     public func computeGradients(_ samples: Samples, context: any StepContext) -> LossSum {
         guard let training else { preconditionFailure("a replica that only evaluates has no gradients") }
         prepare(samples, carriedState)
-        for run in pass.runs { run.context = context }
+        for run in pass.runs { (run.context, run.observer) = (context, observer) }
         pass.plan = training
         pool.run(pass)
-        for run in pass.runs { run.context = nil }
+        for run in pass.runs { (run.context, run.observer) = (nil, nil) }
         return lossSum(training)
     }
 
@@ -371,6 +374,9 @@ public final class Replica {
 
     /// Multiply-adds of one sample's forward pass.
     public var multiplyAdds: Int { evaluationGraph.multiplyAdds }
+
+    /// The operations of the plan that trains, in the order of the forward pass: fused, and without those that nothing needs.
+    public var operations: [PlannedOperation] { training?.operations ?? [] }
 
     /// Multiply-adds of one sample's step: forward, weight gradients, and those input gradients that are needed (none with
     /// respect to the samples).

@@ -29,6 +29,10 @@ public struct BenchmarkResult: Sendable, Equatable, Codable {
     /// 10⁹ floating-point operations a second over all ranks: 2 for each multiply-add of forward, of the weight gradients and
     /// of the input gradients that are needed, times `itemsPerSecond`. The rest of a step is not counted.
     public var gflops: Double
+    /// What matrix products and copies reach with as many ranks and threads, over all ranks, measured after the steps.
+    public var peak: MachinePeak
+    /// The part of the peak's operations a second that training reaches.
+    public var fractionOfPeak: Double { gflops / peak.gflops }
     /// Bytes that each rank brings into sums in one step; 0 for one rank alone.
     public var bytesReducedPerStep: Int
     /// The median, over the steps, of the time in which rank 0 had nothing to do but wait for the exchange.
@@ -39,6 +43,8 @@ public struct BenchmarkResult: Sendable, Equatable, Codable {
     public var allocationsPerStep: Int?
     /// The part of the measured time in which rank 0 waited for samples; nil for input made up beforehand.
     public var dataWaitShare: Double?
+    /// Where the time goes; nil where nobody asked.
+    public var profile: StepProfile?
 }
 
 /// Real samples for a benchmark: read, decoded and transformed by threads of their own while steps are computed.
@@ -59,16 +65,20 @@ public struct Benchmark {
     public var steps: Int
     public var warmupSteps: Int
     public var seed: UInt64
+    /// Whether every operation of a step is timed.
+    public var profiles: Bool
 
     /// - Parameters:
     ///   - batchSize: global, at least one sample a rank.
     ///   - steps: those measured.
     ///   - warmupSteps: run before them.
-    public init(batchSize: Int, steps: Int, warmupSteps: Int = 3, seed: UInt64 = 0) {
+    ///   - profiles: whether every operation of a step is timed.
+    public init(batchSize: Int, steps: Int, warmupSteps: Int = 3, seed: UInt64 = 0, profiles: Bool = false) {
         self.batchSize = batchSize
         self.steps = steps
         self.warmupSteps = warmupSteps
         self.seed = seed
+        self.profiles = profiles
     }
 
     /// Trains `model` on random samples of the kind `input`, or on `data`, with SGD (momentum 0.9) and returns the same result on
@@ -77,10 +87,11 @@ public struct Benchmark {
     /// - Parameters:
     ///   - data: real samples, in an order of the seed; `input` is then its own.
     ///   - threads: the compute threads of this rank.
+    ///   - processors: those that this rank has for itself; by default one for each thread.
     ///   - allocationCount: heap allocations that the calling thread has made so far; nil where nobody counts.
     public func run(
         _ model: TrainingModel, input: ModelInput, classes: Int, queue: CommunicationQueue, threads: Int,
-        data: BenchmarkData? = nil, allocationCount: (() -> Int)? = nil
+        processors: Double = .infinity, data: BenchmarkData? = nil, allocationCount: (() -> Int)? = nil
     ) throws -> BenchmarkResult {
         precondition(steps >= 1 && warmupSteps >= 0)
         let shard = try Agreement.shared { try Shard.ofRank(queue.rank, of: queue.size, batchSize: batchSize)[0] }
@@ -106,6 +117,9 @@ public struct Benchmark {
         }
         defer { loader?.stop() }
         var waitedBefore = 0.0
+        let profiler =
+            profiles ? StepProfiler(replica.operations, samples: shard.rows, threads: threads) : nil
+        step.observer = profiler
 
         var seconds = [Double](repeating: 0, count: steps)
         var exposed = [Double](repeating: 0, count: steps)
@@ -115,14 +129,17 @@ public struct Benchmark {
             if index == 0 {
                 if queue.size > 1 { try queue.run(.barrier) }
                 waitedBefore = loader?.waitedSeconds ?? 0
+                profiler?.reset()
             }
             let allocationsBefore = allocationCount?() ?? 0
             let start = now()
             step.begin(step: index + warmupSteps)
             if let loader {
+                let waitStart = monotonicNanoseconds()
                 guard let batch = try loader.next() else {
                     preconditionFailure("the loader ended before the benchmark")
                 }
+                profiler?.ran(.data, from: waitStart, to: monotonicNanoseconds())
                 step.add(
                     Replica.Inputs(batch), labels: batch.labels, firstPosition: batch.firstPosition,
                     mixing: batch.partners)
@@ -132,22 +149,38 @@ public struct Benchmark {
             let result = try step.finish()
             guard index >= 0 else { continue }
             seconds[index] = now() - start
+            profiler?.endStep()
             exposed[index] = result.exposedSeconds
             bytesReduced = result.bytesReduced
             allocations = max(allocations, (allocationCount?() ?? 0) - allocationsBefore)
         }
         let peak = try Agreement.gather(Self.peakResidentByteCount(), over: queue).max()!
+        let machine = try Self.machinePeak(pool, queue, processors: processors)
         return try Agreement.fromRankZero(over: queue) {
             let median = Self.median(seconds)
             let rate = Double(batchSize) / median
             return BenchmarkResult(
                 ranks: queue.size, threads: threads, batchSize: batchSize, steps: steps, stepSeconds: median,
                 fastestStepSeconds: seconds.min()!, slowestStepSeconds: seconds.max()!, itemsPerSecond: rate,
-                gflops: 2 * Double(replica.stepMultiplyAdds) * rate * 1e-9, bytesReducedPerStep: bytesReduced,
+                gflops: 2 * Double(replica.stepMultiplyAdds) * rate * 1e-9, peak: machine,
+                bytesReducedPerStep: bytesReduced,
                 communicationExposedSeconds: Self.median(exposed), peakResidentByteCount: peak,
                 allocationsPerStep: allocationCount == nil ? nil : allocations,
-                dataWaitShare: loader.map { ($0.waitedSeconds - waitedBefore) / seconds.reduce(0, +) })
+                dataWaitShare: loader.map { ($0.waitedSeconds - waitedBefore) / seconds.reduce(0, +) },
+                profile: profiler?.profile(stepSeconds: seconds.reduce(0, +) / Double(steps)))
         }
+    }
+
+    /// What all ranks reach together. It comes after the steps, because the memory that it copies is none of theirs.
+    private static func machinePeak(
+        _ pool: ThreadPool, _ queue: CommunicationQueue, processors: Double
+    ) throws -> MachinePeak {
+        if queue.size > 1 { try queue.run(.barrier) }
+        let peak = MachinePeak.measure(pool: pool, sharers: queue.localSize, processors: processors)
+        let peaks = try Agreement.gather(peak, over: queue)
+        return MachinePeak(
+            gflops: peaks.reduce(0) { $0 + $1.gflops },
+            gigabytesPerSecond: peaks.reduce(0) { $0 + $1.gigabytesPerSecond })
     }
 
     private static func median(_ values: [Double]) -> Double {

@@ -89,10 +89,12 @@ final class DedicatedCoordinator {
         worker.start { [self] in
             var isBest = false
             if evaluate {
+                let traceStart = monotonicNanoseconds()
                 let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
                     try Evaluation.alone(
                         context.replica, on: context.feed, loaderThreads: context.configuration.loaderThreads)
                 }
+                context.trace?.evaluated(after: step, from: traceStart, to: monotonicNanoseconds())
                 guard evaluation.loss.isFinite else {
                     throw Failure(kind: .evaluation, step: step, loss: evaluation.loss).error(
                         checkpoint: archive.newest)

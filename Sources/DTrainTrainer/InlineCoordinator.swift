@@ -2,6 +2,7 @@ import DTrainCheckpoint
 import DTrainCollectives
 import DTrainEvents
 import DTrainOptimizers
+import DTrainTensor
 
 /// Rank 0 works too: all ranks evaluate together, each its part; rank 0 takes a snapshot and writes it while training
 /// goes on.
@@ -38,11 +39,13 @@ final class InlineCoordinator: Coordination {
         var (isBest, ends) = (false, false)
         if evaluate {
             ends = steering.begin(evaluationAfter: step, course: context.course)
+            let traceStart = monotonicNanoseconds()
             let evaluation = try context.optimizer.withAveragedWeights(in: context.replica.parameters) {
                 try Evaluation.run(
                     context.replica, on: context.feed, queue: context.queue,
                     loaderThreads: context.configuration.loaderThreads)
             }
+            context.trace?.evaluated(after: step, from: traceStart, to: monotonicNanoseconds())
             guard evaluation.loss.isFinite else { throw UnusableState(kind: .evaluation, loss: evaluation.loss) }
             steering.record(evaluation, after: step, course: context.course)
             isBest = tracker.record(evaluation, step: step)

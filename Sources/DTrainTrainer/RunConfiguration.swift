@@ -148,6 +148,10 @@ public struct RunConfiguration: Sendable, Equatable {
     /// The run directory; nil is `runs/MODEL-TIME`.
     public var out: String?
     public var resume = ResumeMode.none
+    /// A file that gets a trace of this start's first steps, for Perfetto or Chrome; nil for none.
+    public var trace: String?
+    /// The steps that a trace shows.
+    public var traceSteps = 20
     public var progress = ProgressMode.auto
     /// Whether only warnings, errors and the result are shown.
     public var quiet = false

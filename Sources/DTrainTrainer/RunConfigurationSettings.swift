@@ -39,7 +39,9 @@ public enum RunSetting: String, Sendable, CaseIterable {
     case seed, precision, workers, threads, coordinator
     case evalEvery = "eval-every"
     case checkpointEvery = "checkpoint-every"
-    case keep, out, resume, progress, quiet
+    case keep, out, resume, trace
+    case traceSteps = "trace-steps"
+    case progress, quiet
 
     /// When a setting may differ from the run's first start.
     public enum Lifetime: Sendable {
@@ -57,7 +59,7 @@ public enum RunSetting: String, Sendable, CaseIterable {
             .evalEvery,
             .checkpointEvery, .keep:
             .changeable
-        case .out, .resume, .progress, .quiet: .thisStart
+        case .out, .resume, .trace, .traceSteps, .progress, .quiet: .thisStart
         default: .fixed
         }
     }
@@ -226,6 +228,8 @@ extension RunConfiguration {
             case "none": resume = .none
             case let path: resume = .path(path)
             }
+        case .trace: trace = try value.name("a file")
+        case .traceSteps: traceSteps = try value.whole(atLeast: 1, atMost: 1000)
         case .progress: progress = try value.choice(ProgressMode.self)
         case .quiet: quiet = try value.flag()
         }
@@ -301,6 +305,8 @@ extension RunConfiguration {
             case .auto: "auto"
             case .path(let path): path
             }
+        case .trace: trace
+        case .traceSteps: trace == nil ? nil : "\(traceSteps)"
         case .progress: progress.rawValue
         case .quiet: "\(quiet)"
         }

@@ -170,6 +170,7 @@ extension RunConfiguration {
         case .noShuffle: specification?.isText != true ? nil : ("a text is always read in order", "leave it out")
         case .sequenceLength:
             specification?.isText == true ? nil : ("it is for texts and \(data) is none", "leave it out")
+        case .traceSteps: trace != nil ? nil : ("no trace is written", "give --trace")
         case .minDelta: earlyStop != nil ? nil : ("there is no early stopping", "give --early-stop")
         default: nil
         }

@@ -28,6 +28,8 @@ final class RunContext {
     let startTime = now()
     /// On rank 0, while the run lasts.
     var directoryLock: RunDirectoryLock?
+    /// Where a trace is asked for.
+    var trace: TraceRecorder?
 
     /// Compares the ranks, parts them and builds the model. Throws `SharedFailure` for what is wrong on all.
     init(

@@ -43,6 +43,7 @@ struct RunStart {
 
     private func onRankZero() throws -> StartPoint {
         try prepareDirectory()
+        if let path = context.configuration.trace { try TraceFile.create(path) }
         // A run that was interrupted is put in order first. A new one gets its files once nothing that was given can be
         // wrong any more: a mistake must not leave a directory that the next start refuses.
         if FileManager.default.fileExists(atPath: store.directory) { try store.prepare() }

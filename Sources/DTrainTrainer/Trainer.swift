@@ -122,6 +122,18 @@ public final class Trainer {
             configuration, model: model, data: data, queue: queue, threads: threads, files: files, events: events,
             stop: stop)
         let start = try RunStart(context).begin()
+        context.trace = try configuration.trace.map { try TraceRecorder(context, path: $0) }
+        do {
+            let outcome = try train(context, start)
+            try context.trace?.write()
+            return outcome
+        } catch let failure as SharedFailure {
+            try context.trace?.write()
+            throw failure
+        }
+    }
+
+    private func train(_ context: RunContext, _ start: StartPoint) throws -> TrainerOutcome {
         let reporter = RunReporter(context: context, start: start)
         if queue.rank == 0 { reporter.started() }
         if context.isDedicatedCoordinator {

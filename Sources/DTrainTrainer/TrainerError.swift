@@ -21,6 +21,8 @@ public enum TrainerError: Error, Hashable, Sendable, CustomStringConvertible {
     case runDirectoryInUse(path: String)
     /// The run directory or config.yaml in it cannot be written.
     case runDirectory(path: String, reason: String)
+    /// The trace cannot be written.
+    case traceFile(path: String, reason: String)
     /// A rank sees other data than rank 0.
     case dataDiffers(rank: Int, host: String, found: String, rankZero: String)
     /// A rank's model has another graph than rank 0's.
@@ -48,6 +50,8 @@ public enum TrainerError: Error, Hashable, Sendable, CustomStringConvertible {
             "another run is working in \(path): wait until it ends, or choose another --out"
         case .runDirectory(let path, let reason):
             "cannot write \(path): \(reason). Free space, correct the permissions, or choose another --out"
+        case .traceFile(let path, let reason):
+            "cannot write the trace \(path): \(reason). Name a file in a directory that can be written, or leave --trace out"
         case .dataDiffers(let rank, let host, let found, let rankZero):
             "rank \(rank) (\(host)) has other data than rank 0: digest \(found), rank 0 has \(rankZero); "
                 + "copy the same files to every host"
@@ -66,7 +70,7 @@ public enum TrainerError: Error, Hashable, Sendable, CustomStringConvertible {
         case .lossNotFinite, .gradientNotFinite, .parametersNotFinite, .evaluationNotFinite: 6
         case .runDirectoryNotEmpty, .runDirectoryInUse, .modelDiffers, .checkpointDiffers: 2
         case .dataDiffers: 3
-        case .runDirectory: 4
+        case .runDirectory, .traceFile: 4
         }
     }
 

@@ -2,6 +2,7 @@ import DTrainCollectives
 import DTrainData
 import DTrainEngine
 import DTrainEvents
+import DTrainTensor
 
 /// The steps of a run on one training rank.
 struct TrainingLoop {
@@ -23,6 +24,8 @@ struct TrainingLoop {
             course.sampler, shards: context.shards, steps: start.step..<max(start.step, course.totalSteps),
             threadCount: configuration.loaderThreads)
         defer { loader.stop() }
+        step.observer = context.trace
+        loader.observe(with: context.trace)
 
         var ending = Ending(step: start.step, stop: nil, samples: 0, trainingSeconds: 0)
         let steering = Steering(configuration, decisions: start.decisions)
@@ -37,10 +40,13 @@ struct TrainingLoop {
         }
         while ending.step < course.totalSteps && ending.stop == nil && !ending.isEarly {
             let before = now()
+            let traceStart = monotonicNanoseconds()
             let waited = loader.waitedSeconds
             step.begin(step: ending.step)
             for _ in context.shards.indices {
+                let waitStart = monotonicNanoseconds()
                 guard let batch = try loader.next() else { preconditionFailure("the loader ended before the run") }
+                context.trace?.ran(.data, from: waitStart, to: monotonicNanoseconds())
                 // An epoch of streams begins, and nothing is carried over from the last one.
                 if context.feed.isStream, batch.item.batch == 0, batch.item.shard == context.shards[0] {
                     context.replica.resetCarriedState()
@@ -54,6 +60,7 @@ struct TrainingLoop {
                 try fail(Failure(kind: refusal == .loss ? .loss : .gradient, step: ending.step, loss: result.loss))
             }
             let seconds = now() - before
+            context.trace?.stepped(ending.step + 1, from: traceStart, to: monotonicNanoseconds())
             ending.step += 1
             ending.samples += configuration.batchSize
             ending.trainingSeconds += seconds
@@ -69,6 +76,12 @@ struct TrainingLoop {
             // At the last step there is nothing left to stop.
             if ending.step < course.totalSteps { ending.stop = result.stop }
             if let verdict = try keep(ending) { follow(verdict, step, &ending) }
+            if let trace = context.trace, ending.step - start.step == configuration.traceSteps {
+                step.observer = nil
+                loader.observe(with: nil)
+                // A dedicated coordinator does not come here: the file has to wait for the end.
+                if configuration.coordinator == .inline { try trace.write() } else { trace.end() }
+            }
         }
         try coordination.end(ending)
         if let stop = ending.stop { return .stopped(step: ending.step, reason: stop.name) }

@@ -62,6 +62,9 @@ package final class TrainingStep: StepContext {
     /// Why a sum in the middle of the step failed; `finish` throws it.
     private var sumFailure: (any Error)?
 
+    /// Told of what takes time; nil by default.
+    var observer: (any StepObserver)? { didSet { replica.observer = observer } }
+
     /// What evaluations have made of the schedule's rate.
     var rateFactor = 1.0
     private var step = 0
@@ -137,7 +140,9 @@ package final class TrainingStep: StepContext {
         if let sumFailure { throw sumFailure }
         precondition(shard == tree.shardCount, "a step of \(shard) shards, made for \(tree.shardCount)")
         if let reason = stop.reason { tail[2 + reason.rawValue] = 1 }
+        let exchangeStart = startTime
         let cost = try reducer?.finish()
+        observer?.ran(.exchange, from: exchangeStart, to: monotonicNanoseconds())
         var result = Result(
             loss: tail[0] / tail[1],
             learningRate: rateFactor
@@ -148,6 +153,7 @@ package final class TrainingStep: StepContext {
             result.refusal = .loss
             return result
         }
+        let updateStart = startTime
         var scale = 1 / tail[1]
         if let limit = rule.clipNorm {
             result.gradientNorm = norm.norm(of: replica.gradients, scale: scale, pool: pool)
@@ -161,8 +167,12 @@ package final class TrainingStep: StepContext {
             parameters: replica.parameters, gradients: replica.gradients, rate: result.learningRate,
             gradientScale: scale, step: step, pool: pool)
         replica.updateRunningStatistics(with: statistics)
+        observer?.ran(.optimizer, from: updateStart, to: monotonicNanoseconds())
         return result
     }
+
+    /// When a part starts; nobody looks at the clock where nobody asks.
+    private var startTime: Int { observer == nil ? 0 : monotonicNanoseconds() }
 
     private func stopReason() -> StopReason? {
         for index in 2..<tail.count - statistics.count where tail[index] > 0 { return StopReason(rawValue: index - 2) }

@@ -179,8 +179,44 @@ import Testing
         // A sanitizer brings its own malloc, and nobody counts.
         if allocation_count() >= 0 { #expect(result["allocations_per_step"] as? Int == 0) }
         #expect((result["communication_exposed_seconds"] as? Double ?? -1) >= 0)
+        let peak = try #require(result["peak_gflops"] as? Double)
+        let fraction = try #require(result["fraction_of_peak"] as? Double)
+        #expect(abs(fraction * peak / (try #require(result["gflops"] as? Double)) - 1) < 1e-6)
+        #expect((result["peak_bandwidth_gbs"] as? Double ?? 0) > 0.1)
+        #expect(result["profile"] == nil)
         let table = try command.dtrain("bench", "--workers", "2", "--steps", "2")
-        #expect(table.status == 0 && table.stdout.contains("GFLOP/s"), "\(table.stderr)")
+        #expect(table.status == 0, "\(table.stderr)")
+        #expect(table.stdout.contains(#/GFLOP/s, [0-9]+ % of the [0-9]+ GFLOP/s that a matrix product reaches here\n/#))
+    }
+
+    @Test func benchTellsWhereTheTimeGoes() throws {
+        let line = "bench --model inception-mnist --batch-size 4 --steps 2 --profile"
+        let result = try object(try command.dtrain(words: line + " --json"))
+        let profile = try #require(result["profile"] as? [String: Any])
+        let operations = try #require(profile["operations"] as? [[String: Any]])
+        for pass in ["forward", "backward"] {
+            let found = operations.filter {
+                $0["path"] as? String == "incep1.branch5x5_2" && $0["pass"] as? String == pass
+            }
+            #expect(found.count == 1 && found[0]["operation"] as? String == "convolution")
+            #expect(
+                (found.first?["seconds_per_step"] as? Double ?? 0) > 0 && (found.first?["gflops"] as? Double ?? 0) > 0)
+        }
+        #expect(operations.count > 40)
+        #expect((profile["kinds"] as? [[String: Any]])?.contains { $0["operation"] as? String == "maxPool" } == true)
+        let table = try command.dtrain(words: line)
+        #expect(table.status == 0, "\(table.stderr)")
+        let lines = table.stdout.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        let title = "  ms/step    share  GFLOP/s     GB/s  operations (20 of \(operations.count), the longest first)"
+        let first = try #require(lines.firstIndex(of: title), "\(table.stdout)")
+        let shown = lines[(first + 1)...].prefix { !$0.isEmpty }
+        #expect(shown.count == 20)
+        #expect(
+            shown.contains {
+                $0.wholeMatch(of: /\ +[0-9.]+ +[0-9.]+ % +[0-9.]+ +[0-9.]+  (forward |backward) conv2 convolution/)
+                    != nil
+            }, "\(table.stdout)")
+        for title in ["kinds of operations", "outside the plan"] { #expect(table.stdout.contains("GB/s  \(title)\n")) }
     }
 
     // MARK: doctor

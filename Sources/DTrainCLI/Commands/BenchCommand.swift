@@ -49,7 +49,10 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         parsing: .unconditional,
         help: ArgumentHelp("Processes on this machine, started through mpirun.", valueName: "n"))
     var workers: Int?
-    @Flag(help: "One JSON object instead of a table.")
+    @Flag(
+        help: "Show where the time goes: each operation forward and backward, the kinds of operations, and the rest.")
+    var profile = false
+    @Flag(help: "One JSON object instead of a table; with --profile, of all operations.")
     var json = false
     @OptionGroup var logging: LoggingOptions
 
@@ -110,8 +113,9 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         let model = TrainingModel(
             entry.name, options: [:], objective: entry.objective, module: choice.module())
         let samples = feed.map { BenchmarkData($0, loaderThreads: loaderThreads) }
-        let result = try Benchmark(batchSize: batchSize, steps: steps).run(
+        let result = try Benchmark(batchSize: batchSize, steps: steps, profiles: profile).run(
             model, input: input, classes: options.classes, queue: job.queue, threads: job.threads(threads),
+            processors: job.facts.processors(localRanks: job.queue.localSize),
             data: samples,
             allocationCount: Program.allocationCount)
         guard job.speaks else { return }
@@ -128,6 +132,9 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         object.add("steps", result.steps)
         object.add("items_per_second", result.itemsPerSecond)
         object.add("gflops", result.gflops)
+        object.add("peak_gflops", result.peak.gflops)
+        object.add("fraction_of_peak", result.fractionOfPeak)
+        object.add("peak_bandwidth_gbs", result.peak.gigabytesPerSecond)
         object.add("step_seconds", result.stepSeconds)
         object.add("fastest_step_seconds", result.fastestStepSeconds)
         object.add("slowest_step_seconds", result.slowestStepSeconds)
@@ -137,6 +144,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         object.add("allocations_per_step", result.allocationsPerStep)
         object.add("data_wait_share", result.dataWaitShare)
         object.add("blas_kernels", job.facts.blasCore)
+        if let profile = result.profile { object.add("profile", ProfileTable(profile).object) }
         return object
     }
 
@@ -151,7 +159,9 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
             ),
             (
                 "throughput",
-                "\(Formatting.rate(result.itemsPerSecond)) samples/s, \(Formatting.decimal(result.gflops, 1)) GFLOP/s"
+                "\(Formatting.rate(result.itemsPerSecond)) samples/s, \(Formatting.decimal(result.gflops, 1)) GFLOP/s, "
+                    + "\(Formatting.decimal(100 * result.fractionOfPeak, 0)) % of the "
+                    + "\(Formatting.decimal(result.peak.gflops, 0)) GFLOP/s that a matrix product reaches here"
             ),
             (
                 "step",
@@ -162,6 +172,10 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
                 "exchange",
                 "\(Formatting.bytes(result.bytesReducedPerStep)) reduced a step, "
                     + "\(milliseconds(result.communicationExposedSeconds)) exposed"
+            ),
+            (
+                "bandwidth",
+                "\(Formatting.decimal(result.peak.gigabytesPerSecond, 1)) GB/s, read and written, that a copy reaches here"
             ),
             ("memory", "\(Formatting.bytes(result.peakResidentByteCount)) at the peak"),
             ("allocations", result.allocationsPerStep.map { "\($0) a step" } ?? "not counted"),
@@ -174,6 +188,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
                         + "(\(Formatting.count(loaderThreads, "loader thread")) a rank)"
                 ))
         }
-        return rows.map { $0.0.padding(to: 13) + $0.1 + "\n" }.joined()
+        let table = rows.map { $0.0.padding(to: 13) + $0.1 + "\n" }.joined()
+        return table + (result.profile.map { "\n" + ProfileTable($0).text } ?? "")
     }
 }

@@ -246,6 +246,15 @@ struct TrainOptions: ParsableArguments {
     var out: String?
     @Option(
         help: ArgumentHelp(
+            "Write down what each thread of each rank does in the first steps, for ui.perfetto.dev. Default no trace.",
+            valueName: "file"))
+    var trace: String?
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Steps that the trace shows, up to 1000. Default 20.", valueName: "n"))
+    var traceSteps: String?
+    @Option(
+        help: ArgumentHelp(
             "An experiment of the lectures: \(Recipe.all.map(\.name).joined(separator: ", ")). Flags win over it.",
             valueName: "name"))
     var recipe: String?
@@ -281,7 +290,8 @@ struct TrainOptions: ParsableArguments {
             (.labelSmoothing, labelSmoothing), (.schedule, schedule), (.milestones, milestones), (.gamma, gamma),
             (.stepSize, stepSize), (.warmupEpochs, warmupEpochs), (.seed, seed), (.precision, precision),
             (.workers, workers), (.threads, threads), (.coordinator, coordinator), (.evalEvery, evalEvery),
-            (.checkpointEvery, checkpointEvery), (.keep, keep), (.resume, resume), (.out, out), (.progress, progress),
+            (.checkpointEvery, checkpointEvery), (.keep, keep), (.resume, resume), (.out, out), (.trace, trace),
+            (.traceSteps, traceSteps), (.progress, progress),
         ]
         for (setting, text) in texts { settings.values[setting] = text }
         let flags: [(RunSetting, Bool)] = [

@@ -1,0 +1,92 @@
+public import DTrainTensor
+
+/// What this machine reaches, measured: the yardstick of a step's speed.
+public struct MachinePeak: Sendable, Equatable, Codable {
+    /// 10⁹ floating-point operations a second of fp32 matrix products that fit the caches.
+    public var gflops: Double
+    /// 10⁹ bytes a second, read and written, of a copy that is far larger than the caches.
+    public var gigabytesPerSecond: Double
+
+    public init(gflops: Double, gigabytesPerSecond: Double) {
+        self.gflops = gflops
+        self.gigabytesPerSecond = gigabytesPerSecond
+    }
+
+    /// Measures for less than half a second, with all threads of `pool` at once: products of 512 × 512 matrices, then copies of
+    /// 16 MB and more. Each thread's best counts, because others may be at work on the machine too. To measure with other
+    /// ranks, let all of them call it at the same moment and add the results.
+    ///
+    /// - Parameters:
+    ///   - sharers: the ranks on this machine. Together they copy 128 MB, or 16 MB a thread where that is more.
+    ///   - processors: those that this rank has for itself. Threads that have to share them reach as much less.
+    public static func measure(pool: ThreadPool, sharers: Int = 1, processors: Double = .infinity) -> MachinePeak {
+        _ = GEMM.prepare
+        let products = Repetitions(threads: pool.threadCount, matrixExtent: 512)
+        pool.run(products)
+        let copies = Repetitions(
+            threads: pool.threadCount, copiedByteCount: max((128 << 20) / (sharers * pool.threadCount), 16 << 20))
+        pool.run(copies)
+        let share = min(1, processors / Double(pool.threadCount))
+        return MachinePeak(gflops: share * products.rate, gigabytesPerSecond: share * copies.rate)
+    }
+}
+
+/// One piece of work that each thread repeats for a while, on memory of its own.
+private final class Repetitions: PoolTask {
+    private static let nanoseconds = 150_000_000
+
+    /// What one repetition does: operations, or bytes.
+    private let amount: Double
+    private let work: (_ memory: [MemorySlice<Float>]) -> Void
+    private let memory: [[AlignedMemory]]
+    private let bestMemory: AlignedMemory
+    /// Of each thread, in 10⁹ a second.
+    private let best: MemorySlice<Double>
+
+    /// Products of two square matrices.
+    convenience init(threads: Int, matrixExtent extent: Int) {
+        self.init(
+            threads: threads, amount: 2 * Double(extent * extent * extent), blocks: 3, elementCount: extent * extent
+        ) { memory in
+            GEMM.multiply(
+                .no, .no, m: extent, n: extent, k: extent, a: memory[0].base, lda: extent, b: memory[1].base,
+                ldb: extent, beta: 0, c: memory[2].base, ldc: extent)
+        }
+    }
+
+    /// Copies of one block of memory to another.
+    convenience init(threads: Int, copiedByteCount byteCount: Int) {
+        self.init(
+            threads: threads, amount: 2 * Double(byteCount), blocks: 2,
+            elementCount: byteCount / MemoryLayout<Float>.stride
+        ) { memory in memory[1].copy(from: memory[0]) }
+    }
+
+    private init(
+        threads: Int, amount: Double, blocks: Int, elementCount: Int,
+        work: @escaping (_ memory: [MemorySlice<Float>]) -> Void
+    ) {
+        self.amount = amount
+        self.work = work
+        memory = (0..<threads).map { _ in
+            (0..<blocks).map { _ in AlignedMemory(byteCount: elementCount * MemoryLayout<Float>.stride) }
+        }
+        bestMemory = AlignedMemory(byteCount: threads * MemoryLayout<Double>.stride)
+        best = bestMemory.slice()[0..<threads]
+    }
+
+    /// Of all threads together, in 10⁹ a second.
+    var rate: Double { best.array().reduce(0, +) }
+
+    func run(thread: Int) {
+        let slices: [MemorySlice<Float>] = memory[thread].map { $0.slice() }
+        let start = monotonicNanoseconds()
+        var last = start
+        while last - start < Self.nanoseconds {
+            work(slices)
+            let end = monotonicNanoseconds()
+            best[thread] = max(best[thread], amount / Double(end - last))
+            last = end
+        }
+    }
+}

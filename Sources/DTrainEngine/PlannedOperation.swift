@@ -1,0 +1,74 @@
+/// What one pass of an operation has to do.
+public struct PassCost: Sendable, Equatable, Codable {
+    /// Multiply-adds of one sample.
+    public var multiplyAdds: Int
+    /// Bytes that a perfect kernel moves for one sample, and for the parameters in a whole run.
+    public var sampleByteCount: Int
+    public var parameterByteCount: Int
+
+    public init(multiplyAdds: Int = 0, sampleByteCount: Int = 0, parameterByteCount: Int = 0) {
+        self.multiplyAdds = multiplyAdds
+        self.sampleByteCount = sampleByteCount
+        self.parameterByteCount = parameterByteCount
+    }
+
+    public static func + (one: PassCost, other: PassCost) -> PassCost {
+        PassCost(
+            multiplyAdds: one.multiplyAdds + other.multiplyAdds,
+            sampleByteCount: one.sampleByteCount + other.sampleByteCount,
+            parameterByteCount: one.parameterByteCount + other.parameterByteCount)
+    }
+}
+
+/// An operation of a plan and what it has to do.
+///
+/// Bytes are counted once each, as if caches held everything that a kernel reads twice. Forward reads inputs and parameters
+/// and writes outputs. Backward reads the gradients of the outputs, what it needs of the forward pass (inputs, output) and
+/// the parameters, and writes the gradients of inputs and parameters that are needed. What a kernel keeps for its own
+/// backward pass, or writes into its workspace, is not counted. Reshaping and concatenation have nothing to move: the plan
+/// can put their inputs where the output is.
+public struct PlannedOperation: Sendable {
+    /// The layer's path (`layer1.0.conv1`); the operation's name for a function.
+    public let path: String
+    /// What kind it is: `convolution`.
+    public let operation: String
+    public let forward: PassCost
+    /// nil where no gradient comes back.
+    public let backward: PassCost?
+
+    /// - Parameter site: nil gradients are those that nobody needs.
+    init(_ graph: Graph, _ node: Graph.Node, _ site: Site, hasBackward: Bool) {
+        path = node.path.isEmpty ? node.operation.name : node.path
+        operation = node.operation.name
+        func byteCount(_ values: [Int]) -> Int {
+            values.reduce(0) { sum, value in
+                let value = graph.values[value]
+                return sum + value.shape.count * (value.rows == .steps ? graph.longest : 1)
+            } * MemoryLayout<Float>.stride
+        }
+        func byteCount(_ parameters: [Site.Parameter]) -> Int {
+            parameters.reduce(0) { $0 + $1.range.count } * MemoryLayout<Float>.stride
+        }
+        let moves = node.operation.changesElements && !(node.operation is Concatenation)
+        let multiplyAdds =
+            node.operation.multiplyAdds(inputs: site.extents.inputs, output: site.extents.output)
+            * graph.rowsPerSample(node)
+        forward = PassCost(
+            multiplyAdds: multiplyAdds, sampleByteCount: moves ? byteCount(node.inputs + node.outputs) : 0,
+            parameterByteCount: byteCount(site.parameters))
+        guard hasBackward else {
+            backward = nil
+            return
+        }
+        let trainable = site.parameters.filter(\.isTrainable)
+        let needed = zip(node.inputs, site.inputGradients).filter { $1 != nil }.map(\.0)
+        let reads = node.operation.backwardReads
+        let moved =
+            node.outputs + needed + (reads.contains(.inputs) ? node.inputs : [])
+            + (reads.contains(.output) ? [node.output] : [])
+        backward = PassCost(
+            multiplyAdds: multiplyAdds * ((site.parameters.first?.isTrainable == true ? 1 : 0) + needed.count),
+            sampleByteCount: moves ? byteCount(moved) : 0,
+            parameterByteCount: (needed.isEmpty ? 0 : byteCount(site.parameters)) + byteCount(trainable))
+    }
+}
