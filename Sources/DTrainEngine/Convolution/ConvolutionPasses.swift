@@ -49,8 +49,8 @@ struct PassMemory {
 /// The scratch memory of a pass, as one thread sees it.
 struct PassScratch {
     let shared: UnsafeMutablePointer<Float>
+    let thread: Int
     private let memory: PassMemory
-    private let thread: Int
 
     init(_ start: UnsafeMutablePointer<Float>, _ memory: PassMemory, thread: Int) {
         shared = start
@@ -77,12 +77,18 @@ extension ConvolutionPass {
 protocol ForwardPass: ConvolutionPass {
     /// Whether the bias costs nothing here; otherwise it is left to the caller.
     var addsBias: Bool { get }
+    /// Whether it computes the lines of whole samples alone.
+    var wholeSamples: Bool { get }
     /// Computes the output lines `lines`, counted over all samples, and calls `finish` for each block of them while it is
     /// in the cache. Output pixels are `stride` floats apart; they are set, or added to.
     func forward(
         _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
         into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
         finish: (_ lines: Range<Int>) -> Void)
+}
+
+extension ForwardPass {
+    var wholeSamples: Bool { false }
 }
 
 /// dW = Σ over samples of Xᵀ ⋆ dZ.
@@ -112,6 +118,27 @@ package enum ConvolutionMethod: Sendable {
     case direct
     /// Unfolding and OpenBLAS, which can do everything.
     case unfolded
+    /// oneDNN wherever it can compute the pass, fast or not; as `byRule` elsewhere, and in a build without it.
+    case oneDNN
+}
+
+/// What the passes depend on beside the geometry.
+struct PassSetting {
+    let method: ConvolutionMethod
+    let precision: Precision
+    /// Whether the forward pass is given a bias.
+    let hasBias: Bool
+    /// The most samples of a run, and the threads that share them.
+    let samples: Int
+    let threads: Int
+
+    init(_ method: ConvolutionMethod, hasBias: Bool, _ extents: Extents) {
+        self.method = method
+        self.hasBias = hasBias
+        precision = extents.precision
+        samples = extents.samples
+        threads = extents.threads
+    }
 }
 
 /// The three passes of one convolution.
@@ -119,26 +146,53 @@ struct ConvolutionPasses: Sendable {
     let forward: any ForwardPass
     let weightGradient: any WeightGradientPass
     let inputGradient: any InputGradientPass
+    /// Samples whose two gradients are computed in turn: their input and output gradient stay in the L2 cache together.
+    let blockSamples: Int
 
-    init(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) {
-        if geometry.isDepthwise, method != .unfolded {
-            forward = DepthwiseForward(geometry)
-            weightGradient = DepthwiseWeightGradient(geometry)
-            inputGradient = DepthwiseInputGradient(geometry)
-            return
-        }
-        if Self.isDirect(geometry, method) {
-            forward = DirectForward(geometry)
-            weightGradient = DirectWeightGradient(geometry)
-        } else {
-            forward = UnfoldedForward(geometry)
-            weightGradient = UnfoldedWeightGradient(geometry)
-        }
-        if Self.isInputGradientDirect(geometry, method) {
-            inputGradient = DirectInputGradient(geometry)
-        } else {
-            inputGradient = UnfoldedInputGradient(geometry)
-        }
+    init(_ geometry: ConvolutionGeometry, _ setting: PassSetting) {
+        let usual = max(1, 64 * 1024 / (geometry.inputCount + geometry.outputPixels * geometry.outputs))
+        #if OneDNN
+            let allowsReference = setting.method == .oneDNN
+            func computes(_ pass: OneDNNRule.Pass) -> Bool { OneDNNRule.takes(pass, geometry, setting) }
+            let oneDNNForward =
+                computes(.forward) ? OneDNNForward(geometry, setting, allowsReference: allowsReference) : nil
+            let oneDNNWeights =
+                computes(.weightGradient)
+                ? OneDNNWeightGradient(geometry, setting, allowsReference: allowsReference) : nil
+            let oneDNNInput =
+                computes(.inputGradient)
+                ? OneDNNInputGradient(geometry, setting, allowsReference: allowsReference) : nil
+            forward = oneDNNForward ?? Self.ownForward(geometry, setting.method)
+            weightGradient = oneDNNWeights ?? Self.ownWeightGradient(geometry, setting.method)
+            inputGradient = oneDNNInput ?? Self.ownInputGradient(geometry, setting.method)
+            blockSamples =
+                oneDNNWeights != nil || oneDNNInput != nil ? OneDNNProduct.blockSamples(geometry, setting) : usual
+        #else
+            forward = Self.ownForward(geometry, setting.method)
+            weightGradient = Self.ownWeightGradient(geometry, setting.method)
+            inputGradient = Self.ownInputGradient(geometry, setting.method)
+            blockSamples = usual
+        #endif
+    }
+
+    private static func ownForward(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> any ForwardPass {
+        if geometry.isDepthwise, method != .unfolded { return DepthwiseForward(geometry) }
+        return isDirect(geometry, method) ? DirectForward(geometry) : UnfoldedForward(geometry)
+    }
+
+    private static func ownWeightGradient(
+        _ geometry: ConvolutionGeometry, _ method: ConvolutionMethod
+    ) -> any WeightGradientPass {
+        if geometry.isDepthwise, method != .unfolded { return DepthwiseWeightGradient(geometry) }
+        return isDirect(geometry, method) ? DirectWeightGradient(geometry) : UnfoldedWeightGradient(geometry)
+    }
+
+    private static func ownInputGradient(
+        _ geometry: ConvolutionGeometry, _ method: ConvolutionMethod
+    ) -> any InputGradientPass {
+        if geometry.isDepthwise, method != .unfolded { return DepthwiseInputGradient(geometry) }
+        return isInputGradientDirect(geometry, method)
+            ? DirectInputGradient(geometry) : UnfoldedInputGradient(geometry)
     }
 
     /// Direct products read the image where it lies and beat unfolding wherever a panel of the weights stays in the L2
