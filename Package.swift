@@ -8,6 +8,10 @@ let package = Package(
         .library(name: "DTrain", targets: ["DTrain"]),
         .executable(name: "dtrain", targets: ["dtrain"]),
     ],
+    traits: [
+        .trait(name: "OneDNN", description: "Convolutions by oneDNN, bf16 among them (needs libdnnl)."),
+        .default(enabledTraits: ["OneDNN"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
@@ -28,12 +32,22 @@ let package = Package(
         .target(name: "CImageShim", dependencies: ["CPNG"]),
         // libcurl's header alone (libcurl4-openssl-dev): the library is loaded with the first transfer.
         .target(name: "CCurlShim", linkerSettings: [.linkedLibrary("dl")]),
+        // oneDNN (libdnnl-dev), which has no pkg-config file; without the trait nothing is in it.
+        .target(
+            name: "COneDNNShim",
+            cSettings: [.define("DT_ONEDNN", .when(traits: ["OneDNN"]))],
+            linkerSettings: [.linkedLibrary("dnnl", .when(traits: ["OneDNN"]))]),
         .target(name: "CKernels"),
         .target(name: "CSamples", exclude: ["data"]),
         .target(name: "CAllocationCounter"),
 
         .target(name: "DTrainTensor", dependencies: ["CKernels"]),
-        .target(name: "DTrainEngine", dependencies: ["DTrainTensor", "CKernels", "COpenBLAS"]),
+        .target(
+            name: "DTrainEngine",
+            dependencies: [
+                "DTrainTensor", "CKernels", "COpenBLAS",
+                .target(name: "COneDNNShim", condition: .when(traits: ["OneDNN"])),
+            ]),
         .target(name: "DTrainLayers", dependencies: ["DTrainEngine", "DTrainTensor"]),
         .target(name: "DTrainModels", dependencies: ["DTrainLayers", "DTrainEngine", "DTrainTensor"]),
         .target(name: "DTrainOptimizers", dependencies: ["DTrainTensor", "CKernels"]),
@@ -81,6 +95,9 @@ let package = Package(
             name: "DTrainEngineTests",
             dependencies: ["DTrainEngine", "DTrainLayers", "DTrainTensor", "TestSupport"],
             exclude: ["Fixtures"]),
+        // What the rules that choose a convolution's passes are derived from.
+        .executableTarget(
+            name: "convolution-speed", dependencies: ["DTrainModels", "DTrainEngine"], path: "Tests/ConvolutionSpeed"),
         .testTarget(
             name: "DTrainModelsTests",
             dependencies: [

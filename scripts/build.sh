@@ -4,9 +4,9 @@
 
 cd "$root"
 # shellcheck disable=SC2086  # the flags are words
-swift build $build_flags --product dtrain
+swift build $build_flags $trait_flags --product dtrain
 # shellcheck disable=SC2086
-program=$(swift build $build_flags --show-bin-path)/dtrain
+program=$(swift build $build_flags $trait_flags --show-bin-path)/dtrain
 
 if [ -w /usr/local/bin ]; then folder=/usr/local/bin; else folder=$HOME/.local/bin; fi
 mkdir -p "$folder"

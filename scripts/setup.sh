@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs what the build needs and this machine lacks (Debian or Ubuntu), and the packages given as arguments; says
-# nothing when all is there.
+# nothing when all is there. DTRAIN_ONEDNN=no leaves oneDNN out.
 . "$(dirname "$0")/common.sh"
 
 packages="ca-certificates git pkg-config openmpi-bin libopenmpi-dev libopenblas-dev libturbojpeg0-dev libpng-dev zlib1g-dev
     libssl-dev libcurl4-openssl-dev $*"
+[ -n "$trait_flags" ] || packages="$packages libdnnl-dev"
 
 command -v swift >/dev/null ||
     fail "Swift is not on the PATH. Install Swift 6.1 or newer: https://www.swift.org/install/linux/"
@@ -32,6 +33,9 @@ else
     for module in ompi-c openblas libturbojpeg libpng zlib libcrypto; do
         pkg-config --exists "$module" 2>/dev/null || missing="$missing $module"
     done
+    # oneDNN has no pkg-config file.
+    [ -n "$trait_flags" ] || printf '#include <oneapi/dnnl/dnnl.h>\n' | "${CC:-$beside}" -x c -fsyntax-only - 2>/dev/null ||
+        missing="$missing oneDNN (or DTRAIN_ONEDNN=no)"
     [ -z "$missing" ] || fail "Missing development files for:$missing. Install them with this system's package manager."
 fi
 [ -n "$missing" ] || exit 0

@@ -17,13 +17,13 @@ exporter=Tests/DTrainModelsTests/Fixtures/export_torchvision.py
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT INT TERM
 # shellcheck disable=SC2086  # the flags are words
-swift build $build_flags --build-tests > "$directory/log" 2>&1 || { cat "$directory/log" >&2; exit 1; }
+swift build $build_flags $trait_flags --build-tests > "$directory/log" 2>&1 || { cat "$directory/log" >&2; exit 1; }
 failed=""
 say "model              logits/spread  loss      gradient  PyTorch's fp32: NCHW, channels_last"
 for model in "$@"; do
     "$python" "$exporter" export "$directory" "$model"
     # shellcheck disable=SC2086
-    if ! DTRAIN_TORCHVISION="$directory" swift test $build_flags --disable-testable-imports --skip-build \
+    if ! DTRAIN_TORCHVISION="$directory" swift test $build_flags $trait_flags --disable-testable-imports --skip-build \
         --filter TorchvisionExportTests > "$directory/log" 2>&1; then
         grep -E "✘|error:" "$directory/log" >&2 || cat "$directory/log" >&2
         failed="$failed $model"

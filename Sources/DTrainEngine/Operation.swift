@@ -83,6 +83,7 @@ package struct Extents: Sendable {
     package let longest: Int
     package let threads: Int
     package let training: Bool
+    package let precision: Precision
 }
 
 /// Memory an operation asks for, in floats.

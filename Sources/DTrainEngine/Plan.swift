@@ -25,7 +25,9 @@ package final class Plan {
     let lossPlace: Place?
 
     /// Compiles `graph`. `layout` is the arena of the model's parameters, by name; every parameter of the graph is in it.
-    package init(_ graph: Graph, layout: ParameterLayout, capacity: Int, threads: Int) {
+    package init(
+        _ graph: Graph, layout: ParameterLayout, capacity: Int, threads: Int, precision: Precision = .fp32
+    ) {
         let graph = graph.fused().withoutDeadNodes()
         self.graph = graph
         self.capacity = capacity
@@ -37,7 +39,7 @@ package final class Plan {
             Extents(
                 inputs: node.inputs.map { graph.values[$0].shape }, output: graph.values[node.output].shape,
                 samples: capacity, rows: capacity * graph.rowsPerSample(node), longest: graph.longest,
-                threads: threads, training: graph.mode == .training)
+                threads: threads, training: graph.mode == .training, precision: precision)
         }
         var buffers = places.buffers
         var scratch: [(saved: Int, forward: Int, backward: Int)] = []

@@ -65,13 +65,14 @@ public final class Replica {
     ///   - pool: the threads that share each run.
     ///   - trains: false for a replica that only evaluates: it has no gradients and needs less memory.
     ///   - synchronisesBatchNorm: batch statistics are those of all ranks (`StepContext.sum`), not of each shard.
+    ///   - precision: the arithmetic of the products; one without an `obstacle`.
     ///   - isFrozen: whether training leaves the parameter of this name alone. A batch-norm whose parameters are all frozen
     ///     uses its running statistics, and leaves those alone too.
     /// - Throws: `GraphError` where a shape does not fit.
     public init(
         _ model: any Module, input: ModelInput, classes: Int? = nil, objective: Objective = .crossEntropy(),
         capacity: Int, streams: Int? = nil, pool: ThreadPool, trains: Bool = true, synchronisesBatchNorm: Bool = false,
-        isFrozen: @escaping @Sendable (String) -> Bool = { _ in false }
+        precision: Precision = .fp32, isFrozen: @escaping @Sendable (String) -> Bool = { _ in false }
     ) throws {
         trainingGraph = try Graph.trace(
             model, input: input,
@@ -98,10 +99,14 @@ public final class Replica {
         }
         self.input = input
         self.capacity = capacity
-        layout = trainingGraph.parameterLayout()
+        let layout = trainingGraph.parameterLayout()
+        self.layout = layout
+        func plan(_ graph: Graph) -> Plan {
+            Plan(graph, layout: layout, capacity: capacity, threads: pool.threadCount, precision: precision)
+        }
         training =
-            trains ? Plan(trainingGraph, layout: layout, capacity: capacity, threads: pool.threadCount) : nil
-        evaluation = Plan(evaluationGraph, layout: layout, capacity: capacity, threads: pool.threadCount)
+            trains ? plan(trainingGraph) : nil
+        evaluation = plan(evaluationGraph)
         let floats = MemoryLayout<Float>.stride
         // Kernels read whole vectors: the last ones must not end beyond the arena.
         let arenaCount = max(training?.arenaCount ?? 0, evaluation.arenaCount) + AlignedMemory.alignment
@@ -141,11 +146,11 @@ public final class Replica {
     public convenience init(
         _ model: any Module, input: Shape, classes: Int? = nil, objective: Objective = .crossEntropy(), capacity: Int,
         pool: ThreadPool, trains: Bool = true, synchronisesBatchNorm: Bool = false,
-        isFrozen: @escaping @Sendable (String) -> Bool = { _ in false }
+        precision: Precision = .fp32, isFrozen: @escaping @Sendable (String) -> Bool = { _ in false }
     ) throws {
         try self.init(
             model, input: .values(input), classes: classes, objective: objective, capacity: capacity, pool: pool,
-            trains: trains, synchronisesBatchNorm: synchronisesBatchNorm, isFrozen: isFrozen)
+            trains: trains, synchronisesBatchNorm: synchronisesBatchNorm, precision: precision, isFrozen: isFrozen)
     }
 
     /// The layers that normalise by the batch's own statistics while training, and the pixels of a sample at each.

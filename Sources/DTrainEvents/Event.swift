@@ -54,16 +54,21 @@ public struct RunStarted: Sendable, Equatable {
     public var droppedSamples: Int
     /// Of `unit`, those that are in no sample at all: characters of a text that fill no sequence.
     public var droppedUnits: Int
+    /// The arithmetic, as `--precision` takes it.
+    public var precision: String
+    /// What rank 0's processor makes of it, for people.
+    public var precisionRemark: String?
     /// The checkpoint that this run continues.
     public var resumedFrom: String?
     /// The run directory.
     public var runDirectory: String
 
     public init(
-        model: String, parameterCount: Int, data: String, trainingSamples: Int, testSamples: Int, unit: String = "sample", ranks: Int,
+        model: String, parameterCount: Int, data: String, trainingSamples: Int, testSamples: Int,
+        unit: String = "sample", ranks: Int,
         trainingRanks: Int, threads: Int, coordinator: String, batchSize: Int, accumulate: Int, learningRate: Double,
         stepsPerEpoch: Int, totalSteps: Int, firstStep: Int = 0, droppedSamples: Int = 0, droppedUnits: Int = 0,
-        resumedFrom: String? = nil,        runDirectory: String
+        precision: String = "fp32", precisionRemark: String? = nil, resumedFrom: String? = nil, runDirectory: String
     ) {
         self.model = model
         self.parameterCount = parameterCount
@@ -83,6 +88,8 @@ public struct RunStarted: Sendable, Equatable {
         self.firstStep = firstStep
         self.droppedSamples = droppedSamples
         self.droppedUnits = droppedUnits
+        self.precision = precision
+        self.precisionRemark = precisionRemark
         self.resumedFrom = resumedFrom
         self.runDirectory = runDirectory
     }

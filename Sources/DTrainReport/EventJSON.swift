@@ -31,6 +31,7 @@ extension RunStarted {
         object.add("batch_size", batchSize)
         object.add("accumulate", accumulate)
         object.add("lr", learningRate)
+        object.add("precision", precision)
         object.add("steps_per_epoch", stepsPerEpoch)
         object.add("total_steps", totalSteps)
         object.add("dropped_samples", droppedSamples)

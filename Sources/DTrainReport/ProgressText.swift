@@ -19,8 +19,9 @@ enum ProgressText {
             "\(Formatting.count(run.ranks, "rank"))\(coordinator), \(Formatting.count(run.threads, "thread")) each; "
                 + "batch size \(run.batchSize) over all ranks\(accumulation), learning rate \(run.learningRate)",
             "\(Formatting.count(run.totalSteps, "step")) in \(Formatting.count(epochs, "epoch"))\(dropped)",
-            "run directory \(run.runDirectory)",
         ]
+        if let remark = run.precisionRemark { lines.append("\(run.precision): \(remark)") }
+        lines.append("run directory \(run.runDirectory)")
         if let checkpoint = run.resumedFrom {
             lines.append("goes on after step \(Formatting.whole(run.firstStep)) from \(checkpoint)")
         }

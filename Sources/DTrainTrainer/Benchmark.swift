@@ -88,10 +88,12 @@ public struct Benchmark {
     ///   - data: real samples, in an order of the seed; `input` is then its own.
     ///   - threads: the compute threads of this rank.
     ///   - processors: those that this rank has for itself; by default one for each thread.
+    ///   - precision: one that works here.
     ///   - allocationCount: heap allocations that the calling thread has made so far; nil where nobody counts.
     public func run(
         _ model: TrainingModel, input: ModelInput, classes: Int, queue: CommunicationQueue, threads: Int,
-        processors: Double = .infinity, data: BenchmarkData? = nil, allocationCount: (() -> Int)? = nil
+        processors: Double = .infinity, precision: Precision = .fp32, data: BenchmarkData? = nil,
+        allocationCount: (() -> Int)? = nil
     ) throws -> BenchmarkResult {
         precondition(steps >= 1 && warmupSteps >= 0)
         let shard = try Agreement.shared { try Shard.ofRank(queue.rank, of: queue.size, batchSize: batchSize)[0] }
@@ -99,7 +101,7 @@ public struct Benchmark {
         let replica = try Agreement.shared {
             try Replica(
                 model.module, input: input, classes: classes, objective: model.objective, capacity: shard.rows,
-                streams: batchSize, pool: pool)
+                streams: batchSize, pool: pool, precision: precision)
         }
         replica.initialize(seed: seed)
         let step = TrainingStep(

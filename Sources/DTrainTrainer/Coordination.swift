@@ -109,7 +109,9 @@ struct RunReporter {
                             atStep: start.step, stepsPerEpoch: course.stepsPerEpoch, totalSteps: course.totalSteps),
                     stepsPerEpoch: course.stepsPerEpoch, totalSteps: course.totalSteps, firstStep: start.step,
                     droppedSamples: course.sampler.droppedSampleCount,
-                    droppedUnits: context.feed.droppedUnits, resumedFrom: start.resumedFrom,
+                    droppedUnits: context.feed.droppedUnits,
+                    precision: configuration.precision.rawValue, precisionRemark: configuration.precision.remark,
+                    resumedFrom: start.resumedFrom,
                     runDirectory: context.files.directory)))
         for remark in start.remarks { context.events.receive(.notice(Notice(.info, remark))) }
         for warning in start.warnings { context.events.receive(.notice(Notice(.warning, warning))) }

@@ -1,4 +1,5 @@
 import DTrainData
+public import DTrainEngine
 import DTrainOptimizers
 
 /// Everything a training run is told: the command line over a YAML file over these defaults, validated once.
@@ -190,9 +191,6 @@ public enum OptimizerName: String, Sendable, CaseIterable {
 public enum ScheduleName: String, Sendable, CaseIterable {
     case constant, step, multistep, cosine, polynomial, onecycle, plateau
 }
-
-/// The arithmetic that `--precision` names.
-public enum Precision: String, Sendable, CaseIterable { case fp32 }
 
 /// Who evaluates and writes checkpoints: rank 0 beside its own training, or a rank that does nothing else.
 public enum CoordinatorMode: String, Sendable, CaseIterable { case inline, dedicated }

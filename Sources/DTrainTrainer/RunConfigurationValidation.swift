@@ -46,6 +46,11 @@ extension RunConfiguration {
 
     /// Checks the batch and the coordinator against the number of ranks that the launcher started.
     public func validate(ranks: Int) throws {
+        if let obstacle = precision.obstacle {
+            throw ConfigurationError.doesNotFit(
+                problem: "--precision \(precision.rawValue) does not work here: \(obstacle.problem)",
+                remedy: obstacle.remedy)
+        }
         if coordinator == .dedicated, ranks < 2 {
             throw ConfigurationError.doesNotFit(
                 problem: "--coordinator dedicated needs a rank that does not train, and there is only one rank",

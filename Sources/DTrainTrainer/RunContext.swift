@@ -75,6 +75,7 @@ final class RunContext {
                 objective: Self.objective(of: model, configuration), capacity: capacity,
                 streams: max(configuration.batchSize, feed.isStream ? feed.testRows : 0), pool: pool,
                 trains: trains, synchronisesBatchNorm: configuration.synchronisesBatchNorm,
+                precision: configuration.precision,
                 isFrozen: { [frozen = NamePatterns(configuration.freeze)] in frozen.match($0) })
             try Self.check(replica, configuration, feed)
             try Self.check(replica, configuration, smallestShard: course.smallestShard)

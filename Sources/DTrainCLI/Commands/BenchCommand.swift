@@ -1,5 +1,6 @@
 import ArgumentParser
 import DTrainData
+import DTrainEngine
 import DTrainModels
 import DTrainReport
 import DTrainTensor
@@ -21,7 +22,9 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         parsing: .unconditional,
         help: ArgumentHelp("Samples of one update over all ranks. Default 64 a rank.", valueName: "n"))
     var batchSize: Int?
-    @Option(help: ArgumentHelp("fp32.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "fp32, or bf16: convolutions multiply bf16, where the processor does. Default fp32.", valueName: "name"))
     var precision = "fp32"
     @Option(parsing: .unconditional, help: ArgumentHelp("Measured steps. Default 50.", valueName: "n"))
     var steps = 50
@@ -59,8 +62,9 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
     func run() throws {
         let entry = try Program.model(named: model)
         let precisions = Precision.allCases.map(\.rawValue)
-        guard precisions.contains(precision) else {
-            throw UsageError("--precision '\(precision)' is not valid: give \(precisions.joined(separator: ", ")).")
+        guard let arithmetic = Precision(rawValue: precision) else {
+            throw UsageError(
+                "--precision '\(precision)' is not valid: give one of \(precisions.joined(separator: ", ")).")
         }
         try checkThreads(threads)
         try checkImageSize(imageSize)
@@ -81,16 +85,19 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         }
         let job = try Job(launch, facts: facts, name: Program.name)
         let code = job.run {
-            try measure(entry, specification, job)
+            try measure(entry, specification, arithmetic, job)
             return .done
         }
         if code != ExitStatus.done.rawValue { throw ExitCode(code) }
     }
 
-    private func measure(_ entry: ModelEntry, _ specification: DataSpecification?, _ job: Job) throws {
+    private func measure(
+        _ entry: ModelEntry, _ specification: DataSpecification?, _ arithmetic: Precision, _ job: Job
+    ) throws {
         let batchSize = batchSize ?? 64 * job.queue.size
         var configuration = RunConfiguration()
         configuration.batchSize = batchSize
+        configuration.precision = arithmetic
         try configuration.validate(ranks: job.queue.size)
         let data = try specification?.open()
         if data == nil, augment != nil || loaderThreads != 1 {
@@ -116,7 +123,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         let result = try Benchmark(batchSize: batchSize, steps: steps, profiles: profile).run(
             model, input: input, classes: options.classes, queue: job.queue, threads: job.threads(threads),
             processors: job.facts.processors(localRanks: job.queue.localSize),
-            data: samples,
+            precision: arithmetic, data: samples,
             allocationCount: Program.allocationCount)
         guard job.speaks else { return }
         Console.result(json ? object(entry, result, job).text + "\n" : text(entry, result, job))

@@ -207,7 +207,10 @@ struct TrainOptions: ParsableArguments {
         parsing: .unconditional,
         help: ArgumentHelp("Seed of weights, order, augmentation and dropout. Default 0.", valueName: "n"))
     var seed: String?
-    @Option(help: ArgumentHelp("fp32.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "fp32, or bf16: convolutions multiply bf16, where the processor does; all else stays fp32. Default fp32.",
+            valueName: "name"))
     var precision: String?
 
     @Option(

@@ -22,7 +22,7 @@ struct Diagnosis: Sendable {
     init(_ facts: MachineFacts) {
         findings = [
             Self.mpi(facts), Self.root(facts), Self.cores(facts), Self.affinity(facts), Self.slots(facts),
-            Self.container(facts), Self.blas(facts), Self.path(facts),
+            Self.container(facts), Self.blas(facts), Self.bf16(facts), Self.path(facts),
         ]
     }
 
@@ -158,6 +158,22 @@ struct Diagnosis: Sendable {
                 remedy: "unset OPENBLAS_CORETYPE unless you measured that it helps")
         }
         return Finding(topic: "BLAS", verdict: .fine, detail: detail)
+    }
+
+    private static func bf16(_ facts: MachineFacts) -> Finding {
+        guard let version = facts.oneDNNVersion else {
+            return Finding(
+                topic: "bf16", verdict: .note, detail: "built without oneDNN: no --precision bf16",
+                remedy: "install libdnnl-dev and build without --disable-default-traits")
+        }
+        guard let units = facts.bf16Units else {
+            return Finding(
+                topic: "bf16", verdict: .fine,
+                detail: "oneDNN \(version); neither AVX-512-BF16 nor AMX: fp32 is the faster precision here")
+        }
+        return Finding(
+            topic: "bf16", verdict: .fine,
+            detail: "oneDNN \(version), \(units): --precision bf16 is faster than fp32 here")
     }
 
     private static func path(_ facts: MachineFacts) -> Finding {

@@ -1,3 +1,4 @@
+import DTrainEngine
 import DTrainTensor
 internal import COpenBLAS
 import Foundation
@@ -25,6 +26,9 @@ struct MachineFacts: Sendable, Equatable {
     /// The name of OpenBLAS's kernels in use (`SkylakeX`) and its build.
     var blasCore = ""
     var blasConfiguration = ""
+    /// oneDNN's version, nil in a build without it, and what this processor multiplies bf16 with.
+    var oneDNNVersion: String?
+    var bf16Units: String?
     var environment: [String: String] = [:]
     /// The program's path, and whether a shell finds it by its name alone.
     var program = "dtrain"
@@ -59,6 +63,8 @@ struct MachineFacts: Sendable, Equatable {
         facts.restrictsMemoryAccess = isInContainer() && !mayTrace
         facts.blasCore = String(cString: openblas_get_corename())
         facts.blasConfiguration = String(cString: openblas_get_config())
+        facts.oneDNNVersion = OneDNN.version
+        facts.bf16Units = OneDNN.bf16Units
         facts.program = programPath()
         let name = FilePath.name(of: facts.program)
         facts.programIsOnPath = executable(name).map { realPath($0) == realPath(facts.program) } ?? false

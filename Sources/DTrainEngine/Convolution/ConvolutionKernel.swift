@@ -3,15 +3,13 @@ internal import DTrainTensor
 
 /// A convolution in a plan: the three passes, with bias and activation applied while a block is in the cache.
 ///
-/// Threads share output lines on the way forward and samples on the way back. Each sums its weight and bias gradients
+/// Threads share output lines, or samples, on the way forward and samples on the way back. Each sums its weight and bias gradients
 /// apart and the sums are added in thread order, so that the same number of threads gives the same bits.
 final class ConvolutionKernel: Kernel {
     private let operation: Convolution
     private let site: Site
     private let geometry: ConvolutionGeometry
     private let passes: ConvolutionPasses
-    /// Samples whose input and output gradient stay in the L2 cache together, or more where a pass wants them.
-    private let blockSamples: Int
     /// Floats from one thread's bias sums to the next one's.
     private let biasStride: Int
 
@@ -19,19 +17,25 @@ final class ConvolutionKernel: Kernel {
         self.operation = operation
         self.site = site
         geometry = ConvolutionGeometry(operation, input: site.inputs[0].shape, output: site.output.shape)
-        passes = ConvolutionPasses(geometry, operation.method)
-        blockSamples = max(
-            1, 64 * 1024 / (site.inputs[0].shape.count + site.output.shape.count), passes.weightGradient.blockSamples,
-            passes.inputGradient.blockSamples)
+        passes = Self.passes(operation, geometry, site.extents)
         biasStride = Self.biasStride(operation)
         GEMM.prepare
+    }
+
+    private static func passes(
+        _ operation: Convolution, _ geometry: ConvolutionGeometry, _ extents: Extents
+    ) -> ConvolutionPasses {
+        // A batch-norm inside takes the bias into its shift.
+        ConvolutionPasses(
+            geometry,
+            PassSetting(operation.method, hasBias: operation.hasBias && operation.batchNorm == nil, extents))
     }
 
     private static func biasStride(_ operation: Convolution) -> Int { (operation.outputs + 15) / 16 * 16 }
 
     static func memory(_ operation: Convolution, _ extents: Extents) -> MemoryNeed {
-        let passes = ConvolutionPasses(
-            ConvolutionGeometry(operation, input: extents.inputs[0], output: extents.output), operation.method)
+        let passes = passes(
+            operation, ConvolutionGeometry(operation, input: extents.inputs[0], output: extents.output), extents)
         let threads = extents.threads
         return MemoryNeed(
             forwardWorkspace: passes.forward.memory.total(threads: threads)
@@ -48,6 +52,7 @@ final class ConvolutionKernel: Kernel {
         passes.forward.prepare(run, weights: weights, scratch: scratch)
         run.meet()
         let width = geometry.window.output_width
+        let lines = part(run)
         if let batchNorm = operation.batchNorm {
             let scaling = run.arena + site.forwardWorkspace + passes.forward.memory.total(threads: run.threadCount)
             let scale = scaling + run.thread * 2 * biasStride, shift = scale + biasStride
@@ -55,7 +60,7 @@ final class ConvolutionKernel: Kernel {
             let residual = operation.hasResidual ? UnsafePointer(run.pointer(site.inputs[1])) : nil
             return passes.forward.forward(
                 x, weights: weights, bias: nil, into: y, stride: stride, accumulate: false,
-                lines: lines(run), scratch: scratch
+                lines: lines, scratch: scratch
             ) { lines in
                 let first = lines.lowerBound * width
                 dt_scale_shift_activation(
@@ -67,7 +72,7 @@ final class ConvolutionKernel: Kernel {
         let missingBias = passes.forward.addsBias ? nil : bias
         passes.forward.forward(
             x, weights: weights, bias: bias, into: y, stride: stride, accumulate: false,
-            lines: lines(run), scratch: scratch
+            lines: lines, scratch: scratch
         ) { lines in
             guard missingBias != nil || operation.activation != .identity else { return }
             dt_bias_activation(
@@ -77,7 +82,7 @@ final class ConvolutionKernel: Kernel {
     }
 
     /// This thread's output lines, counted over all samples.
-    private func lines(_ run: Run) -> Range<Int> {
+    private func part(_ run: Run) -> Range<Int> {
         let (height, group) = (geometry.window.output_height, passes.forward.lineGroup)
         let groups = (height + group - 1) / group
         let part = run.part(of: run.rows * groups)
@@ -129,7 +134,7 @@ final class ConvolutionKernel: Kernel {
             if weightGradient != nil { passes.weightGradient.begin(weightScratch) }
             var first = samples.lowerBound
             while first < samples.upperBound {
-                let block = first..<min(first + blockSamples, samples.upperBound)
+                let block = first..<min(first + passes.blockSamples, samples.upperBound)
                 undoActivation(run, block, biasSum)
                 if weightGradient != nil {
                     passes.weightGradient.add(x, dz, stride: stride, samples: block, scratch: weightScratch)

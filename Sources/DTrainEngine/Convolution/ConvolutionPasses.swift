@@ -49,8 +49,8 @@ struct PassMemory {
 /// The scratch memory of a pass, as one thread sees it.
 struct PassScratch {
     let shared: UnsafeMutablePointer<Float>
+    let thread: Int
     private let memory: PassMemory
-    private let thread: Int
 
     init(_ start: UnsafeMutablePointer<Float>, _ memory: PassMemory, thread: Int) {
         shared = start
@@ -123,6 +123,27 @@ package enum ConvolutionMethod: Sendable {
     case winograd
     /// Unfolding and OpenBLAS, which can do everything.
     case unfolded
+    /// oneDNN wherever it can compute the pass, fast or not; as `byRule` elsewhere, and in a build without it.
+    case oneDNN
+}
+
+/// What the passes depend on beside the geometry.
+struct PassSetting {
+    let method: ConvolutionMethod
+    let precision: Precision
+    /// Whether the forward pass is given a bias.
+    let hasBias: Bool
+    /// The most samples of a run, and the threads that share them.
+    let samples: Int
+    let threads: Int
+
+    init(_ method: ConvolutionMethod, hasBias: Bool, _ extents: Extents) {
+        self.method = method
+        self.hasBias = hasBias
+        precision = extents.precision
+        samples = extents.samples
+        threads = extents.threads
+    }
 }
 
 /// The three passes of one convolution.
@@ -130,37 +151,64 @@ struct ConvolutionPasses: Sendable {
     let forward: any ForwardPass
     let weightGradient: any WeightGradientPass
     let inputGradient: any InputGradientPass
+    /// Samples whose two gradients are computed in turn: their input and output gradient stay in the L2 cache together.
+    let blockSamples: Int
 
-    init(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) {
-        if geometry.isDepthwise, method != .unfolded {
-            forward = DepthwiseForward(geometry)
-            weightGradient = DepthwiseWeightGradient(geometry)
-            inputGradient = DepthwiseInputGradient(geometry)
-            return
+    init(_ geometry: ConvolutionGeometry, _ setting: PassSetting) {
+        #if OneDNN
+            forward = OneDNNForward(geometry, setting) ?? Self.ownForward(geometry, setting.method)
+            weightGradient =
+                OneDNNWeightGradient(geometry, setting) ?? Self.ownWeightGradient(geometry, setting.method)
+            inputGradient = OneDNNInputGradient(geometry, setting) ?? Self.ownInputGradient(geometry, setting.method)
+        #else
+            forward = Self.ownForward(geometry, setting.method)
+            weightGradient = Self.ownWeightGradient(geometry, setting.method)
+            inputGradient = Self.ownInputGradient(geometry, setting.method)
+        #endif
+        let inCache = 64 * 1024 / (geometry.inputCount + geometry.outputPixels * geometry.outputs)
+        blockSamples = max(1, inCache, weightGradient.blockSamples, inputGradient.blockSamples)
+    }
+
+    private static func ownForward(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> any ForwardPass {
+        switch way(geometry, method) {
+        case .depthwise: DepthwiseForward(geometry)
+        case .pointwise: PointwiseForward(geometry)
+        case .winograd: WinogradForward(geometry)
+        case .general: isDirect(geometry, method) ? DirectForward(geometry) : UnfoldedForward(geometry)
         }
-        if PointwiseBlocks.canCompute(geometry), method != .unfolded {
-            forward = PointwiseForward(geometry)
-            weightGradient = PointwiseWeightGradient(geometry)
-            inputGradient = PointwiseInputGradient(geometry)
-            return
+    }
+
+    private static func ownWeightGradient(
+        _ geometry: ConvolutionGeometry, _ method: ConvolutionMethod
+    ) -> any WeightGradientPass {
+        switch way(geometry, method) {
+        case .depthwise: DepthwiseWeightGradient(geometry)
+        case .pointwise: PointwiseWeightGradient(geometry)
+        case .winograd: WinogradWeightGradient(geometry)
+        case .general: isDirect(geometry, method) ? DirectWeightGradient(geometry) : UnfoldedWeightGradient(geometry)
         }
-        if Self.isWinograd(geometry, method) {
-            forward = WinogradForward(geometry)
-            weightGradient = WinogradWeightGradient(geometry)
-        } else if Self.isDirect(geometry, method) {
-            forward = DirectForward(geometry)
-            weightGradient = DirectWeightGradient(geometry)
-        } else {
-            forward = UnfoldedForward(geometry)
-            weightGradient = UnfoldedWeightGradient(geometry)
+    }
+
+    private static func ownInputGradient(
+        _ geometry: ConvolutionGeometry, _ method: ConvolutionMethod
+    ) -> any InputGradientPass {
+        switch way(geometry, method) {
+        case .depthwise: DepthwiseInputGradient(geometry)
+        case .pointwise: PointwiseInputGradient(geometry)
+        case .winograd where canTurn(geometry.window): WinogradInputGradient(geometry)
+        case .winograd, .general:
+            isInputGradientDirect(geometry, method) ? DirectInputGradient(geometry) : UnfoldedInputGradient(geometry)
         }
-        if Self.isWinograd(geometry, method), Self.canTurn(geometry.window) {
-            inputGradient = WinogradInputGradient(geometry)
-        } else if Self.isInputGradientDirect(geometry, method) {
-            inputGradient = DirectInputGradient(geometry)
-        } else {
-            inputGradient = UnfoldedInputGradient(geometry)
-        }
+    }
+
+    /// Geometries with a way of their own, and the others.
+    private enum Way { case depthwise, pointwise, winograd, general }
+
+    private static func way(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Way {
+        if method == .unfolded { return .general }
+        if geometry.isDepthwise { return .depthwise }
+        if PointwiseBlocks.canCompute(geometry) { return .pointwise }
+        return isWinograd(geometry, method) ? .winograd : .general
     }
 
     /// Minimal filtering has the fewest multiply-adds; with few channels the transforms cost more than they save.

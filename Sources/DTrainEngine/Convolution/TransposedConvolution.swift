@@ -69,11 +69,16 @@ package struct TransposedConvolution: Operation {
             Convolution(outputs: input.imageChannels, geometry: geometry, groups: groups, hasBias: false),
             input: output, output: input)
     }
+    fileprivate func passes(_ extents: Extents) -> ConvolutionPasses {
+        ConvolutionPasses(
+            adjoint(input: extents.inputs[0], output: extents.output),
+            PassSetting(.byRule, hasBias: false, extents))
+    }
     /// Floats from one thread's bias sums to the next one's.
     fileprivate var biasStride: Int { hasBias ? (outputs + 15) / 16 * 16 : 0 }
 
     package func memory(_ extents: Extents) -> MemoryNeed {
-        let passes = ConvolutionPasses(adjoint(input: extents.inputs[0], output: extents.output), .byRule)
+        let passes = passes(extents)
         return MemoryNeed(
             forwardWorkspace: passes.inputGradient.memory.total(threads: extents.threads),
             backwardWorkspace: extents.threads * biasStride
@@ -93,8 +98,7 @@ private final class TransposedConvolutionKernel: Kernel {
     init(_ operation: TransposedConvolution, _ site: Site) {
         self.operation = operation
         self.site = site
-        passes = ConvolutionPasses(
-            operation.adjoint(input: site.inputs[0].shape, output: site.output.shape), .byRule)
+        passes = operation.passes(site.extents)
         biasStride = operation.biasStride
         GEMM.prepare
     }

@@ -20,12 +20,12 @@ final class TestReplica {
 
     init(
         _ model: any Module, reading input: ModelInput, objective: Objective = .crossEntropy(), capacity: Int,
-        streams: Int? = nil, threads: Int, frozen: [String] = []
+        streams: Int? = nil, threads: Int, frozen: [String] = [], precision: Precision = .fp32
     ) throws {
         pool = ThreadPool(threadCount: threads)
         replica = try Replica(
             model, input: input, objective: objective, capacity: capacity, streams: streams, pool: pool,
-            isFrozen: { NamePatterns(frozen).match($0) })
+            precision: precision, isFrozen: { NamePatterns(frozen).match($0) })
         replica.initialize(seed: 99)
     }
 

@@ -1,0 +1,86 @@
+package import DTrainTensor
+
+/// How fast the three products of a convolution are on one thread, weights brought into order included, in GFLOP/s: what
+/// the rules that choose among the ways are derived from.
+package struct ConvolutionSpeed {
+    package let forward: Double
+    package let weightGradient: Double
+    package let inputGradient: Double
+
+    /// Times each product on `samples` random images of shape `input`, the fastest of several runs that take `seconds`
+    /// together, and at least three.
+    package init(
+        _ operation: Convolution, input: Shape, samples: Int, precision: Precision = .fp32, seconds: Double,
+        clock: () -> Double
+    ) throws {
+        let output = try operation.outputShape([input])
+        let geometry = ConvolutionGeometry(operation, input: input, output: output)
+        let extents = Extents(
+            inputs: [input], output: output, samples: samples, rows: samples, longest: 1, threads: 1, training: true,
+            precision: precision)
+        let passes = ConvolutionPasses(geometry, PassSetting(operation.method, hasBias: false, extents))
+        // Kernels read whole vectors beyond the end.
+        func floats(_ count: Int) -> AlignedMemory { AlignedMemory(byteCount: 4 * (count + 64)) }
+        let scratch = floats(
+            [passes.forward.memory, passes.weightGradient.memory, passes.inputGradient.memory]
+                .map { $0.total(threads: 1) }.max()!)
+        let memories = [samples * input.count, samples * output.count, geometry.weightCount, geometry.weightCount]
+            .map(floats)
+        let pointers = memories.map { $0.base.assumingMemoryBound(to: Float.self) }
+        let random = CounterRandom(seed: 1, purpose: .synthetic)
+        for (pointer, memory) in zip(pointers, memories) {
+            for index in 0..<memory.byteCount / 4 { pointer[index] = random.uniform(UInt64(index)) - 0.5 }
+        }
+        let (x, y, weights, gradient) = (pointers[0], pointers[1], pointers[2], pointers[3])
+        let base = scratch.base.assumingMemoryBound(to: Float.self)
+        let run = Run(
+            thread: 0, pool: ThreadPool(threadCount: 1), arena: base, parameters: weights, gradients: gradient,
+            statistics: scratch.base.assumingMemoryBound(to: Double.self))
+        run.rows = samples
+        let operations =
+            2 * Double(samples) * Double(operation.multiplyAdds(inputs: [input], output: output)) / 1e9
+        GEMM.prepare
+
+        func speed(_ body: () -> Void) -> Double {
+            body()
+            var (best, spent, runs) = (Double.infinity, 0.0, 0)
+            while spent < seconds || runs < 3 {
+                let start = clock()
+                body()
+                let time = clock() - start
+                (best, spent, runs) = (min(best, time), spent + time, runs + 1)
+            }
+            return operations / best
+        }
+        let blocks = Swift.stride(from: 0, to: samples, by: passes.blockSamples).map {
+            $0..<min($0 + passes.blockSamples, samples)
+        }
+        let stride = geometry.outputs
+        let forwardScratch = PassScratch(base, passes.forward.memory, thread: 0)
+        forward = speed {
+            passes.forward.prepare(run, weights: weights, scratch: forwardScratch)
+            passes.forward.forward(
+                x, weights: weights, bias: nil, into: y, stride: stride, accumulate: false,
+                lines: 0..<samples * geometry.window.output_height, scratch: forwardScratch
+            ) { _ in }
+        }
+        let weightScratch = PassScratch(base, passes.weightGradient.memory, thread: 0)
+        weightGradient = speed {
+            passes.weightGradient.begin(weightScratch)
+            for block in blocks {
+                passes.weightGradient.add(x, y, stride: stride, samples: block, scratch: weightScratch)
+            }
+            passes.weightGradient.finish(run, active: 1, into: gradient, accumulate: false, scratch: weightScratch)
+        }
+        let inputScratch = PassScratch(base, passes.inputGradient.memory, thread: 0)
+        inputGradient = speed {
+            passes.inputGradient.prepare(run, weights: weights, scratch: inputScratch)
+            for block in blocks {
+                passes.inputGradient.propagate(
+                    y, stride: stride, weights: weights, into: x, accumulate: false, samples: block,
+                    scratch: inputScratch)
+            }
+        }
+        withExtendedLifetime((memories, scratch)) {}
+    }
+}

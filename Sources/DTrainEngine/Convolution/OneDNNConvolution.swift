@@ -1,0 +1,169 @@
+#if OneDNN
+    internal import CKernels
+    internal import COneDNNShim
+
+    /// Y = X ⋆ W by oneDNN.
+    struct OneDNNForward: ForwardPass {
+        let addsBias: Bool
+        var lineGroup: Int { product.geometry.window.output_height }
+        private let product: OneDNNProduct
+
+        /// nil where the rule takes another way, or oneDNN has none that is worth it.
+        init?(_ geometry: ConvolutionGeometry, _ setting: PassSetting) {
+            guard let product = OneDNNProduct(DT_ONEDNN_FORWARD, geometry, setting)
+            else { return nil }
+            self.product = product
+            addsBias = setting.hasBias
+        }
+
+        var memory: PassMemory { PassMemory(shared: product.weightCount, perThread: product.threadCount) }
+
+        func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
+            guard run.thread == 0 else { return }
+            product.takeWeights(weights, into: scratch.shared, thread: 0, scratch: scratch.own)
+        }
+
+        func forward(
+            _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+            into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
+            finish: (_ lines: Range<Int>) -> Void
+        ) {
+            let geometry = product.geometry
+            let height = geometry.window.output_height
+            let isInPlace = stride == geometry.outputs && !accumulate
+            product.forEachBlock(of: lines.lowerBound / height..<lines.upperBound / height) { samples in
+                let pixels = samples.count * geometry.outputPixels
+                let target = y + samples.lowerBound * geometry.outputPixels * stride
+                let result = isInPlace ? target : product.outputBlock(scratch.own)
+                product.run(
+                    samples.count, input: product.image(x, samples, scratch.own), packed: scratch.shared, bias: bias,
+                    output: result, thread: scratch.thread, scratch: scratch.own)
+                if !isInPlace {
+                    dt_copy_rows(
+                        result, geometry.outputs, target, stride, pixels, geometry.outputs, accumulate ? 1 : 0)
+                }
+                finish(samples.lowerBound * height..<samples.upperBound * height)
+            }
+        }
+    }
+
+    /// dX = dZ ⋆ W transposed by oneDNN.
+    struct OneDNNInputGradient: InputGradientPass {
+        private let product: OneDNNProduct
+
+        /// nil where the rule takes another way, or oneDNN has none that is worth it.
+        init?(_ geometry: ConvolutionGeometry, _ setting: PassSetting) {
+            guard let product = OneDNNProduct(DT_ONEDNN_INPUT_GRADIENT, geometry, setting)
+            else { return nil }
+            self.product = product
+        }
+
+        var memory: PassMemory { PassMemory(shared: product.weightCount, perThread: product.threadCount) }
+        var blockSamples: Int { product.blockSamples }
+
+        func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
+            guard run.thread == 0 else { return }
+            product.takeWeights(weights, into: scratch.shared, thread: 0, scratch: scratch.own)
+        }
+
+        func propagate(
+            _ dz: UnsafePointer<Float>, stride: Int, weights: UnsafePointer<Float>,
+            into dx: UnsafeMutablePointer<Float>, accumulate: Bool, samples: Range<Int>, scratch: PassScratch
+        ) {
+            product.forEachBlock(of: samples) { samples in
+                let target = dx + samples.lowerBound * product.geometry.inputCount
+                let result = accumulate ? product.inputBlock(scratch.own) : target
+                product.run(
+                    samples.count, input: result, packed: scratch.shared,
+                    output: product.outputGradient(dz, stride: stride, samples, scratch.own), thread: scratch.thread,
+                    scratch: scratch.own)
+                if accumulate { dt_add_to(target, result, samples.count * product.geometry.inputCount) }
+            }
+        }
+    }
+
+    /// dW by oneDNN, in its own order until all threads' sums are added.
+    struct OneDNNWeightGradient: WeightGradientPass {
+        private let product: OneDNNProduct
+
+        /// nil where the rule takes another way, or oneDNN has none that is worth it.
+        init?(_ geometry: ConvolutionGeometry, _ setting: PassSetting) {
+            guard let product = OneDNNProduct(DT_ONEDNN_WEIGHT_GRADIENT, geometry, setting)
+            else { return nil }
+            self.product = product
+        }
+
+        /// A thread's memory: whether there is a sum yet, the sum, a block's share of it, and what the product needs.
+        var memory: PassMemory { PassMemory(perThread: 16 + sumCount + shareCount + product.threadCount) }
+        var blockSamples: Int { product.blockSamples }
+        private var sumCount: Int { product.weightCount }
+        /// In the end the share's memory takes the gradient in dtrain's order.
+        private var shareCount: Int {
+            max(product.weightCount, OneDNNProduct.wholeLines(product.geometry.weightCount))
+        }
+        private func sum(_ own: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> { own + 16 }
+        private func share(_ own: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> { sum(own) + sumCount }
+        private func rest(_ own: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> {
+            share(own) + shareCount
+        }
+
+        /// oneDNN sets its result, so the first block clears the sum.
+        func begin(_ scratch: PassScratch) { scratch.own[0] = 0 }
+
+        func add(
+            _ x: UnsafePointer<Float>, _ dz: UnsafePointer<Float>, stride: Int, samples: Range<Int>,
+            scratch: PassScratch
+        ) {
+            let own = scratch.own
+            product.forEachBlock(of: samples) { samples in
+                let isFirst = own[0] == 0
+                own[0] = 1
+                let result = isFirst ? sum(own) : share(own)
+                product.run(
+                    samples.count, input: product.image(x, samples, rest(own)), packed: result,
+                    output: product.outputGradient(dz, stride: stride, samples, rest(own)), thread: scratch.thread,
+                    scratch: rest(own))
+                if !isFirst { dt_add_to(sum(own), result, product.weightCount) }
+            }
+        }
+
+        func finish(
+            _ run: Run, active: Int, into gradient: UnsafeMutablePointer<Float>, accumulate: Bool, scratch: PassScratch
+        ) {
+            let total = sum(scratch.own(of: 0))
+            let part = run.part(of: product.weightCount, granularity: 16)
+            for thread in 1..<max(active, 1) {
+                dt_add_to(
+                    total + part.lowerBound, sum(scratch.own(of: thread)) + part.lowerBound, part.count)
+            }
+            run.meet()
+            guard run.thread == 0 else { return }
+            let own = scratch.own
+            let target = accumulate ? share(own) : gradient
+            product.giveWeights(total, into: target, thread: 0, scratch: rest(own))
+            if accumulate { dt_add_to(gradient, target, product.geometry.weightCount) }
+        }
+    }
+
+    extension OneDNNProduct {
+        /// The samples' images as a factor.
+        fileprivate func image(
+            _ x: UnsafePointer<Float>, _ samples: Range<Int>, _ scratch: UnsafeMutablePointer<Float>
+        ) -> UnsafeMutableRawPointer {
+            factor(
+                x + samples.lowerBound * geometry.inputCount, stride: geometry.inputs,
+                pixels: samples.count * geometry.window.height * geometry.window.width, channels: geometry.inputs,
+                block: inputBlock(scratch))
+        }
+
+        /// The gradients of the samples' outputs as a factor.
+        fileprivate func outputGradient(
+            _ dz: UnsafePointer<Float>, stride: Int, _ samples: Range<Int>, _ scratch: UnsafeMutablePointer<Float>
+        ) -> UnsafeMutableRawPointer {
+            factor(
+                dz + samples.lowerBound * geometry.outputPixels * stride, stride: stride,
+                pixels: samples.count * geometry.outputPixels, channels: geometry.outputs,
+                block: outputBlock(scratch))
+        }
+    }
+#endif

@@ -1,0 +1,59 @@
+#if OneDNN
+    internal import COneDNNShim
+#endif
+
+/// The arithmetic of a model's products. Parameters, gradients, activations, statistics and losses are fp32 in each.
+public enum Precision: String, Sendable, CaseIterable {
+    case fp32
+    /// Convolutions multiply factors that are rounded to bf16, and sum in fp32.
+    case bf16
+
+    /// Why this build, or this processor, does not compute so, and what to do about it; nil where it does.
+    public var obstacle: (problem: String, remedy: String)? {
+        guard self == .bf16, OneDNN.bf16Units == nil else { return nil }
+        guard OneDNN.version != nil else {
+            return (
+                "this dtrain was built without oneDNN, which multiplies bf16",
+                "give --precision fp32, or install libdnnl-dev and build without --disable-default-traits"
+            )
+        }
+        return (
+            "this processor multiplies no bf16 (it has neither AVX-512-BF16 nor AMX)",
+            "give --precision fp32, which is faster here, or take a processor that does: AMD since Zen 4, "
+                + "Intel Xeon since the 4th generation"
+        )
+    }
+
+    /// What the processor makes of this precision, for people.
+    public var remark: String {
+        switch (self, OneDNN.bf16Units) {
+        case (.fp32, let units?): "this processor has \(units): --precision bf16 is faster"
+        case (.fp32, nil): "bf16 would not be faster: \(Precision.bf16.obstacle!.problem)"
+        case (.bf16, let units):
+            "convolutions multiply bf16 with \(units ?? "nothing faster than fp32") and sum in fp32"
+        }
+    }
+}
+
+/// The library of convolutions, in a build that has it (the package trait OneDNN).
+public enum OneDNN {
+    /// Its version, such as 2.6.3; nil in a build without it.
+    public static var version: String? {
+        #if OneDNN
+            var (major, minor, patch): (Int32, Int32, Int32) = (0, 0, 0)
+            dt_onednn_version(&major, &minor, &patch)
+            return "\(major).\(minor).\(patch)"
+        #else
+            return nil
+        #endif
+    }
+
+    /// What this processor multiplies bf16 with; nil where it does not, or in a build without oneDNN.
+    public static var bf16Units: String? {
+        #if OneDNN
+            return dt_onednn_has_amx() ? "AMX" : dt_onednn_has_bf16() ? "AVX-512-BF16" : nil
+        #else
+            return nil
+        #endif
+    }
+}

@@ -1,0 +1,93 @@
+import DTrainEngine
+import DTrainTensor
+import Testing
+
+/// Convolutions in bf16 against the textbook on factors that are rounded to bf16: products of two such numbers are exact in
+/// fp32, so what is left is the rounding of fp32 sums.
+@Suite(.enabled(if: Precision.bf16.obstacle == nil)) struct BF16ConvolutionTests {
+    private static let parts = 2
+
+    @Test(arguments: 0..<parts)
+    func productsOfRoundedFactors(part: Int) throws {
+        var compared = 0
+        for number in stride(from: part, to: ConvolutionMethodTests.count / 8, by: Self.parts) {
+            guard let convolution = RandomConvolution(number), convolution.activation == .identity else { continue }
+            compared += 1
+            try check(convolution)
+        }
+        #expect(compared > 50)
+    }
+
+    private func check(_ convolution: RandomConvolution) throws {
+        let results = try convolution.run(.oneDNN, precision: .bf16)
+        let (rows, outputs) = (convolution.rows, convolution.outputs)
+        let isSequence = convolution.image.rank == 2
+        let (height, width) = isSequence ? (1, convolution.image[0]) : (convolution.image[0], convolution.image[1])
+        let channels = convolution.image.dimensions.last!
+        let window = convolution.window
+        let oracle = ConvolutionOracle(
+            stride: (window.stride.height, window.stride.width), padding: (window.padding.height, window.padding.width),
+            dilation: (window.dilation.height, window.dilation.width), groups: convolution.groups)
+
+        // Sample n is column n of the table.
+        let table = try #require(results.parameters["table.weight"])
+        var x = ReferenceTensor([rows, height, width, channels])
+        for row in 0..<rows {
+            for element in 0..<convolution.image.count {
+                x.values[row * convolution.image.count + element] = table[element, row]
+            }
+        }
+        let weight = try #require(results.parameters["convolution.weight"])
+            .reshaped([outputs, channels / convolution.groups, window.kernel.height, window.kernel.width])
+        let (roundedX, roundedWeight) = (x.map(bf16), weight.map(bf16))
+        var y = oracle.forward(roundedX, weight: roundedWeight, bias: results.parameters["convolution.bias"])
+        let copies = convolution.use == .twiceConcatenated ? 2 : 1
+        if convolution.use == .twiceAdded { y = y + y }
+
+        // Outputs are those of each channel in turn, copy after copy.
+        let pixels = y.shape[1] * y.shape[2]
+        var gradients = [ReferenceTensor](repeating: ReferenceTensor(y.shape), count: 2)
+        var actual = gradients
+        for row in 0..<rows {
+            for copy in 0..<copies {
+                for output in 0..<outputs {
+                    for pixel in 0..<pixels {
+                        let feature = (copy * outputs + output) * pixels + pixel
+                        let value = results.outputs[row * copies * outputs * pixels + feature]
+                        let place = (row * pixels + pixel) * outputs + output
+                        actual[copy].values[place] = Double(value)
+                        gradients[copy].values[place] = Double(2 * (value - (feature == results.labels[row] ? 1 : 0)))
+                    }
+                }
+            }
+        }
+        let what = "number \(convolution.number), \(convolution):"
+        for copy in 0..<copies { expectMatches(actual[copy], y, tolerance: 1e-5, "\(what) output") }
+        if convolution.use == .twiceAdded { gradients[1] = gradients[0] }
+        if convolution.use == .once { gradients.removeLast() }
+        var (dx, dWeight) = (ReferenceTensor(x.shape), ReferenceTensor(weight.shape))
+        for gradient in gradients {
+            let part = oracle.gradients(roundedX, weight: roundedWeight, outputGradient: gradient.map(bf16))
+            dx = dx + part.x
+            dWeight = dWeight + part.weight
+        }
+        var dTable = ReferenceTensor(table.shape)
+        for row in 0..<rows {
+            for element in 0..<convolution.image.count {
+                dTable[element, row] = dx.values[row * convolution.image.count + element]
+            }
+        }
+        let weightGradient = try #require(results.gradients["convolution.weight"]).reshaped(weight.shape)
+        expectMatches(weightGradient, dWeight, tolerance: 1e-5, "\(what) weight gradient")
+        expectMatches(
+            try #require(results.gradients["table.weight"]), dTable, tolerance: 1e-5, "\(what) input gradient")
+    }
+
+    /// The nearest bf16 number, of two the one whose last bit is zero.
+    private func bf16(_ value: Double) -> Double {
+        let bits = Float(value).bitPattern
+        let (below, rest) = (bits & 0xffff_0000, bits & 0xffff)
+        let up = rest > 0x8000 || rest == 0x8000 && below & 0x1_0000 != 0
+        return Double(Float(bitPattern: below + (up ? 0x1_0000 : 0)))
+    }
+}
