@@ -1,6 +1,6 @@
-import DTrainEngine
 import DTrainLayers
 import DTrainTensor
+import Testing
 
 /// A convolution drawn from a number, and what surrounds it.
 struct RandomConvolution: CustomStringConvertible {
