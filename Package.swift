@@ -158,7 +158,8 @@ let package = Package(
         .testTarget(
             name: "DTrainCLITests",
             dependencies: [
-                "DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "DTrainData", "dtrain", "CAllocationCounter",
+                "DTrainCLI", "DTrainTrainer", "DTrainCheckpoint", "DTrainData", "DTrainEngine", "dtrain",
+                "CAllocationCounter",
                 "LoopbackServer",
                 "TestSupport",
             ]),

@@ -282,6 +282,17 @@ size_t dt_onednn_scratch_bytes(const dt_onednn_convolution *c) { return c->scrat
 
 // MARK: Runs
 
+static long (*allocation_count)(void) = NULL;
+static _Thread_local long allocations = 0;
+
+void dt_onednn_count_allocations(long (*count)(void)) { allocation_count = count; }
+long dt_onednn_allocations(void) { return allocations; }
+
+static long allocations_before(void) { return allocation_count ? allocation_count() : 0; }
+static void add_allocations(long before) {
+    if (allocation_count) allocations += allocation_count() - before;
+}
+
 /// Setting an address makes oneDNN 2 clear the padding of the memory, so one that is there already stays.
 static void point(dnnl_memory_t memory, const void *address) {
     void *current = NULL;
@@ -295,6 +306,7 @@ static void execute(dnnl_primitive_t primitive, context *own, int count, const d
 }
 
 static void reorder(dt_onednn_convolution *c, size_t thread, const void *plain, const void *packed, void *scratch) {
+    long before = allocations_before();
     allow_one_thread();
     context *own = &c->contexts[thread];
     point(own->plain, plain);
@@ -305,6 +317,7 @@ static void reorder(dt_onednn_convolution *c, size_t thread, const void *plain, 
                                    {DNNL_ARG_TO, takes ? own->packed : own->plain},
                                    {DNNL_ARG_SCRATCHPAD, own->scratch}};
     execute(c->reorder, own, 3, arguments);
+    add_allocations(before);
 }
 
 void dt_onednn_take_weights(dt_onednn_convolution *c, size_t thread, const float *weights, void *packed,
@@ -319,6 +332,7 @@ void dt_onednn_give_weights(dt_onednn_convolution *c, size_t thread, const float
 
 void dt_onednn_run(dt_onednn_convolution *c, size_t thread, size_t samples, void *input, void *packed,
                    const float *bias, void *output, void *scratch) {
+    long before = allocations_before();
     allow_one_thread();
     context *own = &c->contexts[thread];
     int size = samples == c->description.block_samples ? BLOCK : SINGLE;
@@ -337,6 +351,7 @@ void dt_onednn_run(dt_onednn_convolution *c, size_t thread, size_t samples, void
                                    {DNNL_ARG_SCRATCHPAD, own->scratch},
                                    {DNNL_ARG_BIAS, own->bias}};
     execute(c->primitive[size], own, own->bias ? 5 : 4, arguments);
+    add_allocations(before);
 }
 
 // MARK: The library and the processor

@@ -27,8 +27,8 @@ public enum Precision: String, Sendable, CaseIterable {
     /// What the processor makes of this precision, for people.
     public var remark: String {
         switch (self, OneDNN.bf16Units) {
-        case (.fp32, let units?): "this processor has \(units): --precision bf16 is faster"
-        case (.fp32, nil): "bf16 would not be faster: \(Precision.bf16.obstacle!.problem)"
+        case (.fp32, let units?): "this processor has \(units): --precision bf16 makes large convolutions faster"
+        case (.fp32, nil): "no --precision bf16, as \(Precision.bf16.obstacle!.problem)"
         case (.bf16, let units):
             "convolutions multiply bf16 with \(units ?? "nothing faster than fp32") and sum in fp32"
         }
@@ -47,6 +47,18 @@ public enum OneDNN {
             return nil
         #endif
     }
+
+    #if OneDNN
+        /// From now on `allocationCount` tells how many of the calling thread's heap allocations, which `counter` counts, were
+        /// made inside oneDNN.
+        package static func countAllocations(with counter: @escaping @convention(c) () -> Int) {
+            dt_onednn_count_allocations(counter)
+        }
+        package static var allocationCount: Int { dt_onednn_allocations() }
+    #else
+        package static func countAllocations(with counter: @escaping @convention(c) () -> Int) {}
+        package static var allocationCount: Int { 0 }
+    #endif
 
     /// What this processor multiplies bf16 with; nil where it does not, or in a build without oneDNN.
     public static var bf16Units: String? {

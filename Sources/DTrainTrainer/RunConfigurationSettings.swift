@@ -1,4 +1,5 @@
 import DTrainData
+import DTrainEngine
 import DTrainOptimizers
 
 /// The settings by the names that flags and configuration files use.

@@ -29,8 +29,8 @@ struct Command {
     }
 
     /// Runs `dtrain` with the words of `line`.
-    func dtrain(words line: String) throws -> ProcessOutcome {
-        try run(program, line.split(separator: " ").map(String.init), [:], 120)
+    func dtrain(words line: String, environment: [String: String] = [:]) throws -> ProcessOutcome {
+        try run(program, line.split(separator: " ").map(String.init), environment, 120)
     }
 
     /// Runs `mpirun -np RANKS dtrain ARGUMENTS` with what any machine needs.

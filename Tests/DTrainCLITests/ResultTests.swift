@@ -234,7 +234,7 @@ import Testing
         let outcome = try command.dtrain("doctor", "--json", environment: environment)
         #expect(outcome.status == 0, "\(outcome.stdout)")
         let found = try findings(outcome)
-        #expect(Set(found.keys) == ["MPI", "root", "cores", "affinity", "slots", "memory", "BLAS", "program"])
+        #expect(Set(found.keys) == ["MPI", "root", "cores", "affinity", "slots", "memory", "BLAS", "bf16", "program"])
         #expect(found["slots"]?["verdict"] == "ok")
         #expect(found["BLAS"]?["detail"]?.contains(", kernels ") == true)
     }

@@ -1,3 +1,4 @@
+import DTrainEngine
 import Foundation
 import TestSupport
 import Testing
@@ -22,6 +23,31 @@ import Testing
             .replacing(command.program, with: "dtrain")
     }
 
+    @Test(.enabled(if: Precision.bf16.obstacle == nil))
+    func aRunInBF16SaysSo() throws {
+        let outcome = try command.dtrain(
+            "train", "--data", "mnist:digits", "--steps", "2", "--batch-size", "20", "--precision", "bf16", "--out",
+            "run")
+        #expect(outcome.status == 0)
+        #expect(outcome.stderr.contains("\nbf16: convolutions multiply bf16 with A"))
+        #expect(try command.metrics("run").first?["precision"] as? String == "bf16")
+        // Evaluated and trained on as it was trained.
+        let resumed = try command.dtrain("train", "--resume", "auto", "--out", "run", "--steps", "3")
+        #expect(resumed.status == 0 && resumed.stderr.contains("\nbf16: "))
+    }
+
+    /// oneDNN takes its word for what a processor can do.
+    @Test(.enabled(if: OneDNN.version != nil), arguments: ["train --out run", "bench"])
+    func bf16IsRefusedWhereItIsNoFaster(command words: String) throws {
+        let outcome = try command.dtrain(
+            words: words + " --precision bf16", environment: ["ONEDNN_MAX_CPU_ISA": "AVX512_CORE"])
+        #expect(outcome.status == 2)
+        #expect(
+            outcome.stderr.contains(
+                "--precision bf16 does not work here: this processor multiplies no bf16 (it has neither AVX-512-BF16 nor "
+                    + "AMX); give --precision fp32, which is faster here, or take a processor that does"))
+    }
+
     @Test func aRunTellsWhatItDoesAndWhereEverythingLies() throws {
         let outcome = try command.dtrain(
             "train", "--data", "mnist:digits", "--epochs", "2", "--batch-size", "20", "--threads", "1", "--out", "run")
@@ -31,6 +57,7 @@ import Testing
                 cnn-mnist (8,490 parameters) on mnist:digits: 96 training and 48 test samples
                 1 rank, 1 thread each; batch size 20 over all ranks, learning rate 0.01
                 8 steps in 2 epochs; the last 16 samples of an epoch fill no batch
+                fp32: \(Precision.fp32.remark)
                 run directory run
                 epoch 1/2  step 1/8  loss L  R samples/s  ETA T
                 epoch 1  step 4  test accuracy A % (N of 48)  loss L  T s

@@ -93,7 +93,8 @@ import Testing
             "--schedule 'cosin' is not valid (did you mean cosine?): give one of "
                 + "constant, step, multistep, cosine, polynomial, onecycle, plateau."
         ),
-        ("train --precision bf16", "--precision 'bf16' is not valid: give fp32."),
+        ("train --precision half", "--precision 'half' is not valid: give one of fp32, bf16."),
+        ("bench --precision half", "--precision 'half' is not valid: give one of fp32, bf16."),
         (
             "train --coordinator inlin",
             "--coordinator 'inlin' is not valid (did you mean inline?): give one of inline, dedicated."

@@ -28,7 +28,8 @@ import Testing
         RunStarted(
             model: "cnn-mnist", parameterCount: 8490, data: "mnist-sample", trainingSamples: 10_000, testSamples: 2_000,
             ranks: 2, trainingRanks: 2, threads: 1, coordinator: "inline", batchSize: 64, accumulate: 1,
-            learningRate: 0.01, stepsPerEpoch: 156, totalSteps: totalSteps, droppedSamples: 16,
+            learningRate: 0.01, stepsPerEpoch: 156, totalSteps: totalSteps, droppedSamples: 16, precision: "bf16",
+            precisionRemark: "fast here",
             runDirectory: "runs/x")
     }
 
@@ -46,6 +47,7 @@ import Testing
                 cnn-mnist (8,490 parameters) on mnist-sample: 10,000 training and 2,000 test samples
                 2 ranks, 1 thread each; batch size 64 over all ranks, learning rate 0.01
                 468 steps in 3 epochs; the last 16 samples of an epoch fill no batch
+                bf16: fast here
                 run directory runs/x
 
                 """)

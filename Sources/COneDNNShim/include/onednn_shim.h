@@ -51,6 +51,11 @@ void dt_onednn_give_weights(dt_onednn_convolution *convolution, size_t thread, c
 void dt_onednn_run(dt_onednn_convolution *convolution, size_t thread, size_t samples, void *input, void *packed,
                    const float *bias, void *output, void *scratch);
 
+/// `count` tells how often the calling thread has allocated; from then on `dt_onednn_allocations` tells how many of these
+/// were oneDNN's, whose calls allocate their lists of arguments.
+void dt_onednn_count_allocations(long (*count)(void));
+long dt_onednn_allocations(void);
+
 /// The library's version.
 void dt_onednn_version(int *major, int *minor, int *patch);
 /// Whether this processor multiplies bf16 itself: by vectors (AVX-512-BF16), by tiles (AMX).

@@ -202,9 +202,9 @@ struct ConvolutionPasses: Sendable {
     }
 
     /// Geometries with a way of their own, and the others.
-    private enum Way { case depthwise, pointwise, winograd, general }
+    enum Way { case depthwise, pointwise, winograd, general }
 
-    private static func way(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Way {
+    static func way(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Way {
         if method == .unfolded { return .general }
         if geometry.isDepthwise { return .depthwise }
         if PointwiseBlocks.canCompute(geometry) { return .pointwise }
