@@ -1,43 +1,185 @@
 #!/bin/bash
-# dtrain against PyTorch on this machine, in turn, round by round: prints samples a second and the ratio for each model.
+# dtrain against PyTorch on this machine, in turn, round by round: samples a second over all ranks and their ratio for each
+# model, each as minimum, median and maximum, as a table in Markdown.
 #
-#   scripts/bench.sh PEER [ROUNDS [MODEL…]]
+#   scripts/bench.sh [OPTIONS] PEER [ROUNDS [MODEL…]]     measures; by default five rounds of every model
+#   scripts/bench.sh --table FILE                         makes the table of what --out has collected
 #
-# PEER is a command that measures PyTorch: called with --models M --ranks R --threads 1 --layout nchw|nhwc --seconds S,
-# it prints a line that ends in "RATE items/s". In each round the better of its two layouts counts.
+#   --precision P   fp32 or bf16. Default fp32.
+#   --ranks LIST    Numbers of ranks, such as 2 or 1,2. Default 1,2.
+#   --compile       In each round the peer is also measured with --compile, in each layout.
+#   --seconds S     How long one measurement takes, about. Default 4.
+#   --out FILE      Append each measurement to FILE, one JSON object a line.
+#
+# PEER is a command that measures PyTorch: called with --models M --batch N (a rank) --precision P --ranks R --threads 1
+# --layout nchw|nhwc --seconds S [--compile], it prints a line that ends in "RATE items/s". In each round the best of its
+# layouts and modes counts. What cannot be measured is said on standard error and left out.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. scripts/env.sh
-[ $# -ge 1 ] || { sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
+
+# The table of the measurements in a file; with a model and a number of ranks, their row alone.
+table() {  # file [model ranks]
+    awk -v model="${2:-}" -v ranks="${3:-}" '
+        function field(name,   text) {
+            if (!match($0, "\"" name "\":(\"[^\"]*\"|[^,}]*)")) return ""
+            text = substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 3)
+            gsub(/"/, "", text)
+            return text
+        }
+        function number(value,   text, grouped) {
+            if (value < 100) return sprintf("%.1f", value)
+            text = sprintf("%.0f", value)
+            grouped = ""
+            while (length(text) > 3) {
+                grouped = "," substr(text, length(text) - 2) grouped
+                text = substr(text, 1, length(text) - 3)
+            }
+            return text grouped
+        }
+        # Sorts values[1 … count]; the median is then in the middle.
+        function sort(values, count,   i, j, value) {
+            for (i = 2; i <= count; i++) {
+                value = values[i]
+                for (j = i - 1; j >= 1 && values[j] > value; j--) values[j + 1] = values[j]
+                values[j + 1] = value
+            }
+        }
+        function median(values, count) {
+            return count % 2 ? values[(count + 1) / 2] : (values[count / 2] + values[count / 2 + 1]) / 2
+        }
+        function spread(values, count) {
+            if (!count) return "–"
+            sort(values, count)
+            return number(values[1]) " / " number(median(values, count)) " / " number(values[count])
+        }
+        {
+            key = field("model") SUBSEP field("precision") SUBSEP field("ranks")
+            if (model != "" && key != model SUBSEP field("precision") SUBSEP ranks) next
+            if (!(key in seen)) { seen[key] = 1; keys[++keyCount] = key }
+            round = key SUBSEP field("run") SUBSEP field("round")
+            if (!(round in inRound)) { inRound[round] = 1; rounds[key, ++roundCount[key]] = round }
+            rate = field("items_per_second") + 0
+            if (field("program") == "dtrain") ours[round] = rate
+            else if (rate > theirs[round]) theirs[round] = rate
+        }
+        END {
+            if (model == "") {
+                print "| model | precision | ranks | dtrain | PyTorch | ratio |"
+                print "| --- | --- | --- | --- | --- | --- |"
+            }
+            for (k = 1; k <= keyCount; k++) {
+                split(keys[k], part, SUBSEP)
+                n = m = q = 0
+                for (r = 1; r <= roundCount[keys[k]]; r++) {
+                    round = rounds[keys[k], r]
+                    if (ours[round]) a[++n] = ours[round]
+                    if (theirs[round]) b[++m] = theirs[round]
+                    if (ours[round] && theirs[round]) c[++q] = ours[round] / theirs[round]
+                }
+                sort(c, q)
+                ratio = q ? sprintf("%.2f / **%.2f** / %.2f", c[1], median(c, q), c[q]) : "–"
+                printf "| `%s` | %s | %s | %s | %s | %s |\n", part[1], part[2], part[3], spread(a, n), spread(b, m), ratio
+            }
+        }' "$1"
+}
+
+usage() { sed -n '2,18p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
+
+precision=fp32 ranks_list=1,2 compile='' seconds=4 out=''
+while [ $# -gt 0 ]; do
+    case $1 in
+        --table) [ $# -eq 2 ] || usage; table "$2"; exit ;;
+        --compile) compile=1; shift ;;
+        --precision | --ranks | --seconds | --out)
+            [ $# -ge 2 ] || usage
+            case $1 in
+                --precision) precision=$2 ;;
+                --ranks) ranks_list=$2 ;;
+                --seconds) seconds=$2 ;;
+                --out) out=$2 ;;
+            esac
+            shift 2 ;;
+        -*) usage ;;
+        *) break ;;
+    esac
+done
+[ $# -ge 1 ] || usage
 peer=$1 rounds=${2:-5}
 shift $(($# < 2 ? $# : 2))
-[ $# -gt 0 ] || set -- mlp lenet5 cnn-mnist inception-mnist
+[ $# -gt 0 ] || set -- mlp lenet5 cnn-mnist inception-mnist resnet18-cifar resnet18 resnet50 resnext50_32x4d googlenet \
+    densenet121 alexnet vgg16 char-lstm char-gru char-rnn
+
+results=$(mktemp)
+trap 'rm -f "$results"' EXIT
+# A path of the caller's, not of the folder that comes next.
+case $out in '' | /*) ;; *) out=$PWD/$out ;; esac
+[ -z "$out" ] || : >>"$out"
+cd "$(dirname "$0")/.."
+. scripts/env.sh
 unset OPENBLAS_CORETYPE                # one that is set by hand often slows OpenBLAS down
 program=$(swift build -c release --show-bin-path)/dtrain
+run=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 
-ours() {  # model ranks
-    mpirun -np "$2" "$program" bench --model "$1" --batch-size $((64 * $2)) --threads 1 --steps "$3" --json |
-        sed -n 's/.*"items_per_second":\([0-9.]*\).*/\1/p'
+batch() {  # model: samples a rank
+    case $1 in
+        mlp | lenet5 | cnn-mnist | inception-mnist | resnet18-cifar) echo 64 ;;
+        alexnet | char-*) echo 32 ;;
+        vgg16) echo 8 ;;
+        *) echo 16 ;;
+    esac
 }
-theirs() {  # model ranks layout
+complain() { echo "$1 was not measured" >&2; }
+
+# One measurement as the JSON object of dtrain bench.
+ours() {  # model ranks steps
+    local flags=()
+    [ "$1" != googlenet ] || flags=(--no-aux)
+    mpirun -np "$2" "$program" bench --model "$1" --batch-size $(($(batch "$1") * $2)) --precision "$precision" --threads 1 \
+        --steps "$3" ${flags[@]+"${flags[@]}"} --json
+}
+member() { sed -n "s/.*\"$1\":\([0-9.e+-]*\).*/\1/p"; }  # name of a number
+
+theirs() {  # model ranks layout [--compile]
     # shellcheck disable=SC2086  # the peer is a command with arguments
-    $peer --models "$1" --ranks "$2" --threads 1 --layout "$3" --seconds 2 | sed -n 's/.* \([0-9.]*\) items\/s$/\1/p'
+    $peer --models "$1" --batch "$(batch "$1")" --precision "$precision" --ranks "$2" --threads 1 --layout "$3" \
+        --seconds "$seconds" ${4:+"$4"} | sed -n 's/.* \([0-9.]*\) items\/s$/\1/p'
 }
-# Smallest, median and largest of the numbers given, a line each.
-spread() { sort -n | awk '{ v[NR] = $1 } END { printf "%s %s %s", v[1], v[int((NR + 1) / 2)], v[NR] }'; }
 
-printf '%-16s %5s  %24s  %24s  %20s\n' model ranks 'dtrain (min med max)' 'PyTorch (min med max)' 'ratio (min med max)'
+record() {  # program mode model ranks round rate [further members]
+    printf '{"run":"%s","round":%s,"program":"%s","mode":"%s","model":"%s","ranks":%s,"batch_per_rank":%s,"precision":"%s","items_per_second":%s%s}\n' \
+        "$run" "$5" "$1" "$2" "$3" "$4" "$(batch "$3")" "$precision" "$6" "${7:-}" >>"$results"
+    [ -z "$out" ] || tail -n 1 "$results" >>"$out"
+}
+
+table /dev/null
 for model in "$@"; do
-    case $model in inception-mnist) steps=150 ;; *) steps=800 ;; esac
-    for ranks in 1 2; do
-        a=() b=() ratio=()
-        for _ in $(seq "$rounds"); do
-            x=$(ours "$model" "$ranks" "$steps")
-            y=$(printf '%s\n' "$(theirs "$model" "$ranks" nchw)" "$(theirs "$model" "$ranks" nhwc)" | sort -n | tail -n 1)
-            a+=("$(printf '%.0f' "$x")") b+=("$(printf '%.0f' "$y")")
-            ratio+=("$(awk -v x="$x" -v y="$y" 'BEGIN { printf "%.2f", x / y }')")
+    case $model in char-*) layouts=nchw ;; *) layouts='nchw nhwc' ;; esac
+    for ranks in ${ranks_list//,/ }; do
+        # A short run first, to know how many steps take as long as they should.
+        if object=$(ours "$model" "$ranks" 3); then
+            steps=$(awk -v all="$seconds" -v one="$(member step_seconds <<<"$object")" \
+                'BEGIN { n = int(all / one); if (n < 3) n = 3; if (n > 1e6) n = 1e6; print n }')
+        else
+            steps=''
+        fi
+        for round in $(seq "$rounds"); do
+            if [ -n "$steps" ] && object=$(ours "$model" "$ranks" "$steps"); then
+                fraction=$(member fraction_of_peak <<<"$object")
+                record dtrain '' "$model" "$ranks" "$round" "$(member items_per_second <<<"$object")" \
+                    ",\"fraction_of_peak\":$fraction"
+            else
+                complain "dtrain's $model on $ranks ranks"
+            fi
+            for layout in $layouts; do
+                for mode in '' ${compile:+--compile}; do
+                    rate=$(theirs "$model" "$ranks" "$layout" $mode) || rate=''
+                    if [ -n "$rate" ]; then
+                        record peer "$layout${mode:++compile}" "$model" "$ranks" "$round" "$rate"
+                    else
+                        complain "the peer's $model on $ranks ranks ($layout $mode)"
+                    fi
+                done
+            done
         done
-        printf '%-16s %5s  %24s  %24s  %20s\n' "$model" "$ranks" "$(printf '%s\n' "${a[@]}" | spread)" \
-            "$(printf '%s\n' "${b[@]}" | spread)" "$(printf '%s\n' "${ratio[@]}" | spread)"
+        table "$results" "$model" "$ranks"
     done
 done

@@ -12,32 +12,35 @@ public struct MachinePeak: Sendable, Equatable, Codable {
         self.gigabytesPerSecond = gigabytesPerSecond
     }
 
-    /// Measures for less than half a second, with all threads of `pool` at once; of several stretches of time the best one
-    /// counts. To measure with other ranks, let all of them call it at the same moment and add the results.
+    /// Measures for less than half a second, with all threads of `pool` at once: products of 512 × 512 matrices, then copies of
+    /// 16 MB and more. Each thread's best counts, because others may be at work on the machine too. To measure with other
+    /// ranks, let all of them call it at the same moment and add the results.
     ///
-    /// - Parameter sharers: the ranks on this machine. Together they copy 128 MB, or 16 MB a thread where that is more.
-    public static func measure(pool: ThreadPool, sharers: Int = 1) -> MachinePeak {
+    /// - Parameters:
+    ///   - sharers: the ranks on this machine. Together they copy 128 MB, or 16 MB a thread where that is more.
+    ///   - processors: those that this rank has for itself. Threads that have to share them reach as much less.
+    public static func measure(pool: ThreadPool, sharers: Int = 1, processors: Double = .infinity) -> MachinePeak {
         _ = GEMM.prepare
-        let products = Stretches(threads: pool.threadCount, matrixExtent: 768)
+        let products = Repetitions(threads: pool.threadCount, matrixExtent: 512)
         pool.run(products)
-        let copies = Stretches(
+        let copies = Repetitions(
             threads: pool.threadCount, copiedByteCount: max((128 << 20) / (sharers * pool.threadCount), 16 << 20))
         pool.run(copies)
-        return MachinePeak(gflops: products.rate, gigabytesPerSecond: copies.rate)
+        let share = min(1, processors / Double(pool.threadCount))
+        return MachinePeak(gflops: share * products.rate, gigabytesPerSecond: share * copies.rate)
     }
 }
 
-/// One piece of work that each thread repeats in stretches of time, on memory of its own. A stretch is long enough that
-/// threads which share a core share it within each of them.
-private final class Stretches: PoolTask {
-    private static let count = 4
-    private static let nanoseconds = 40_000_000
+/// One piece of work that each thread repeats for a while, on memory of its own.
+private final class Repetitions: PoolTask {
+    private static let nanoseconds = 150_000_000
 
     /// What one repetition does: operations, or bytes.
     private let amount: Double
     private let work: (_ memory: [MemorySlice<Float>]) -> Void
     private let memory: [[AlignedMemory]]
     private let bestMemory: AlignedMemory
+    /// Of each thread, in 10⁹ a second.
     private let best: MemorySlice<Double>
 
     /// Products of two square matrices.
@@ -56,7 +59,7 @@ private final class Stretches: PoolTask {
         self.init(
             threads: threads, amount: 2 * Double(byteCount), blocks: 2,
             elementCount: byteCount / MemoryLayout<Float>.stride
-        ) { memory in memory[1].base.update(from: memory[0].base, count: memory[0].count) }
+        ) { memory in memory[1].copy(from: memory[0]) }
     }
 
     private init(
@@ -77,16 +80,13 @@ private final class Stretches: PoolTask {
 
     func run(thread: Int) {
         let slices: [MemorySlice<Float>] = memory[thread].map { $0.slice() }
-        work(slices)
-        for _ in 0..<Self.count {
-            let start = monotonicNanoseconds()
-            var (repetitions, elapsed) = (0, 0)
-            while elapsed < Self.nanoseconds {
-                work(slices)
-                repetitions += 1
-                elapsed = monotonicNanoseconds() - start
-            }
-            best[thread] = max(best[thread], amount * Double(repetitions) / Double(elapsed))
+        let start = monotonicNanoseconds()
+        var last = start
+        while last - start < Self.nanoseconds {
+            work(slices)
+            let end = monotonicNanoseconds()
+            best[thread] = max(best[thread], amount / Double(end - last))
+            last = end
         }
     }
 }

@@ -87,10 +87,11 @@ public struct Benchmark {
     /// - Parameters:
     ///   - data: real samples, in an order of the seed; `input` is then its own.
     ///   - threads: the compute threads of this rank.
+    ///   - processors: those that this rank has for itself; by default one for each thread.
     ///   - allocationCount: heap allocations that the calling thread has made so far; nil where nobody counts.
     public func run(
         _ model: TrainingModel, input: ModelInput, classes: Int, queue: CommunicationQueue, threads: Int,
-        data: BenchmarkData? = nil, allocationCount: (() -> Int)? = nil
+        processors: Double = .infinity, data: BenchmarkData? = nil, allocationCount: (() -> Int)? = nil
     ) throws -> BenchmarkResult {
         precondition(steps >= 1 && warmupSteps >= 0)
         let shard = try Agreement.shared { try Shard.ofRank(queue.rank, of: queue.size, batchSize: batchSize)[0] }
@@ -154,7 +155,7 @@ public struct Benchmark {
             allocations = max(allocations, (allocationCount?() ?? 0) - allocationsBefore)
         }
         let peak = try Agreement.gather(Self.peakResidentByteCount(), over: queue).max()!
-        let machine = try Self.machinePeak(pool, queue)
+        let machine = try Self.machinePeak(pool, queue, processors: processors)
         return try Agreement.fromRankZero(over: queue) {
             let median = Self.median(seconds)
             let rate = Double(batchSize) / median
@@ -171,9 +172,12 @@ public struct Benchmark {
     }
 
     /// What all ranks reach together. It comes after the steps, because the memory that it copies is none of theirs.
-    private static func machinePeak(_ pool: ThreadPool, _ queue: CommunicationQueue) throws -> MachinePeak {
+    private static func machinePeak(
+        _ pool: ThreadPool, _ queue: CommunicationQueue, processors: Double
+    ) throws -> MachinePeak {
         if queue.size > 1 { try queue.run(.barrier) }
-        let peaks = try Agreement.gather(MachinePeak.measure(pool: pool, sharers: queue.localSize), over: queue)
+        let peak = MachinePeak.measure(pool: pool, sharers: queue.localSize, processors: processors)
+        let peaks = try Agreement.gather(peak, over: queue)
         return MachinePeak(
             gflops: peaks.reduce(0) { $0 + $1.gflops },
             gigabytesPerSecond: peaks.reduce(0) { $0 + $1.gigabytesPerSecond })

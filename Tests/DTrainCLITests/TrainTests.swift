@@ -237,4 +237,31 @@ import Testing
         #expect(outcome.status == 0, "\(outcome.stderr)")
         #expect(try command.names(in: "new/checkpoints") == ["best", "step-00000001"])
     }
+
+    @Test func aTraceShowsBothRanksAndIsNoSettingOfTheRun() throws {
+        let outcome = try command.dtrain(
+            "train", "--data", "mnist:digits", "--steps", "4", "--batch-size", "20", "--workers", "2", "--threads", "1",
+            "--trace", "trace.json", "--trace-steps", "2", "--out", "run")
+        #expect(outcome.status == 0, "\(outcome.stderr)")
+        #expect(outcome.stderr.contains("the trace is in trace.json; ui.perfetto.dev shows it\n"))
+        let trace = try #require(try JSONSerialization.jsonObject(with: command.data("trace.json")) as? [String: Any])
+        let events = try #require(trace["traceEvents"] as? [[String: Any]])
+        for rank in 0..<2 {
+            let names = events.filter { $0["pid"] as? Int == rank }.compactMap { $0["name"] as? String }
+            for (name, count) in [("step 1", 1), ("step 2", 1), ("step 3", 0), ("conv1", 4)] {
+                #expect(names.count { $0 == name } == count, "\(name)")
+            }
+        }
+        #expect(try !command.text("run/config.yaml").contains("trace"))
+    }
+
+    @Test func aTraceThatCannotBeWrittenIsRefusedFirst() throws {
+        let outcome = try command.dtrain(
+            "train", "--data", "mnist:digits", "--steps", "4", "--batch-size", "20", "--trace", "nowhere/trace.json",
+            "--out", "run")
+        expect(
+            outcome, status: 4,
+            stderr: "dtrain: cannot write the trace nowhere/trace.json: No such file or directory. "
+                + "Name a file in a directory that can be written, or leave --trace out\n")
+    }
 }

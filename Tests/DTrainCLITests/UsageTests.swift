@@ -69,6 +69,11 @@ import Testing
             "--epochs '9223372036854775807' is not valid: give a whole number of at most 1000000000."
         ),
         ("train --threads 2000", "--threads '2000' is not valid: give a whole number of at most 1024."),
+        (
+            "train --trace t --trace-steps 1001",
+            "--trace-steps '1001' is not valid: give a whole number of at most 1000."
+        ),
+        ("train --trace-steps 5", "--trace-steps has no effect: no trace is written; give --trace."),
         ("bench --threads -1", "--threads '-1' is not valid: give a whole number from 1 to 1024."),
         ("evaluate x --threads 2000", "--threads '2000' is not valid: give a whole number from 1 to 1024."),
         (

@@ -75,6 +75,16 @@ struct AllocationTests {
         #expect(counts.allSatisfy { $0 == 0 }, "\(counts)")
     }
 
+    @Test("Nor while a trace is recorded")
+    func noAllocationWithATrace() throws {
+        let directory = ScratchDirectory()
+        let counts = try allocations(ranks: 2, model: "cnn-mnist", threads: 2) {
+            $0.trace = directory.path + "/trace.json"
+            $0.traceSteps = 1000
+        }
+        #expect(counts.count == 29 && counts.allSatisfy { $0 == 0 }, "\(counts)")
+    }
+
     @Test("A benchmark counts none either, nor one that times every operation", arguments: [false, true])
     func benchmarkCounts(profiles: Bool) throws {
         let results = try onEveryRank(2) { queue in

@@ -115,6 +115,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         let samples = feed.map { BenchmarkData($0, loaderThreads: loaderThreads) }
         let result = try Benchmark(batchSize: batchSize, steps: steps, profiles: profile).run(
             model, input: input, classes: options.classes, queue: job.queue, threads: job.threads(threads),
+            processors: job.facts.processors(localRanks: job.queue.localSize),
             data: samples,
             allocationCount: Program.allocationCount)
         guard job.speaks else { return }

@@ -30,14 +30,15 @@ struct MachineFacts: Sendable, Equatable {
     var program = "dtrain"
     var programIsOnPath = false
 
-    /// The threads that a rank computes with unless told otherwise: the processors granted to this process, divided
-    /// among the ranks of the host that share them.
-    func threads(localRanks: Int) -> Int {
+    /// The threads that a rank computes with unless told otherwise.
+    func threads(localRanks: Int) -> Int { max(1, Int(processors(localRanks: localRanks))) }
+
+    /// The processors granted to this process, divided among the ranks of the host that share them.
+    func processors(localRanks: Int) -> Double {
         // A rank that the launcher has bound shares its processors with nobody.
         let sharing = allowedProcessors < processors && LaunchEnvironment(environment).isBound ? 1 : max(1, localRanks)
         let shared = Double(allowedProcessors) / Double(sharing)
-        let granted = min(shared, (quota ?? .infinity) / Double(max(1, localRanks)))
-        return max(1, Int(granted))
+        return min(shared, (quota ?? .infinity) / Double(max(1, localRanks)))
     }
 
     static func gather() -> MachineFacts {

@@ -118,15 +118,13 @@ final class TraceRecorder: StepObserver, CommunicationObserver, LoaderObserver, 
     }
 
     private func receive(from rank: Int) throws -> [UInt8] {
-        func next(_ byteCount: Int) throws -> AlignedMemory {
+        func next(_ byteCount: Int) throws -> [UInt8] {
             let memory = AlignedMemory(byteCount: byteCount)
-            try queue.run(
-                .receive(
-                    memory.slice()[0..<byteCount], from: rank, tag: MessageTag.trace.rawValue,
-                    waitsIndefinitely: true))
-            return memory
+            let bytes: MemorySlice<UInt8> = memory.slice()[0..<byteCount]
+            try queue.run(.receive(bytes, from: rank, tag: MessageTag.trace.rawValue, waitsIndefinitely: true))
+            return withExtendedLifetime(memory) { bytes.array() }
         }
-        let byteCount = try next(8).slice(of: Int.self)[0]
-        return try next(byteCount).slice(of: UInt8.self)[0..<byteCount].array()
+        let byteCount = try next(8).withUnsafeBytes { $0.loadUnaligned(as: Int.self) }
+        return try next(byteCount)
     }
 }
