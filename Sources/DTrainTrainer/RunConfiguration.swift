@@ -1,3 +1,4 @@
+import DTrainCollectives
 import DTrainData
 import DTrainOptimizers
 
@@ -125,6 +126,8 @@ public struct RunConfiguration: Sendable, Equatable {
     /// Decides initial weights, sample order, augmentation and dropout.
     public var seed = 0
     public var precision = Precision.fp32
+    /// How gradients travel between ranks.
+    public var compression = GradientCompression.none
 
     // MARK: By whom
 

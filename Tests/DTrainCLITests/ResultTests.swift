@@ -179,6 +179,14 @@ import Testing
         // A sanitizer brings its own malloc, and nobody counts.
         if allocation_count() >= 0 { #expect(result["allocations_per_step"] as? Int == 0) }
         #expect((result["communication_exposed_seconds"] as? Double ?? -1) >= 0)
+        #expect((result["communication_overlap"] as? Double ?? 2) <= 1 && result["compress"] as? String == "none")
+        let half = try object(
+            try command.mpirun(
+                2, "bench", "--model", "mlp", "--batch-size", "32", "--steps", "2", "--json", "--threads", "1",
+                "--compress", "bf16"))
+        // The tail of 5 doubles stays as it is.
+        #expect(
+            half["bytes_reduced_per_step"] as? Int == (reduced - 40) / 2 + 40 && half["compress"] as? String == "bf16")
         let table = try command.dtrain("bench", "--workers", "2", "--steps", "2")
         #expect(table.status == 0 && table.stdout.contains("GFLOP/s"), "\(table.stderr)")
     }

@@ -89,6 +89,12 @@ import Testing
                 + "constant, step, multistep, cosine, polynomial, onecycle, plateau."
         ),
         ("train --precision bf16", "--precision 'bf16' is not valid: give fp32."),
+        ("train --compress bf61", "--compress 'bf61' is not valid (did you mean bf16?): give one of none, bf16."),
+        ("bench --compress fp8", "--compress 'fp8' is not valid: give none, bf16."),
+        (
+            "bench --compress bf16",
+            "--compress has no effect: one rank alone exchanges no gradients; give --workers 2 or more."
+        ),
         (
             "train --coordinator inlin",
             "--coordinator 'inlin' is not valid (did you mean inline?): give one of inline, dedicated."

@@ -3,6 +3,7 @@
 #include "activation.h"
 #include "adaptive_pooling.h"
 #include "batch_norm.h"
+#include "bfloat16.h"
 #include "depthwise.h"
 #include "elementwise.h"
 #include "local_response_norm.h"

@@ -209,6 +209,11 @@ struct TrainOptions: ParsableArguments {
     var seed: String?
     @Option(help: ArgumentHelp("fp32.", valueName: "name"))
     var precision: String?
+    @Option(
+        help: ArgumentHelp(
+            "How gradients travel between ranks: none, or bf16: half the bytes, with error feedback. Default none.",
+            valueName: "how"))
+    var compress: String?
 
     @Option(
         parsing: .unconditional,
@@ -280,6 +285,7 @@ struct TrainOptions: ParsableArguments {
             (.minDelta, minDelta),
             (.labelSmoothing, labelSmoothing), (.schedule, schedule), (.milestones, milestones), (.gamma, gamma),
             (.stepSize, stepSize), (.warmupEpochs, warmupEpochs), (.seed, seed), (.precision, precision),
+            (.compress, compress),
             (.workers, workers), (.threads, threads), (.coordinator, coordinator), (.evalEvery, evalEvery),
             (.checkpointEvery, checkpointEvery), (.keep, keep), (.resume, resume), (.out, out), (.progress, progress),
         ]
