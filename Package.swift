@@ -54,7 +54,7 @@ let package = Package(
         .target(
             name: "DTrainData",
             dependencies: ["DTrainTensor", "CKernels", "CSamples", "CZlib", "CPNG", "CImageShim", "CTurboJPEG"]),
-        .target(name: "DTrainCollectives", dependencies: ["DTrainTensor"]),
+        .target(name: "DTrainCollectives", dependencies: ["DTrainTensor", "CKernels"]),
         .target(name: "DTrainMPI", dependencies: ["DTrainCollectives", "DTrainTensor", "CMPIShim"]),
         .target(name: "DTrainDigest", dependencies: ["CCrypto"]),
         .target(name: "DTrainFetch", dependencies: ["DTrainDigest", "DTrainData", "DTrainTensor", "CCurlShim"]),

@@ -5,9 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __linux__
-#include <sys/prctl.h>
-#endif
 #include "waiting.h"
 
 struct dtmpi_comm {
@@ -18,9 +15,17 @@ struct dtmpi_comm {
     MPI_Request arrival, token;
     int is_arriving, has_token;
     int64_t *distress;             // per rank: the arrival that it said it waits in
+    MPI_Request *requests;         // of an exchange: one to and one from each other rank
+    char *scratch;                 // what a sum receives
+    size_t scratch_size;
 };
 
-enum { DISTRESS_TAG = DTMPI_TAG_LIMIT };
+enum {
+    DISTRESS_TAG = DTMPI_TAG_LIMIT,
+    EXCHANGE_TAG,
+    // Shorter sums and gathers are MPI's own: they are over before a rank could sleep.
+    LEAST_EXCHANGE = 64 << 10,
+};
 
 static size_t largest_count = INT_MAX;
 static atomic_int abort_code;      // 0: nobody asks
@@ -45,7 +50,8 @@ static int wrap(MPI_Comm comm, dtmpi_comm **result) {
     TRY(MPI_Comm_rank(comm, &self->rank));
     TRY(MPI_Comm_size(comm, &self->size));
     self->distress = calloc((size_t)self->size, sizeof *self->distress);
-    if (!self->distress) return DTMPI_NO_MEMORY;
+    self->requests = calloc(2 * (size_t)self->size, sizeof *self->requests);
+    if (!self->distress || !self->requests) return DTMPI_NO_MEMORY;
     MPI_Comm node;
     TRY(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, self->rank, MPI_INFO_NULL, &node));
     TRY(MPI_Comm_rank(node, &self->local_rank));
@@ -59,10 +65,7 @@ int dtmpi_init(dtmpi_comm **world) {
     MPI_Initialized(&is_initialised);
     if (is_initialised) return DTMPI_STARTED_BEFORE;
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
-#ifdef __linux__
-    // This thread's short sleeps end when asked, not up to 50 µs later.
-    prctl(PR_SET_TIMERSLACK, 1000UL, 0UL, 0UL, 0UL);
-#endif
+    wait_prepare();
     int provided = MPI_THREAD_SINGLE;
     TRY(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
     if (provided < MPI_THREAD_FUNNELED) return DTMPI_THREAD_LEVEL;
@@ -76,7 +79,11 @@ int dtmpi_init(dtmpi_comm **world) {
 int dtmpi_finalize(void) { return MPI_Finalize(); }
 
 void dtmpi_comm_free(dtmpi_comm *self) {
-    if (self) free(self->distress);
+    if (self) {
+        free(self->distress);
+        free(self->requests);
+        free(self->scratch);
+    }
     free(self);
 }
 
@@ -217,7 +224,80 @@ static int allreduce(dtmpi_comm *self, char *values, size_t count, size_t width,
     return DTMPI_OK;
 }
 
+// MARK: - Long exchanges
+//
+// A blocking call of MPI looks for work without pause until it is over, and takes up to half of the core of a thread that
+// computes. Long exchanges are non-blocking messages between all pairs of ranks instead, and this thread sleeps while the
+// kernel's buffers keep the network busy.
+
+/// The bytes of part `rank`, where `total` bytes are cut into parts of `part` bytes and the last ones are shorter.
+static size_t part_count(size_t total, size_t part, int rank) {
+    size_t start = part * (size_t)rank;
+    return start >= total ? 0 : total - start < part ? total - start : part;
+}
+
+static int reserve_scratch(dtmpi_comm *self, size_t size) {
+    if (self->scratch_size >= size) return DTMPI_OK;
+    free(self->scratch);
+    self->scratch = malloc(size);
+    self->scratch_size = self->scratch ? size : 0;
+    return self->scratch ? DTMPI_OK : DTMPI_NO_MEMORY;
+}
+
+/// sums[i] = parts[i] + parts[stride + i] + …, from the first of the `part_count` parts to the last.
+static void sum_parts(const float *parts, int part_count, size_t stride, float *restrict sums, size_t count) {
+    enum { BLOCK = 2048 };         // of which sums stay in the cache
+    for (size_t start = 0; start < count; start += BLOCK) {
+        size_t end = count - start < BLOCK ? count : start + BLOCK;
+        for (size_t i = start; i < end; i++) sums[i] = parts[i];
+        for (int part = 1; part < part_count; part++) {
+            const float *next = parts + stride * (size_t)part;
+            for (size_t i = start; i < end; i++) sums[i] += next[i];
+        }
+    }
+}
+
+/// Sends part k of `from` to each other rank k and receives as part k of `to` what it sends here; with `gathers` sends
+/// this rank's own part to all.
+static int exchange(dtmpi_comm *self, const char *from, char *to, size_t part, size_t total, int gathers) {
+    for (size_t done = 0; done < part; done += largest_count) {
+        int count = 0;
+        // Each begins with the rank behind it, so that not all send to one.
+        for (int distance = 1; distance < self->size; distance++) {
+            int target = (self->rank + distance) % self->size;
+            int source = (self->rank - distance + self->size) % self->size;
+            size_t sent = part_count(total, part, gathers ? self->rank : target);
+            size_t received = part_count(total, part, gathers ? source : self->rank);
+            if (received > done)
+                TRY(MPI_Irecv(to + part * (size_t)source + done, (int)dtmpi_first_count(received - done), MPI_BYTE,
+                              source, EXCHANGE_TAG, self->comm, &self->requests[count++]));
+            if (sent > done)
+                TRY(MPI_Isend(from + part * (size_t)(gathers ? self->rank : target) + done,
+                              (int)dtmpi_first_count(sent - done), MPI_BYTE, target, EXCHANGE_TAG, self->comm,
+                              &self->requests[count++]));
+        }
+        int is_done = 0;
+        for (wait_state wait = wait_begin(0);; wait_nap(&wait)) {
+            TRY(MPI_Testall(count, self->requests, &is_done, MPI_STATUSES_IGNORE));
+            if (is_done) break;
+            abort_if_asked();
+        }
+    }
+    return DTMPI_OK;
+}
+
 int dtmpi_allreduce_sum_f32(dtmpi_comm *self, float *values, size_t count) {
+    size_t total = count * sizeof *values;
+    if (total >= LEAST_EXCHANGE && self->size > 1) {
+        size_t part = (count + (size_t)self->size - 1) / (size_t)self->size * sizeof *values;
+        TRY(reserve_scratch(self, part * (size_t)self->size));
+        size_t own = part * (size_t)self->rank, length = part_count(total, part, self->rank);
+        float *sums = values + own / sizeof *values;
+        TRY(exchange(self, (char *)values, self->scratch, part, total, 0));
+        memcpy(self->scratch + own, sums, length);
+        sum_parts((const float *)self->scratch, self->size, part / sizeof *values, sums, length / sizeof *values);
+        return exchange(self, (char *)values, (char *)values, part, total, 1);
+    }
     return allreduce(self, (char *)values, count, sizeof *values, MPI_FLOAT, MPI_SUM);
 }
 
@@ -249,14 +329,17 @@ int dtmpi_broadcast(dtmpi_comm *self, void *bytes, size_t count, int root) {
 }
 
 int dtmpi_allgather(dtmpi_comm *self, const void *bytes, size_t count, void *gathered) {
-    if (count == 0) return DTMPI_OK;
-    if (count <= largest_count / (size_t)self->size)
-        return MPI_Allgather(bytes, (int)count, MPI_BYTE, gathered, (int)count, MPI_BYTE, self->comm);
-    // MPI's displacements are ints as well: what is too long for them goes as one broadcast a rank.
-    char *next = gathered;
-    memmove(next + (size_t)self->rank * count, bytes, count);
-    for (int root = 0; root < self->size; root++, next += count) TRY(dtmpi_broadcast(self, next, count, root));
-    return DTMPI_OK;
+    if (count * (size_t)self->size >= LEAST_EXCHANGE) {
+        memcpy((char *)gathered + count * (size_t)self->rank, bytes, count);
+        return exchange(self, gathered, gathered, count, count * (size_t)self->size, 1);
+    }
+    return MPI_Allgather(bytes, (int)count, MPI_BYTE, gathered, (int)count, MPI_BYTE, self->comm);
+}
+
+int dtmpi_alltoall(dtmpi_comm *self, const void *parts, size_t count, void *received) {
+    size_t own = count * (size_t)self->rank;
+    memcpy((char *)received + own, (const char *)parts + own, count);
+    return exchange(self, parts, received, count, count * (size_t)self->size, 0);
 }
 
 int dtmpi_split(dtmpi_comm *self, int colour, int key, dtmpi_comm **part) {

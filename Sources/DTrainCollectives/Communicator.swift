@@ -32,6 +32,9 @@ public protocol Communicator: AnyObject, Sendable {
     func broadcast(_ bytes: MemorySlice<UInt8>, root: Int) throws
     /// Collects `bytes` of all ranks, in rank order, into `gathered`, which has `size` times as many.
     func allGather(_ bytes: MemorySlice<UInt8>, into gathered: MemorySlice<UInt8>) throws
+    /// Parts `bytes` into one piece of equal length for each rank, in rank order, and collects in `received`, as long, what
+    /// all ranks have for this one, in rank order too.
+    func allToAll(_ bytes: MemorySlice<UInt8>, into received: MemorySlice<UInt8>) throws
     /// Returns once all ranks have called it.
     func barrier() throws
 

@@ -15,10 +15,14 @@ public final class GradientReducer {
         public let exposedSeconds: Double
         /// Bytes that this rank brought into the sums of the step.
         public let bytesReduced: Int
+        /// Time that the communication thread spent on the step's sums, waiting for other ranks included.
+        public let communicationSeconds: Double
+        /// Time from the first bucket's submission to `finish`: what communication can hide behind.
+        public let backwardSeconds: Double
     }
 
-    /// 25 MiB, as in PyTorch's distributed data parallel: long enough for the bandwidth, short enough to overlap.
-    public static let defaultBucketByteCount = 25 << 20
+    /// 2 MiB, by measurement (docs/benchmarks.md): the last bucket leaves when backward ends, and what it takes is exposed.
+    public static let defaultBucketByteCount = 2 << 20
     /// 1 MiB.
     public static let defaultFirstBucketByteCount = 1 << 20
 
@@ -26,6 +30,9 @@ public final class GradientReducer {
     public let buckets: [Range<Int>]
 
     private let gradients: MemorySlice<Float>
+    /// What bfloat16 has left out so far; nil where gradients travel as they are.
+    private let residual: MemorySlice<Float>?
+    private let workspaceMemory: AlignedMemory
     private let tail: MemorySlice<Double>
     private let queue: CommunicationQueue
     private let group: CommunicatorGroup
@@ -33,14 +40,18 @@ public final class GradientReducer {
     private let completions: [Int]
     private var submittedCount = 0
     private var readyCount = 0
+    /// When the step's first bucket was submitted, and how long the communication thread had been busy until then.
+    private var first = (time: 0.0, busySeconds: 0.0)
 
     /// - Parameters:
     ///   - gradients: the gradient arena, `layout.trainableCount` elements.
+    ///   - residual: sums are compressed (`CompressedSum`) with these residuals, as many as gradients; nil leaves them exact.
     ///   - tail: what is summed along with each step; may be empty.
     ///   - group: the ranks that train; all by default.
     ///   - bucketByteCount: a bucket holds at most this much, or a single larger parameter.
     public init(
-        layout: ParameterLayout, gradients: MemorySlice<Float>, tail: MemorySlice<Double>, queue: CommunicationQueue,
+        layout: ParameterLayout, gradients: MemorySlice<Float>, residual: MemorySlice<Float>? = nil,
+        tail: MemorySlice<Double>, queue: CommunicationQueue,
         group: CommunicatorGroup? = nil, bucketByteCount: Int = defaultBucketByteCount,
         firstBucketByteCount: Int = defaultFirstBucketByteCount
     ) {
@@ -48,6 +59,7 @@ public final class GradientReducer {
             gradients.count == layout.trainableCount,
             "\(gradients.count) gradients for a layout of \(layout.trainableCount)")
         self.gradients = gradients
+        self.residual = residual
         self.tail = tail
         self.queue = queue
         self.group = group ?? queue.world
@@ -56,6 +68,10 @@ public final class GradientReducer {
             of: trainable, count: layout.trainableCount,
             elementCount: bucketByteCount / MemoryLayout<Float>.stride,
             firstElementCount: firstBucketByteCount / MemoryLayout<Float>.stride)
+        // One for all buckets: the communication thread sums them one after the other.
+        let largest = residual == nil ? 0 : buckets.map(\.count).max() ?? 0
+        workspaceMemory = AlignedMemory(
+            byteCount: CompressedSum.workspaceCount(largest, ranks: self.group.size) * MemoryLayout<UInt16>.stride)
         completions = buckets.map { bucket in trainable.last { $0.lowerBound < bucket.upperBound }!.upperBound }
     }
 
@@ -81,11 +97,23 @@ public final class GradientReducer {
         let start = now()
         // The tail always goes, be it empty: its ticket is the step's last.
         try queue.wait(queue.submit(.allReduceSumDouble(tail), in: group))
-        return StepCost(exposedSeconds: now() - start, bytesReduced: gradients.byteCount + tail.byteCount)
+        let statistics = queue.statistics
+        let gradientBytes = residual == nil ? gradients.byteCount : CompressedSum.byteCount(gradients.count)
+        return StepCost(
+            exposedSeconds: now() - start, bytesReduced: gradientBytes + tail.byteCount,
+            communicationSeconds: statistics.busySeconds - first.busySeconds, backwardSeconds: start - first.time)
     }
 
     private func submitNext() {
-        _ = queue.submit(.allReduceSumFloat(gradients[buckets[submittedCount]]), in: group)
+        if submittedCount == 0 { first = (now(), queue.statistics.busySeconds) }
+        let bucket = buckets[submittedCount]
+        if let residual {
+            let sum = CompressedSum(
+                values: gradients[bucket], residual: residual[bucket], workspace: workspaceMemory.slice())
+            _ = queue.submit(.allReduceSumCompressed(sum), in: group)
+        } else {
+            _ = queue.submit(.allReduceSumFloat(gradients[bucket]), in: group)
+        }
         submittedCount += 1
     }
 

@@ -76,6 +76,19 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
         }
     }
 
+    public func allToAll(_ bytes: MemorySlice<UInt8>, into received: MemorySlice<UInt8>) throws {
+        precondition(bytes.count == received.count && bytes.count % size == 0, "\(bytes.count) bytes for \(size) ranks")
+        let part = bytes.count / size
+        try collective("all-to-all", byteCount: part, .pair(bytes, received)) { contributions in
+            for (target, contribution) in contributions.enumerated() {
+                for (source, other) in contributions.enumerated() {
+                    contribution.second[source * part..<(source + 1) * part].copy(
+                        from: other.memory[target * part..<(target + 1) * part])
+                }
+            }
+        }
+    }
+
     public func barrier() throws { try collective("barrier", byteCount: 0, .nothing) { _ in } }
 
     public func split(color: Int?, key: Int) throws -> (any Communicator)? {

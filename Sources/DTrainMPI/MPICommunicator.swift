@@ -114,6 +114,10 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         precondition(gathered.count == bytes.count * size, "\(gathered.count) bytes for \(size) × \(bytes.count)")
         try collective(.allGather) { dtmpi_allgather(handle, bytes.base, bytes.count, gathered.base) }
     }
+    public func allToAll(_ bytes: MemorySlice<UInt8>, into received: MemorySlice<UInt8>) throws {
+        precondition(bytes.count == received.count && bytes.count % size == 0, "\(bytes.count) bytes for \(size) ranks")
+        try collective(.allToAll) { dtmpi_alltoall(handle, bytes.base, bytes.count / size, received.base) }
+    }
     public func barrier() throws { try collective(.barrier) { 0 } }
 
     public func split(color: Int?, key: Int) throws -> (any Communicator)? {
@@ -158,7 +162,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
 
     /// An operation as errors name it.
     private enum Operation {
-        case allReduce, broadcast, allGather, barrier, split, finalize
+        case allReduce, broadcast, allGather, allToAll, barrier, split, finalize
         case send(Int), receive(Int)
 
         /// Its place in `names`.
@@ -167,11 +171,12 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
             case .allReduce: 0
             case .broadcast: 1
             case .allGather: 2
-            case .barrier: 3
-            case .split: 4
-            case .finalize: 5
-            case .send: 6
-            case .receive: 7
+            case .allToAll: 3
+            case .barrier: 4
+            case .split: 5
+            case .finalize: 6
+            case .send: 7
+            case .receive: 8
             }
         }
         /// The other rank, where there is only one.
@@ -182,8 +187,8 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
             }
         }
         static let names = [
-            "all-reduce", "broadcast", "all-gather", "barrier", "split", "finalize", "send to rank",
-            "receive from rank",
+            "all-reduce", "broadcast", "all-gather", "all-to-all", "barrier", "split", "finalize",
+            "send to rank", "receive from rank",
         ]
     }
 
@@ -264,7 +269,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     private func name(_ operation: Operation) -> String { Self.name(operation.index, number(operation)) }
 
     private static func name(_ kind: UInt8, _ number: Int) -> String {
-        Operation.names[Int(kind)] + (kind >= 6 ? " \(number)" : " #\(number)")
+        Operation.names[Int(kind)] + (kind >= 7 ? " \(number)" : " #\(number)")
     }
 
     private func check(_ status: Int32, _ operation: Operation) throws {

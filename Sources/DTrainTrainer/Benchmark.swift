@@ -37,6 +37,11 @@ public struct BenchmarkResult: Sendable, Equatable, Codable {
     public var bytesReducedPerStep: Int
     /// The median, over the steps, of the time in which rank 0 had nothing to do but wait for the exchange.
     public var communicationExposedSeconds: Double
+    /// The median of the time that rank 0's communication thread spent on a step's sums, waiting for other ranks included.
+    public var communicationSeconds: Double
+    /// The median of the part of the exchange that was hidden, of what could be: 1 − exposed time / the lesser of the exchange's
+    /// time and that of backward behind the first bucket; nil for one rank alone.
+    public var overlap: Double?
     /// The largest resident memory of any rank so far, in bytes.
     public var peakResidentByteCount: Int
     /// Heap allocations of rank 0's compute thread in a measured step: the most of any; nil where nobody counts.
@@ -89,11 +94,12 @@ public struct Benchmark {
     ///   - threads: the compute threads of this rank.
     ///   - processors: those that this rank has for itself; by default one for each thread.
     ///   - precision: one that works here.
+    ///   - compression: how gradients travel between ranks.
     ///   - allocationCount: heap allocations that the calling thread has made so far; nil where nobody counts.
     public func run(
         _ model: TrainingModel, input: ModelInput, classes: Int, queue: CommunicationQueue, threads: Int,
         processors: Double = .infinity, precision: Precision = .fp32, data: BenchmarkData? = nil,
-        allocationCount: (() -> Int)? = nil
+        compression: GradientCompression = .none, allocationCount: (() -> Int)? = nil
     ) throws -> BenchmarkResult {
         precondition(steps >= 1 && warmupSteps >= 0)
         let shard = try Agreement.shared { try Shard.ofRank(queue.rank, of: queue.size, batchSize: batchSize)[0] }
@@ -104,12 +110,16 @@ public struct Benchmark {
                 streams: batchSize, pool: pool, precision: precision)
         }
         replica.initialize(seed: seed)
+        let residuals = GradientResiduals(
+            compression, layout: replica.layout, trainingRanks: queue.size, isDedicated: false, trains: true)
         let step = TrainingStep(
             replica: replica, optimizer: try Optimizer(.sgd(momentum: 0.9), layout: replica.layout),
             rule: TrainingStep.Rule(
                 schedule: Schedule(base: 1e-4), clipNorm: nil, stepsPerEpoch: steps + warmupSteps,
                 totalSteps: steps + warmupSteps, seed: seed),
-            shardCount: 1, queue: queue, group: queue.world, pool: pool, stop: StopFlag())
+            shardCount: 1, queue: queue, group: queue.world, pool: pool, stop: StopFlag(),
+            residual: residuals.own)
+        defer { withExtendedLifetime(residuals) {} }
         let samples = BenchmarkSamples(
             shard, input: input, classes: classes, perStep: replica.returnsSequences, seed: seed)
         let loader = try data.map { data in
@@ -125,6 +135,8 @@ public struct Benchmark {
 
         var seconds = [Double](repeating: 0, count: steps)
         var exposed = [Double](repeating: 0, count: steps)
+        var communication = [Double](repeating: 0, count: steps)
+        var overlap = [Double](repeating: 0, count: steps)
         var bytesReduced = 0
         var allocations = 0
         for index in -warmupSteps..<steps {
@@ -152,8 +164,13 @@ public struct Benchmark {
             guard index >= 0 else { continue }
             seconds[index] = now() - start
             profiler?.endStep()
-            exposed[index] = result.exposedSeconds
-            bytesReduced = result.bytesReduced
+            if let exchange = result.exchange {
+                exposed[index] = exchange.exposedSeconds
+                communication[index] = exchange.communicationSeconds
+                overlap[index] =
+                    1 - exchange.exposedSeconds / min(exchange.communicationSeconds, exchange.backwardSeconds)
+                bytesReduced = exchange.bytesReduced
+            }
             allocations = max(allocations, (allocationCount?() ?? 0) - allocationsBefore)
         }
         let peak = try Agreement.gather(Self.peakResidentByteCount(), over: queue).max()!
@@ -166,7 +183,9 @@ public struct Benchmark {
                 fastestStepSeconds: seconds.min()!, slowestStepSeconds: seconds.max()!, itemsPerSecond: rate,
                 gflops: 2 * Double(replica.stepMultiplyAdds) * rate * 1e-9, peak: machine,
                 bytesReducedPerStep: bytesReduced,
-                communicationExposedSeconds: Self.median(exposed), peakResidentByteCount: peak,
+                communicationExposedSeconds: Self.median(exposed),
+                communicationSeconds: Self.median(communication),
+                overlap: queue.size == 1 ? nil : Self.median(overlap), peakResidentByteCount: peak,
                 allocationsPerStep: allocationCount == nil ? nil : allocations,
                 dataWaitShare: loader.map { ($0.waitedSeconds - waitedBefore) / seconds.reduce(0, +) },
                 profile: profiler?.profile(stepSeconds: seconds.reduce(0, +) / Double(steps)))

@@ -83,7 +83,7 @@ extension CommunicationQueue {
 
 /// What messages between two ranks are.
 enum MessageTag: Int {
-    case message = 1, reply, payload, release, verdict, trace
+    case message = 1, reply, payload, release, verdict, trace, residual
 }
 
 /// Emits what frames a run: its start and its end. Only on rank 0.

@@ -56,6 +56,7 @@ final class CoordinatorLink: Coordination {
             }
             try settle()
         }
+        try context.residuals.send(over: queue)
         try queue.awaitRankZero(of: context.group, sharing: verdict.bytes)
         return verdict.value
     }

@@ -45,7 +45,8 @@ final class DedicatedCoordinator {
         findings = Findings(
             tracker: BestTracker(start.best), steering: Steering(context.configuration, decisions: start.decisions))
         snapshot = Snapshot(
-            holding: context.replica, optimizer: context.optimizer, batchSize: context.configuration.batchSize)
+            holding: context.replica, optimizer: context.optimizer, batchSize: context.configuration.batchSize,
+            residualRanks: context.residuals.savedRanks)
     }
 
     /// Serves the trainers until they end.
@@ -85,6 +86,7 @@ final class DedicatedCoordinator {
         }
         let ends = isLast
         for memory in SnapshotTransfer.memories(context) { try receive(memory, tag: .payload) }
+        try context.residuals.collect(into: snapshot.residuals) { try receive($0, from: $1, tag: .residual) }
         let time = now()
         worker.start { [self] in
             var isBest = false
@@ -128,10 +130,10 @@ final class DedicatedCoordinator {
         Steering(context.configuration, decisions: start.decisions).verdict.ends
     }
 
-    /// Waits for bytes of the first trainer; meanwhile throws what the working thread throws, such as a full disk.
-    private func receive(_ bytes: MemorySlice<UInt8>, tag: MessageTag) throws {
+    /// Waits for bytes of a trainer, the first by default; meanwhile throws what the working thread throws, such as a full disk.
+    private func receive(_ bytes: MemorySlice<UInt8>, from rank: Int = trainer, tag: MessageTag) throws {
         let ticket = queue.submit(
-            .receive(bytes, from: Self.trainer, tag: tag.rawValue, waitsIndefinitely: true))
+            .receive(bytes, from: rank, tag: tag.rawValue, waitsIndefinitely: true))
         while !queue.isDone(ticket) {
             try worker.throwFailure()
             usleep(2_000)

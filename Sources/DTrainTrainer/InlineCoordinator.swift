@@ -59,15 +59,22 @@ final class InlineCoordinator: Coordination {
             let snapshot =
                 try self.snapshot
                 ?? Snapshot(
-                    of: context.replica, optimizer: context.optimizer, batchSize: context.configuration.batchSize)
+                    of: context.replica, optimizer: context.optimizer, batchSize: context.configuration.batchSize,
+                    residualRanks: context.residuals.savedRanks)
             self.snapshot = snapshot
             let time = now()
             snapshot.take(from: context.replica, context.optimizer)
+            try context.residuals.collect(into: snapshot.residuals) { bytes, rank in
+                try context.queue.run(
+                    .receive(bytes, from: rank, tag: MessageTag.residual.rawValue, waitsIndefinitely: true))
+            }
             let state = context.state(step: step, best: tracker.best, decisions: steering.saved)
             let archive = archive
             writer.start {
                 try archive.write(snapshot, state, isBest: isBest, snapshotTime: time, waitedSeconds: waited)
             }
+        } else {
+            try context.residuals.send(over: context.queue)
         }
         try context.queue.awaitRankZero(of: context.group)
         return steering.verdict

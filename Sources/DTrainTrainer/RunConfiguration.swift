@@ -1,3 +1,4 @@
+import DTrainCollectives
 import DTrainData
 public import DTrainEngine
 import DTrainOptimizers
@@ -126,6 +127,8 @@ public struct RunConfiguration: Sendable, Equatable {
     /// Decides initial weights, sample order, augmentation and dropout.
     public var seed = 0
     public var precision = Precision.fp32
+    /// How gradients travel between ranks.
+    public var compression = GradientCompression.none
 
     // MARK: By whom
 

@@ -1,3 +1,4 @@
+import DTrainCollectives
 import DTrainData
 import DTrainEngine
 import DTrainOptimizers
@@ -37,7 +38,7 @@ public enum RunSetting: String, Sendable, CaseIterable {
     case earlyStop = "early-stop"
     case minDelta = "min-delta"
     case warmupEpochs = "warmup-epochs"
-    case seed, precision, workers, threads, coordinator
+    case seed, precision, compress, workers, threads, coordinator
     case evalEvery = "eval-every"
     case checkpointEvery = "checkpoint-every"
     case keep, out, resume, trace
@@ -216,6 +217,7 @@ extension RunConfiguration {
             guard warmupEpochs <= 1e9 else { throw value.invalid("a number of at most 1000000000") }
         case .seed: seed = try value.whole(atLeast: 0, atMost: .max)
         case .precision: precision = try value.choice(Precision.self)
+        case .compress: compression = try value.choice(GradientCompression.self)
         case .workers: workers = try value.whole(atLeast: 1)
         case .threads: threads = try value.whole(atLeast: 1, atMost: RunConfiguration.largestThreadCount)
         case .coordinator: coordinator = try value.choice(CoordinatorMode.self)
@@ -293,6 +295,7 @@ extension RunConfiguration {
         case .warmupEpochs: "\(warmupEpochs)"
         case .seed: "\(seed)"
         case .precision: precision.rawValue
+        case .compress: compression.rawValue
         case .workers: workers.map(String.init)
         case .threads: threads.map(String.init)
         case .coordinator: coordinator.rawValue

@@ -19,6 +19,7 @@ final class RunContext {
     let pool: ThreadPool
     let replica: Replica
     let optimizer: Optimizer
+    let residuals: GradientResiduals
     /// Of this rank: its part of each step's batch; none on a dedicated coordinator.
     let shards: [Shard]
     /// The ranks that train; on a dedicated coordinator it is not used.
@@ -87,6 +88,9 @@ final class RunContext {
             replica.trainingGraph.fingerprint
         }
         (replica, optimizer) = built
+        residuals = GradientResiduals(
+            configuration.compression, layout: replica.layout, trainingRanks: course.trainingRanks,
+            isDedicated: isDedicated, trains: trains)
         execution = ExecutionDescription(
             ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures())
     }

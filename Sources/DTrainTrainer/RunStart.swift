@@ -13,6 +13,8 @@ struct StartPoint: Codable {
     var decisions: EvaluationDecisions?
     /// The checkpoint that is continued.
     var resumedFrom: String?
+    /// Whether that holds what compressed sums have left out of the gradients.
+    var hasResiduals = false
     /// What people should know, and what they should worry about.
     var remarks: [String] = []
     var warnings: [String] = []
@@ -37,6 +39,7 @@ struct RunStart {
             if context.carriedState.isNeeded {
                 try queue.run(.broadcast(context.carriedState.memory.rawBytes, root: 0))
             }
+            if start.hasResiduals { try context.residuals.distribute(over: queue) }
         }
         return start
     }
@@ -61,6 +64,9 @@ struct RunStart {
                     policy: context.model.weightsPolicy)
                 start.remarks.append(report.description)
             }
+        }
+        if context.configuration.compression != .none, context.course.trainingRanks == 1 {
+            start.remarks.append("--compress has no effect: one rank alone exchanges no gradients")
         }
         try store.prepare()
         if start.resumedFrom != nil { try setAside(after: start.step, &start) }
@@ -147,7 +153,9 @@ struct RunStart {
         try require("schedule", saved.schedule, now.schedule)
         try checkpoint.loadModel(into: [NamedArena(context.replica.layout, context.replica.parameters)])
         do {
-            let others = try context.carriedState.take(from: checkpoint.optimizerTensors())
+            let (tensors, residualRanks) = try context.residuals.take(from: checkpoint.optimizerTensors())
+            start.hasResiduals = residualRanks > 0
+            let others = try context.carriedState.take(from: tensors)
             let step = try context.optimizer.load(others)
             try require("optimizer state of step", "\(step)", "\(saved.step)")
         } catch let error as TensorMismatch {

@@ -73,7 +73,8 @@ public struct SequenceFeed: Feed {
         return DTrainCheckpoint.DataDescription(
             specification: specification.description, sampleCount: trainingSamples, digest: digest,
             sequences: SequenceDescription(
-                kind: isStream ? .text : labelsEachToken ? .labelledSteps : .names, characters: vocabulary.text(of: 0..<Int32(vocabulary.count)),
+                kind: isStream ? .text : labelsEachToken ? .labelledSteps : .names,
+                characters: vocabulary.text(of: 0..<Int32(vocabulary.count)),
                 folding: vocabulary.folding?.rawValue, longest: train.longest, classNames: classNames))
     }
 }

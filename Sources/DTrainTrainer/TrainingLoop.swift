@@ -19,7 +19,7 @@ struct TrainingLoop {
                 schedule: configuration.learningRateSchedule, clipNorm: configuration.clipNorm,
                 stepsPerEpoch: course.stepsPerEpoch, totalSteps: course.totalSteps, seed: UInt64(configuration.seed)),
             shardCount: context.shards.count, queue: context.queue, group: context.group, pool: context.pool,
-            stop: context.stop)
+            stop: context.stop, residual: context.residuals.own)
         let loader = context.feed.training(
             course.sampler, shards: context.shards, steps: start.step..<max(start.step, course.totalSteps),
             threadCount: configuration.loaderThreads)
@@ -69,7 +69,7 @@ struct TrainingLoop {
                     StepCompleted(
                         step: ending.step, epoch: course.epoch(ofUpdate: ending.step), loss: result.loss,
                         learningRate: result.learningRate, samplesPerSecond: Double(configuration.batchSize) / seconds,
-                        communicationExposedSeconds: result.exposedSeconds,
+                        communicationExposedSeconds: result.exchange?.exposedSeconds ?? 0,
                         dataWaitSeconds: loader.waitedSeconds - waited,
                         gradientNorm: result.gradientNorm.isNaN ? nil : result.gradientNorm))
             }

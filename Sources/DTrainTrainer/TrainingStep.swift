@@ -20,8 +20,8 @@ package final class TrainingStep: StepContext {
         package var gradientNorm: Double
         /// Who asked to stop, on any rank.
         var stop: StopReason?
-        package var exposedSeconds: Double
-        package var bytesReduced: Int
+        /// What the exchange has cost; nil for one rank alone.
+        package var exchange: GradientReducer.StepCost?
     }
 
     /// What the step does with a gradient.
@@ -73,9 +73,11 @@ package final class TrainingStep: StepContext {
     /// - Parameters:
     ///   - shardCount: the shards of this rank.
     ///   - group: the ranks that train.
+    ///   - residual: what compressed sums have left out of the gradients so far, one number a gradient; nil leaves gradients
+    ///     uncompressed.
     package init(
         replica: Replica, optimizer: Optimizer, rule: Rule, shardCount: Int, queue: CommunicationQueue,
-        group: CommunicatorGroup, pool: ThreadPool, stop: StopFlag
+        group: CommunicatorGroup, pool: ThreadPool, stop: StopFlag, residual: MemorySlice<Float>? = nil
     ) {
         self.replica = replica
         self.optimizer = optimizer
@@ -95,7 +97,8 @@ package final class TrainingStep: StepContext {
             group.size == 1
             ? nil
             : GradientReducer(
-                layout: replica.layout, gradients: replica.gradients, tail: tail, queue: queue, group: group)
+                layout: replica.layout, gradients: replica.gradients, residual: residual, tail: tail, queue: queue,
+                group: group)
     }
 
     /// Begins the update after `step` others.
@@ -141,14 +144,13 @@ package final class TrainingStep: StepContext {
         precondition(shard == tree.shardCount, "a step of \(shard) shards, made for \(tree.shardCount)")
         if let reason = stop.reason { tail[2 + reason.rawValue] = 1 }
         let exchangeStart = startTime
-        let cost = try reducer?.finish()
+        let exchange = try reducer?.finish()
         observer?.ran(.exchange, from: exchangeStart, to: monotonicNanoseconds())
         var result = Result(
             loss: tail[0] / tail[1],
             learningRate: rateFactor
                 * rule.schedule.rate(atStep: step, stepsPerEpoch: rule.stepsPerEpoch, totalSteps: rule.totalSteps),
-            gradientNorm: .nan, stop: stopReason(), exposedSeconds: cost?.exposedSeconds ?? 0,
-            bytesReduced: cost?.bytesReduced ?? 0)
+            gradientNorm: .nan, stop: stopReason(), exchange: exchange)
         guard result.loss.isFinite else {
             result.refusal = .loss
             return result

@@ -174,6 +174,7 @@ import Testing
                 warmup-epochs: 0.0
                 seed: 0
                 precision: fp32
+                compress: none
                 coordinator: inline
                 keep: 3
 

@@ -95,6 +95,12 @@ import Testing
         ),
         ("train --precision half", "--precision 'half' is not valid: give one of fp32, bf16."),
         ("bench --precision half", "--precision 'half' is not valid: give one of fp32, bf16."),
+        ("train --compress bf61", "--compress 'bf61' is not valid (did you mean bf16?): give one of none, bf16."),
+        ("bench --compress fp8", "--compress 'fp8' is not valid: give none, bf16."),
+        (
+            "bench --compress bf16",
+            "--compress has no effect: one rank alone exchanges no gradients; give --workers 2 or more."
+        ),
         (
             "train --coordinator inlin",
             "--coordinator 'inlin' is not valid (did you mean inline?): give one of inline, dedicated."

@@ -59,6 +59,21 @@ import Testing
         }
     }
 
+    @Test(arguments: sizes, [0, 1, 1000]) func anExchangeGivesEachRankItsPieces(size: Int, count: Int) throws {
+        let ranks = LoopbackCommunicator.group(size: size)
+        let results = try onThreads(size) { rank in
+            let received = AlignedMemory(byteCount: size * count)
+            let target: MemorySlice<UInt8> = received.slice()[0..<size * count]
+            _ = try withSlice((0..<size * count).map { UInt8(16 * rank + $0 / max(count, 1)) }) {
+                try ranks[rank].allToAll($0, into: target)
+            }
+            return withExtendedLifetime(received) { target.array() }
+        }
+        for (rank, received) in results.enumerated() {
+            #expect(received == (0..<size * count).map { UInt8(16 * ($0 / max(count, 1)) + rank) })
+        }
+    }
+
     @Test func messagesFindTheirReceiverAndTag() throws {
         let ranks = LoopbackCommunicator.group(size: 3)
         let received = try onThreads(3) { rank -> [[UInt8]] in

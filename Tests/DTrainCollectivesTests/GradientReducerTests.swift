@@ -23,7 +23,7 @@ import Testing
             #expect(reducer.buckets == [0..<112, 112..<128, 128..<1136, 1136..<1184, 1184..<1440])
         }
         #expect(
-            GradientReducer.defaultBucketByteCount == 26_214_400
+            GradientReducer.defaultBucketByteCount == 2_097_152
                 && GradientReducer.defaultFirstBucketByteCount == 1_048_576)
     }
 
@@ -91,6 +91,48 @@ import Testing
             return withExtendedLifetime((gradients, tail)) { isRight }
         }
         for isRight in results { #expect(isRight.count == 3 * 1442 && isRight.allSatisfy { $0 }) }
+    }
+
+    @Test func compressedGradientsAreHalfTheBytesAndTheTailStaysExact() throws {
+        let ranks = LoopbackCommunicator.group(size: 3)
+        let results = try onThreads(3) { rank in
+            let queue = try CommunicationQueue { ranks[rank] }
+            let memory = (0..<2).map { _ in AlignedMemory(byteCount: 4 * Self.layout.trainableCount) }
+            let tailMemory = AlignedMemory(byteCount: 64)
+            let (gradients, residual): (MemorySlice<Float>, MemorySlice<Float>) = (memory[0].slice(), memory[1].slice())
+            let tail: MemorySlice<Double> = tailMemory.slice()[0..<1]
+            let reducer = GradientReducer(
+                layout: Self.layout, gradients: gradients, residual: residual, tail: tail, queue: queue,
+                bucketByteCount: 4 * 300, firstBucketByteCount: 4 * 120)
+            // Every bucket's sum over all steps is right to the last bit with what is left over.
+            var total = [Float](repeating: 0, count: gradients.count)
+            var cost: GradientReducer.StepCost?
+            for step in 1...5 {
+                for index in 0..<gradients.count { gradients[index] = Float((step * 1009 + rank * 77 + index) % 4099) }
+                tail[0] = 1.000_000_001
+                cost = try reducer.finish()
+                for index in 0..<gradients.count { total[index] += gradients[index] }
+            }
+            let before = queue.statistics.bytesReduced
+            try queue.close()
+            return withExtendedLifetime((memory, tailMemory)) {
+                (total, residual.array(), cost!.bytesReduced, before, tail[0])
+            }
+        }
+        for index in 0..<Self.layout.trainableCount {
+            var (exact, found) = (0, results[0].0[index])
+            for rank in 0..<3 {
+                for step in 1...5 { exact += (step * 1009 + rank * 77 + index) % 4099 }
+                found += results[rank].1[index]
+            }
+            #expect(found == Float(exact))
+        }
+        for result in results {
+            #expect(result.0 == results[0].0)
+            #expect(result.2 == 2 * 1440 + 8 && result.3 == 5 * (2 * 1440 + 8))
+            #expect(result.4 == 1.000_000_001 + 1.000_000_001 + 1.000_000_001)
+        }
+        #expect(results.contains { $0.1.contains { $0 != 0 } })
     }
 
     @Test func aFailureEndsTheStepWithItsErrorOnEveryRank() throws {

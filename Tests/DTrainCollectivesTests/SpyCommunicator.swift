@@ -44,6 +44,7 @@ final class SpyCommunicator: Communicator, Sendable {
     func allReduceMinimum(_ values: MemorySlice<Int64>) { note("minimum \(values.count)") }
     func broadcast(_ bytes: MemorySlice<UInt8>, root: Int) { note("broadcast \(bytes.count)") }
     func allGather(_ bytes: MemorySlice<UInt8>, into gathered: MemorySlice<UInt8>) { note("gather \(bytes.count)") }
+    func allToAll(_ bytes: MemorySlice<UInt8>, into received: MemorySlice<UInt8>) { note("exchange \(bytes.count)") }
     func barrier() throws {
         note("barrier")
         if failsNext {

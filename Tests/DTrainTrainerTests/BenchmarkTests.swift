@@ -1,3 +1,4 @@
+import DTrainCollectives
 import DTrainEngine
 import DTrainModels
 import DTrainTensor
@@ -6,6 +7,21 @@ import Testing
 
 @Suite(.timeLimit(.minutes(5)))
 struct BenchmarkTests {
+    @Test("Compressed gradients are half the bytes")
+    func compressed() throws {
+        let results = try onEveryRank(2) { queue in
+            try GradientCompression.allCases.map {
+                try Benchmark(batchSize: 4, steps: 2, warmupSteps: 1).run(
+                    TrainingModel("lenet5", module: LeNet5()), input: .values([28, 28, 1]), classes: 10, queue: queue,
+                    threads: 1, compression: $0)
+            }
+        }
+        let tail = 5 * 8
+        #expect(
+            results[0][1].bytesReducedPerStep - tail == (results[0][0].bytesReducedPerStep - tail) / 2)
+        #expect(results[0][1].overlap! <= 1 && results[0][1].communicationSeconds > 0)
+    }
+
     @Test(
         "A benchmark counts bytes and operations by the model and gives all ranks the same result", arguments: [1, 3])
     func countsByTheModel(ranks: Int) throws {

@@ -15,7 +15,8 @@ import Testing
         .batchSize: "96", .accumulate: "2", .optimizer: "sgd", .lr: "0.25", .momentum: "0.5", .nesterov: "true",
         .weightDecay: "0.0001", .clipNorm: "1.5", .labelSmoothing: "0.1", .schedule: "multistep", .milestones: "2,5",
         .decay: "weights", .ema: "0.9", .emaWarmup: "true", .monitor: "top1", .earlyStop: "4", .minDelta: "0.01",
-        .gamma: "0.2", .warmupEpochs: "0.5", .seed: "11", .precision: "bf16", .workers: "4", .threads: "2",
+        .gamma: "0.2", .warmupEpochs: "0.5", .seed: "11", .precision: "bf16", .compress: "bf16", .workers: "4",
+        .threads: "2",
         .coordinator: "dedicated", .evalEvery: "30", .checkpointEvery: "40", .keep: "5",
     ]
 
@@ -186,6 +187,7 @@ import Testing
             .epsilon: "0.5", .decay: "all", .ema: "0.5", .emaWarmup: "false", .power: "2", .pctStart: "0.5",
             .divFactor: "2", .finalDivFactor: "2", .patience: "2", .threshold: "0.5", .cooldown: "2", .monitor: "loss",
             .precision: "fp32",
+            .compress: "none",
         ]
         let other = try #require(others[setting])
         let error = #expect(throws: ConfigurationError.self) {

@@ -68,6 +68,46 @@ struct SameBitsTests {
         #expect(resumed.log.notices.isEmpty)
     }
 
+    @Test("With compressed gradients, resumed in mid-epoch: the same model.safetensors", arguments: [false, true])
+    func resumedCompressed(dedicated: Bool) throws {
+        let configure: (inout RunConfiguration) -> Void = { $0.compression = .bf16 }
+        let (whole, parts) = (ScratchDirectory(), ScratchDirectory())
+        let uninterrupted = try run(whole, steps: 40, dedicated: dedicated, configure)
+        try uninterrupted.complete()
+        try run(parts, steps: 20, dedicated: dedicated, configure).complete()
+        // The other coordinator keeps the residuals in the same way.
+        let resumed = try run(parts, steps: 40, dedicated: !dedicated, resume: true, configure)
+        try resumed.complete()
+        #expect(resumed.log.losses == Array(uninterrupted.log.losses[20...]))
+        #expect(try uninterrupted.modelBytes(step: 40) == resumed.modelBytes(step: 40))
+        #expect(resumed.log.notices.isEmpty)
+        let plain = ScratchDirectory()
+        let exact = try run(plain, steps: 40)
+        try exact.complete()
+        #expect(exact.log.losses != uninterrupted.log.losses)
+        // Before rounding has grown into another course.
+        expectSameCurve(Array(uninterrupted.log.losses[..<8]), Array(exact.log.losses[..<8]), relative: 0.01)
+    }
+
+    @Test("Compressed, 4 ranks go on as 2 or as 1, which has nothing to compress", arguments: [2, 1])
+    func fewerRanksCompressed(ranks: Int) throws {
+        let configure: (inout RunConfiguration) -> Void = { $0.compression = .bf16 }
+        let directory = ScratchDirectory()
+        let first = try run(directory, trainers: 4, steps: 10, configure)
+        try first.complete()
+        let second = try run(directory, trainers: ranks, steps: 12, resume: true, configure)
+        try second.complete()
+        func residualNames(step: Int) throws -> [String] {
+            let store = CheckpointStore(first.directory + "/checkpoints")
+            return try Checkpoint(store.path(step: step)).optimizerTensors().map(\.name)
+                .filter { $0.hasPrefix("conv1.weight.residual") }.sorted()
+        }
+        #expect(try residualNames(step: 10) == (0..<4).map { "conv1.weight.residual.\($0)" })
+        #expect(try residualNames(step: 12) == (0..<(ranks == 1 ? 0 : ranks)).map { "conv1.weight.residual.\($0)" })
+        let remark = "--compress has no effect: one rank alone exchanges no gradients"
+        #expect(second.log.notices.contains { $0.message == remark } == (ranks == 1))
+    }
+
     @Test(
         "With dropout, accumulation, clipping and Nesterov momentum, resumed in mid-epoch: the same model.safetensors")
     func resumedWithEverything() throws {

@@ -21,13 +21,23 @@ struct Checks {
         try expect(size == Int(option("size", Double(size))), "\(size) ranks")
         try expect(queue.hosts.count == size && queue.hosts.allSatisfy { !$0.isEmpty }, "hosts \(queue.hosts)")
         try expect(queue.localRank < queue.localSize && queue.localSize <= size, "local rank \(queue.localRank)")
-        // Nothing, one element, odd numbers, a count of several parts, more than a bucket of 25 MiB.
-        for count in [0, 1, 7, 1000, 65_537, (25 << 20) / 4 + 3] { try sums(count) }
+        // Nothing, one element, odd numbers, a count of several parts, more than a bucket of 25 MiB: unless it is cut into
+        // thousands of parts, which takes long and shows nothing new.
+        let largest = option("largest-count") == nil ? [(25 << 20) / 4 + 3] : []
+        for count in [0, 1, 7, 1000, 65_537] + largest { try sums(count) }
         for count in [0, 1, 7, 4097] {
             try extremes(count)
             try broadcasts(count)
             try gathers(count)
+            try exchanges(count)
+            try compressedSums(count)
             try messages(count)
+        }
+        // Longer than what MPI's own calls are for.
+        for count in [20_011, 300_007] {
+            try gathers(count)
+            try exchanges(count)
+            try compressedSums(count)
         }
         try sameBitsTwice()
         try parts()
@@ -118,6 +128,52 @@ struct Checks {
         let all = try queue.perform { try $0.allGather(mine) }
         try expect(
             all == (0..<size).map { Array("rank".utf8) + Array(repeating: UInt8(65 + $0), count: $0) }, "gather \(all)")
+    }
+
+    private func exchanges(_ count: Int) throws {
+        try withMemory(count * size) { (bytes: MemorySlice<UInt8>) in
+            try withMemory(count * size) { (received: MemorySlice<UInt8>) in
+                for index in 0..<bytes.count {
+                    bytes[index] = UInt8(truncatingIfNeeded: (rank + 1) * 7 + index / count * 31 + index % count)
+                }
+                try queue.run(.allToAll(bytes, into: received))
+                for index in 0..<received.count {
+                    let expected = UInt8(truncatingIfNeeded: (index / count + 1) * 7 + rank * 31 + index % count)
+                    try expect(received[index] == expected, "exchanged \(index)")
+                }
+            }
+        }
+    }
+
+    /// Whole numbers of up to 20 bits: fp32 adds them exactly, bfloat16 rounds them. After three sums the results and the
+    /// residuals of all ranks together are what was summed, and all ranks hold the same.
+    private func compressedSums(_ count: Int) throws {
+        func value(_ rank: Int, _ step: Int, _ index: Int) -> Int {
+            (rank * 7919 + step * 611_953 + index * 104_729) % 99_991
+        }
+        try withMemory(count) { (residual: MemorySlice<Float>) in
+            try withMemory(count) { (values: MemorySlice<Float>) in
+                try withMemory(CompressedSum.workspaceCount(count, ranks: size)) { (workspace: MemorySlice<UInt16>) in
+                    residual.fill(0)
+                    var totals = [Float](repeating: 0, count: count)
+                    for step in 0..<3 {
+                        for index in 0..<count { values[index] = Float(value(rank, step, index)) }
+                        let sum = CompressedSum(values: values, residual: residual, workspace: workspace)
+                        try queue.run(.allReduceSumCompressed(sum))
+                        for index in 0..<count { totals[index] += values[index] }
+                    }
+                    let all = try queue.perform { try $0.allGather(totals.withUnsafeBytes { Array($0) }) }
+                    try expect(Set(all).count == 1, "compressed sums of \(count): the ranks hold different ones")
+                    try queue.run(.allReduceSumFloat(residual))
+                    for index in 0..<count {
+                        var exact = 0
+                        for rank in 0..<size { for step in 0..<3 { exact += value(rank, step, index) } }
+                        try expect(
+                            totals[index] + residual[index] == Float(exact), "compressed sum \(index) of \(count)")
+                    }
+                }
+            }
+        }
     }
 
     /// A message goes round the ring, two tags at once, and comes back with every rank's mark.

@@ -4,6 +4,7 @@
 #include "adaptive_pooling.h"
 #include "batch_norm.h"
 #include "bf16.h"
+#include "bfloat16.h"
 #include "depthwise.h"
 #include "elementwise.h"
 #include "local_response_norm.h"

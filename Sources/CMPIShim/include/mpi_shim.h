@@ -51,6 +51,7 @@ int dtmpi_arrive(dtmpi_comm *comm, double seconds);
 /// is_waiting[r] becomes 1 for those that say so.
 int dtmpi_find_missing(dtmpi_comm *comm, double seconds, uint8_t *is_waiting);
 
+/// Added in the order of the ranks.
 int dtmpi_allreduce_sum_f32(dtmpi_comm *comm, float *values, size_t count);
 int dtmpi_allreduce_sum_f64(dtmpi_comm *comm, double *values, size_t count);
 int dtmpi_allreduce_sum_i64(dtmpi_comm *comm, int64_t *values, size_t count);
@@ -59,6 +60,9 @@ int dtmpi_allreduce_min_i64(dtmpi_comm *comm, int64_t *values, size_t count);
 int dtmpi_broadcast(dtmpi_comm *comm, void *bytes, size_t count, int root);
 /// `gathered` takes size × count bytes.
 int dtmpi_allgather(dtmpi_comm *comm, const void *bytes, size_t count, void *gathered);
+/// Part k of `parts`, `count` bytes, goes to rank k; `received` collects the parts for this rank, in rank order. Neither may
+/// overlap the other.
+int dtmpi_alltoall(dtmpi_comm *comm, const void *parts, size_t count, void *received);
 /// Ranks of one colour form a group, ordered by key; colour −1: *part becomes NULL.
 int dtmpi_split(dtmpi_comm *comm, int colour, int key, dtmpi_comm **part);
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import DTrainCollectives
 import DTrainData
 import DTrainEngine
 import DTrainModels
@@ -26,6 +27,8 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         help: ArgumentHelp(
             "fp32, or bf16: convolutions multiply bf16, where the processor does. Default fp32.", valueName: "name"))
     var precision = "fp32"
+    @Option(help: ArgumentHelp("How gradients travel between ranks: none or bf16. Default none.", valueName: "how"))
+    var compress = "none"
     @Option(parsing: .unconditional, help: ArgumentHelp("Measured steps. Default 50.", valueName: "n"))
     var steps = 50
     @Option(
@@ -66,6 +69,10 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
             throw UsageError(
                 "--precision '\(precision)' is not valid: give one of \(precisions.joined(separator: ", ")).")
         }
+        guard let compression = GradientCompression(rawValue: compress) else {
+            let valid = GradientCompression.allCases.map(\.rawValue).joined(separator: ", ")
+            throw UsageError("--compress '\(compress)' is not valid: give \(valid).")
+        }
         try checkThreads(threads)
         try checkImageSize(imageSize)
         let numbers: [(String, Int?)] = [
@@ -85,15 +92,20 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         }
         let job = try Job(launch, facts: facts, name: Program.name)
         let code = job.run {
-            try measure(entry, specification, arithmetic, job)
+            try measure(entry, specification, arithmetic, compression, job)
             return .done
         }
         if code != ExitStatus.done.rawValue { throw ExitCode(code) }
     }
 
     private func measure(
-        _ entry: ModelEntry, _ specification: DataSpecification?, _ arithmetic: Precision, _ job: Job
+        _ entry: ModelEntry, _ specification: DataSpecification?, _ arithmetic: Precision,
+        _ compression: GradientCompression, _ job: Job
     ) throws {
+        guard compression == .none || job.queue.size > 1 else {
+            throw UsageError(
+                "--compress has no effect: one rank alone exchanges no gradients; give --workers 2 or more.")
+        }
         let batchSize = batchSize ?? 64 * job.queue.size
         var configuration = RunConfiguration()
         configuration.batchSize = batchSize
@@ -123,7 +135,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         let result = try Benchmark(batchSize: batchSize, steps: steps, profiles: profile).run(
             model, input: input, classes: options.classes, queue: job.queue, threads: job.threads(threads),
             processors: job.facts.processors(localRanks: job.queue.localSize),
-            precision: arithmetic, data: samples,
+            precision: arithmetic, data: samples, compression: compression,
             allocationCount: Program.allocationCount)
         guard job.speaks else { return }
         Console.result(json ? object(entry, result, job).text + "\n" : text(entry, result, job))
@@ -133,6 +145,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         var object = JSONObject()
         object.add("model", entry.name)
         object.add("precision", precision)
+        object.add("compress", compress)
         object.add("ranks", result.ranks)
         object.add("threads", result.threads)
         object.add("batch_size", result.batchSize)
@@ -147,6 +160,8 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         object.add("slowest_step_seconds", result.slowestStepSeconds)
         object.add("bytes_reduced_per_step", result.bytesReducedPerStep)
         object.add("communication_exposed_seconds", result.communicationExposedSeconds)
+        object.add("communication_seconds", result.communicationSeconds)
+        object.add("communication_overlap", result.overlap)
         object.add("peak_memory_bytes", result.peakResidentByteCount)
         object.add("allocations_per_step", result.allocationsPerStep)
         object.add("data_wait_share", result.dataWaitShare)
@@ -177,8 +192,10 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
             ),
             (
                 "exchange",
-                "\(Formatting.bytes(result.bytesReducedPerStep)) reduced a step, "
+                "\(Formatting.bytes(result.bytesReducedPerStep)) reduced a step\(compress == "none" ? "" : " as \(compress)"), "
                     + "\(milliseconds(result.communicationExposedSeconds)) exposed"
+                    + (result.overlap.map { ", \(Formatting.percent(max($0, 0))) of what backward can hide hidden" }
+                        ?? "")
             ),
             (
                 "bandwidth",

@@ -212,6 +212,11 @@ struct TrainOptions: ParsableArguments {
             "fp32, or bf16: convolutions multiply bf16, where the processor does; all else stays fp32. Default fp32.",
             valueName: "name"))
     var precision: String?
+    @Option(
+        help: ArgumentHelp(
+            "How gradients travel between ranks: none, or bf16: half the bytes, with error feedback. Default none.",
+            valueName: "how"))
+    var compress: String?
 
     @Option(
         parsing: .unconditional,
@@ -292,6 +297,7 @@ struct TrainOptions: ParsableArguments {
             (.minDelta, minDelta),
             (.labelSmoothing, labelSmoothing), (.schedule, schedule), (.milestones, milestones), (.gamma, gamma),
             (.stepSize, stepSize), (.warmupEpochs, warmupEpochs), (.seed, seed), (.precision, precision),
+            (.compress, compress),
             (.workers, workers), (.threads, threads), (.coordinator, coordinator), (.evalEvery, evalEvery),
             (.checkpointEvery, checkpointEvery), (.keep, keep), (.resume, resume), (.out, out), (.trace, trace),
             (.traceSteps, traceSteps), (.progress, progress),

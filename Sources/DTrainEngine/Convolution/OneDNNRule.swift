@@ -7,17 +7,27 @@
             switch setting.method {
             case .oneDNN: true
             case .direct, .winograd, .unfolded: false
-            // A kernel for each channel leaves no product of matrices, and bf16 brings nothing.
-            case .byRule:
-                !geometry.isDepthwise && (setting.precision == .bf16 || isFaster(pass, geometry))
+            // A kernel for each channel leaves no product of matrices, and minimal filtering in fp32 is as fast as bf16.
+            case .byRule where setting.precision == .bf16: [.pointwise, .general].contains(geometryWay(geometry))
+            case .byRule: isFaster(pass, geometry)
             }
+        }
+
+        private static func geometryWay(_ geometry: ConvolutionGeometry) -> ConvolutionPasses.Way {
+            ConvolutionPasses.way(geometry, .byRule)
         }
 
         /// Whether oneDNN is faster in fp32 than our own ways: from the tables of `convolution-speed` on a Zen 4, over the
         /// models named there.
         private static func isFaster(_ pass: dt_onednn_pass, _ geometry: ConvolutionGeometry) -> Bool {
-            guard ConvolutionPasses.way(geometry, .byRule) == .general, geometry.outputs >= 32 else { return false }
-            return pass == DT_ONEDNN_FORWARD || geometry.inputs >= 16
+            guard [.pointwise, .general].contains(geometryWay(geometry)), geometry.outputs >= 32 else { return false }
+            switch pass {
+            // A wide output is read as it lies by our own products, and copied by oneDNN.
+            case DT_ONEDNN_WEIGHT_GRADIENT:
+                return geometry.inputs >= 16 && !(geometry.isPointwise && geometry.outputs >= 2 * geometry.inputs)
+            case DT_ONEDNN_INPUT_GRADIENT: return geometry.inputs >= 16
+            default: return true
+            }
         }
     }
 #endif

@@ -1,0 +1,49 @@
+#include "bfloat16.h"
+#include "dispatch.h"
+
+DT_INLINE uint16_t rounded_to_bf16(float x) {
+    union { float value; uint32_t bits; } number = {.value = x};
+    uint32_t nearest = (number.bits + 0x7fff + (number.bits >> 16 & 1)) >> 16;
+    // The sum above would carry a NaN of the largest payload into the sign; a NaN keeps its upper bits and is quiet.
+    return (uint16_t)(x != x ? number.bits >> 16 | 0x40 : nearest);
+}
+
+DT_INLINE float widened_bf16(uint16_t x) {
+    union { uint32_t bits; float value; } number = {.bits = (uint32_t)x << 16};
+    return number.value;
+}
+
+DT_DISPATCH
+void dt_bf16_round(const float *restrict values, float *restrict residual, uint16_t *restrict rounded, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        float value = values[i] + residual[i];
+        uint16_t sent = rounded_to_bf16(value);
+        rounded[i] = sent;
+        residual[i] = value - widened_bf16(sent);
+    }
+}
+
+DT_DISPATCH
+void dt_bf16_sum(const uint16_t *parts, size_t part_count, size_t stride, float *restrict residual,
+                 uint16_t *restrict rounded, size_t count) {
+    enum { BLOCK = 1024 };
+    float sum[BLOCK];
+    for (size_t start = 0; start < count; start += BLOCK) {
+        size_t length = count - start < BLOCK ? count - start : BLOCK;
+        for (size_t i = 0; i < length; i++) sum[i] = widened_bf16(parts[start + i]);
+        for (size_t part = 1; part < part_count; part++) {
+            const uint16_t *next = parts + part * stride + start;
+            for (size_t i = 0; i < length; i++) sum[i] += widened_bf16(next[i]);
+        }
+        for (size_t i = 0; i < length; i++) {
+            uint16_t sent = rounded_to_bf16(sum[i]);
+            rounded[start + i] = sent;
+            residual[start + i] += sum[i] - widened_bf16(sent);
+        }
+    }
+}
+
+DT_DISPATCH
+void dt_bf16_widen(const uint16_t *restrict from, float *restrict to, size_t count) {
+    for (size_t i = 0; i < count; i++) to[i] = widened_bf16(from[i]);
+}
