@@ -29,14 +29,20 @@ import Testing
             stride: (window.stride.height, window.stride.width), padding: (window.padding.height, window.padding.width),
             dilation: (window.dilation.height, window.dilation.width), groups: convolution.groups)
 
-        // Sample n is column n of the table.
-        let table = try #require(results.parameters["table.weight"])
-        var x = ReferenceTensor([rows, height, width, channels])
-        for row in 0..<rows {
-            for element in 0..<convolution.image.count {
-                x.values[row * convolution.image.count + element] = table[element, row]
+        // Sample n is column n of the table, one channel after the other.
+        func places(_ body: (_ row: Int, _ feature: Int, _ place: Int) -> Void) {
+            let pixels = height * width
+            for row in 0..<rows {
+                for pixel in 0..<pixels {
+                    for channel in 0..<channels {
+                        body(row, channel * pixels + pixel, (row * pixels + pixel) * channels + channel)
+                    }
+                }
             }
         }
+        let table = try #require(results.parameters["table.weight"])
+        var x = ReferenceTensor([rows, height, width, channels])
+        places { row, feature, place in x.values[place] = table[feature, row] }
         let weight = try #require(results.parameters["convolution.weight"])
             .reshaped([outputs, channels / convolution.groups, window.kernel.height, window.kernel.width])
         let (roundedX, roundedWeight) = (x.map(bf16), weight.map(bf16))
@@ -72,11 +78,7 @@ import Testing
             dWeight = dWeight + part.weight
         }
         var dTable = ReferenceTensor(table.shape)
-        for row in 0..<rows {
-            for element in 0..<convolution.image.count {
-                dTable[element, row] = dx.values[row * convolution.image.count + element]
-            }
-        }
+        places { row, feature, place in dTable[feature, row] = dx.values[place] }
         let weightGradient = try #require(results.gradients["convolution.weight"]).reshaped(weight.shape)
         expectMatches(weightGradient, dWeight, tolerance: 1e-5, "\(what) weight gradient")
         expectMatches(
