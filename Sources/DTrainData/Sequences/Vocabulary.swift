@@ -73,19 +73,3 @@ extension Vocabulary: Codable {
         try values.encodeIfPresent(folding, forKey: .folding)
     }
 }
-
-extension Unicode.Scalar {
-    /// As errors show it: `'é' (U+00E9)`; one that cannot be seen by its number alone.
-    var shown: String {
-        let digits = String(value, radix: 16, uppercase: true)
-        let number = "U+" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits
-        switch properties.generalCategory {
-        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator,
-            .nonspacingMark,
-            .enclosingMark, .spacingMark:
-            return number
-        default:
-            return "'\(self)' (\(number))"
-        }
-    }
-}
