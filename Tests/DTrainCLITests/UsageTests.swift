@@ -158,6 +158,14 @@ import Testing
             "--batch-size 20000 is larger than the 10000 training samples of mnist-sample; give --batch-size 10000 or less."
         ),
         ("train --classes 5", "--classes 5 is fewer than the 10 classes of mnist-sample."),
+        (
+            "train --model char-rnn --data text-sample --classes 80",
+            "--classes 80 is more than the 61 characters of text-sample, which are its classes; leave --classes out."
+        ),
+        (
+            "train --model rnn-hello --data hello --classes 5",
+            "--classes 5 is more than the 4 characters of hello, which are its classes; leave --classes out."
+        ),
         ("train --config none.yaml", "--config none.yaml: there is no such file."),
         ("train --resume auto", "--resume auto needs the run directory: give --out DIR as well."),
         (

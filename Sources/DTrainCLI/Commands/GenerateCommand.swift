@@ -63,7 +63,8 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
         }
         let random = CounterRandom(seed: seed, purpose: .generation)
         for index in 0..<length {
-            let token = draw(from: logits, random.uniform(UInt64(index)))
+            // The model may have outputs that are no characters.
+            let token = draw(from: logits.prefix(predictor.vocabulary.count), random.uniform(UInt64(index)))
             Console.result(predictor.vocabulary.text(of: [token]))
             if index + 1 < length { logits = try predictor.read([token])[0] }
         }
@@ -75,7 +76,7 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
     }
 
     /// The token whose part of the softmax at this temperature holds `position`, which is uniform in 0 ..< 1.
-    private func draw(from logits: [Float], _ position: Float) -> Int32 {
+    private func draw(from logits: ArraySlice<Float>, _ position: Float) -> Int32 {
         let largest = logits.max()!
         guard temperature > 0 else { return Int32(logits.firstIndex(of: largest)!) }
         let powers = logits.map { exp(Double($0 - largest) / temperature) }
