@@ -18,7 +18,11 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
         help: ArgumentHelp("A run directory (its best checkpoint, or the newest) or a checkpoint.", valueName: "dir"))
     var checkpoint: String
     @OptionGroup var weights: WeightsOption
-    @Option(help: ArgumentHelp("What the text begins with. Default a new line.", valueName: "text"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "What the text begins with. Default a new line, or where the vocabulary has none, its first character.",
+            valueName: "text"))
     var prompt = ""
     @Option(parsing: .unconditional, help: ArgumentHelp("Characters to write. Default 500.", valueName: "n"))
     var length = 500
@@ -53,7 +57,7 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
                 "\(source.choice.entry.name) does not go on from character to character: give a run of char-rnn, char-lstm "
                     + "or char-gru.")
         }
-        var tokens = prompt.isEmpty ? [predictor.vocabulary.number(of: "\n") ?? 0] : try encode(predictor.vocabulary)
+        var tokens = prompt.isEmpty ? [start(predictor.vocabulary)] : try encode(predictor.vocabulary)
         Console.result(prompt)
         predictor.begin()
         var logits: [Float] = []
@@ -69,6 +73,15 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
             if index + 1 < length { logits = try predictor.read([token])[0] }
         }
         Console.result("\n")
+    }
+
+    /// What the text goes on from where there is no prompt.
+    private func start(_ vocabulary: Vocabulary) -> Int32 {
+        if let newLine = vocabulary.number(of: "\n") { return newLine }
+        Console.diagnostic(
+            "\(Program.name): there is no new line in the vocabulary: the text goes on from "
+                + "\(vocabulary.characters[0].shown); --prompt gives it another beginning\n")
+        return 0
     }
 
     private func encode(_ vocabulary: Vocabulary) throws -> [Int32] {
