@@ -197,6 +197,8 @@ import Testing
             "train --warmup-epochs 1e300",
             "--warmup-epochs '1e300' is not valid: give a number of at most 1000000000."
         ),
+        ("generate --checkpoint x --seed -1", "--seed '-1' is not valid: give a whole number of at least 0."),
+        ("data show hello --seed -1", "--seed '-1' is not valid: give a whole number of at least 0."),
         ("data show", "Missing expected argument '<spec>'\nSee 'dtrain data show --help'."),
         ("data shwo", "Unexpected argument 'shwo'\nSee 'dtrain data --help'."),
     ]

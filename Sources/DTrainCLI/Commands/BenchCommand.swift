@@ -15,7 +15,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
                 + "--workers 2. The rate is the median over the steps.")
     }
 
-    @Option(help: ArgumentHelp("The model; 'models' lists them. Default cnn-mnist.", valueName: "name"))
+    @Option(help: ArgumentHelp("The model; 'models' lists them.", valueName: "name"))
     var model = "cnn-mnist"
     @Option(
         parsing: .unconditional,
@@ -23,7 +23,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
     var batchSize: Int?
     @Option(help: ArgumentHelp("fp32.", valueName: "name"))
     var precision = "fp32"
-    @Option(parsing: .unconditional, help: ArgumentHelp("Measured steps. Default 50.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Measured steps.", valueName: "n"))
     var steps = 50
     @Option(
         help: ArgumentHelp(
@@ -33,7 +33,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
     @Option(help: ArgumentHelp("What is done to its samples, as for 'train'. Default none.", valueName: "list"))
     var augment: String?
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Threads of each rank that read it. Default 1.", valueName: "n"))
+        parsing: .unconditional, help: ArgumentHelp("Threads of each rank that read it.", valueName: "n"))
     var loaderThreads = 1
     @Option(
         parsing: .unconditional,

@@ -23,7 +23,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
     @OptionGroup var model: ModelSourceOptions
     @Option(help: ArgumentHelp("The data set, as for 'train'. Default the run's.", valueName: "spec"))
     var data: String?
-    @Option(help: ArgumentHelp("train or test. Default test.", valueName: "name"))
+    @Option(help: ArgumentHelp("train or test.", valueName: "name"))
     var split = "test"
     @Option(help: ArgumentHelp("As --augment of 'train' takes it. Default the run's.", valueName: "list"))
     var augment: String?

@@ -24,16 +24,15 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
             "What the text begins with. Default a new line, or where the vocabulary has none, its first character.",
             valueName: "text"))
     var prompt = ""
-    @Option(parsing: .unconditional, help: ArgumentHelp("Characters to write. Default 500.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Characters to write.", valueName: "n"))
     var length = 500
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Divides the logits: below 1 the likely becomes likelier, 0 takes the likeliest. Default 1.", valueName: "t"
-        ))
+            "Divides the logits: below 1 the likely becomes likelier, 0 takes the likeliest.", valueName: "t"))
     var temperature = 1.0
-    @Option(parsing: .unconditional, help: ArgumentHelp("Seed of the draws. Default 0.", valueName: "n"))
-    var seed: UInt64 = 0
+    @Option(parsing: .unconditional, help: ArgumentHelp("Seed of the draws.", valueName: "n"))
+    var seed = 0
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp("Compute threads. Default: the cores granted.", valueName: "n"))
@@ -47,6 +46,7 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
         guard temperature >= 0, temperature.isFinite else {
             throw UsageError("--temperature '\(temperature)' is not valid: give 0 or more.")
         }
+        try checkSeed(seed)
         try checkThreads(threads)
         guard LaunchEnvironment().speaks else { return }
         let source = try ModelSource(checkpoint: checkpoint, weights.choice(), Program.self)
@@ -65,7 +65,7 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
             logits = try predictor.read(Array(tokens.prefix(Self.window))).last!
             tokens.removeFirst(min(Self.window, tokens.count))
         }
-        let random = CounterRandom(seed: seed, purpose: .generation)
+        let random = CounterRandom(seed: UInt64(seed), purpose: .generation)
         for index in 0..<length {
             // The model may have outputs that are no characters.
             let token = draw(from: logits.prefix(predictor.vocabulary.count), random.uniform(UInt64(index)))
