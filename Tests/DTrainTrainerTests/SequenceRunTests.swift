@@ -48,7 +48,7 @@ struct SequenceRunTests {
         }
     }
 
-    @Test("What dropout leaves of names depends neither on the ranks nor on the parts, sorted by length though they are")
+    @Test("What dropout leaves of names, which are sorted by length, depends on neither ranks nor parts")
     func sameDropout() throws {
         var expected: [Double]?
         for (ranks, parts) in [(1, 1), (2, 1), (4, 1), (1, 3), (2, 2)] {
