@@ -27,7 +27,7 @@ package enum ExitStatus: Int32, Sendable, CaseIterable {
     static func of(_ error: any Error) -> ExitStatus {
         switch error {
         case is UsageError, is CheckpointFaultError, is FetchUsageError: .usage
-        case is PNGError, is FetchError: .data
+        case is PNGError, is FetchError, is MissingRecipeData: .data
         case is MetricsError, ONNXError.parameters: .checkpoint
         case is ONNXError: .usage
         default: ExitStatus(rawValue: exitCode(of: error)) ?? .unexpected

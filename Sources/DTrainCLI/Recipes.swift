@@ -1,3 +1,4 @@
+import DTrainData
 import DTrainTensor
 import DTrainTrainer
 
@@ -9,6 +10,8 @@ struct Recipe {
     let settings: [RunSetting: String]
     /// The recipe whose weights it begins with (`--init`); nil for one that begins anew.
     var start: String?
+    /// Where its data come from, and what to take instead; nil for data that `data fetch` brings, or that are in the program.
+    var origin: String?
 
     /// The settings as a layer.
     var layer: RunSettings {
@@ -98,7 +101,7 @@ struct Recipe {
         ]
     }()
 
-    /// What the lectures on recurrent networks show; the data are in the folders `data/names` and `data/text`.
+    /// What the lectures on recurrent networks show.
     private static let sequences: [Recipe] = [
         Recipe(
             name: "hello", summary: "a recurrent network that turns \"hello\" into \"ohlol\"",
@@ -111,13 +114,19 @@ struct Recipe {
             settings: [
                 .model: "name-classifier", .data: "names:data/names", .epochs: "15", .batchSize: "64",
                 .optimizer: "adam", .lr: "0.002", .schedule: "cosine", .dropout: "0.3", .labelSmoothing: "0.1",
-            ]),
+            ],
+            origin:
+                "put the folder data/names of github.com/spro/practical-pytorch there, or give --data names-sample, the "
+                + "surnames of ten languages inside the program"),
         Recipe(
             name: "shakespeare", summary: "the next character of Shakespeare's plays",
             settings: [
                 .model: "char-lstm", .data: "text:data/text/tinyshakespeare.txt", .epochs: "8", .batchSize: "32",
                 .optimizer: "adam", .lr: "0.002", .schedule: "cosine", .clipNorm: "5",
-            ]),
+            ],
+            origin:
+                "put data/tinyshakespeare/input.txt of github.com/karpathy/char-rnn there under this name, or give --data "
+                + "text-sample, its first 100 KB inside the program"),
     ]
 
     /// What eight classes of CIFAR-10 teach about the other two.
@@ -144,4 +153,12 @@ struct Recipe {
                 name: "transfer-scratch", summary: "the same from random weights", settings: target),
         ]
     }()
+}
+
+/// Data of a recipe that are not there.
+struct MissingRecipeData: Error, CustomStringConvertible {
+    let error: DataError
+    let remedy: String
+
+    var description: String { "\(error); \(remedy)" }
 }

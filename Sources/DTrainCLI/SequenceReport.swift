@@ -15,7 +15,7 @@ struct SequenceReport {
         let folding = vocabulary.folding.map { ", folded to \($0.rawValue.uppercased())" } ?? ""
         let characters =
             "\(Formatting.count(vocabulary.count, "character")) in the vocabulary\(folding): "
-            + vocabulary.characters.map { Self.shown($0) }.joined()
+            + vocabulary.characters.map(\.escaped).joined()
         switch pair.content {
         case .names(let train, let test):
             return ["\(pair.specification): \(train.name), names of \(train.classCount) classes", characters]
@@ -33,7 +33,7 @@ struct SequenceReport {
             ]
         case .text(let train, let test):
             let shown = split == .train ? train : test
-            let text = vocabulary.text(of: shown.tokens.prefix(200)).unicodeScalars.map { Self.shown($0) }.joined()
+            let text = vocabulary.text(of: shown.tokens.prefix(200)).escaped
             return [
                 "\(pair.specification): \(train.name), a text of \(Formatting.whole(train.count + test.count)) characters",
                 characters, "train: the first \(Formatting.whole(train.count)) characters",
@@ -60,19 +60,7 @@ struct SequenceReport {
         let count = min(Self.shownSamples, names.count)
         return (0..<count).map { sample in
             let index = sample * names.count / count
-            return "  \(names.text(of: index))  \(names.classNames[names.label(of: index)])"
-        }
-    }
-
-    /// On one line.
-    private static func shown(_ character: Unicode.Scalar) -> String {
-        switch character {
-        case "\n": "\\n"
-        case "\r": "\\r"
-        case "\t": "\\t"
-        default:
-            character.properties.generalCategory == .control
-                ? "\\u{\(String(character.value, radix: 16))}" : String(character)
+            return "  \(names.text(of: index).escaped)  \(names.classNames[names.label(of: index)])"
         }
     }
 }

@@ -37,15 +37,17 @@ public enum CommunicationOperation: Sendable {
 
     /// What it is, whatever the elements.
     package enum Kind: String, Sendable, BitwiseCopyable {
-        case allReduce, broadcast, allGather, send, receive, barrier
+        case allReduce, broadcast, allGather, allToAll, send, receive, barrier
     }
 
     package var kind: Kind {
         switch self {
-        case .allReduceSumFloat, .allReduceSumDouble, .allReduceSumInt64, .allReduceMaximum, .allReduceMinimum:
+        case .allReduceSumFloat, .allReduceSumCompressed, .allReduceSumDouble, .allReduceSumInt64, .allReduceMaximum,
+            .allReduceMinimum:
             .allReduce
         case .broadcast: .broadcast
         case .allGather: .allGather
+        case .allToAll: .allToAll
         case .send: .send
         case .receive: .receive
         case .barrier: .barrier

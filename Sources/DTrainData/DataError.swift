@@ -219,7 +219,7 @@ public enum DataUsageError: Error, Hashable, Sendable, CustomStringConvertible {
             "'\(text)' has \(character.shown) at position \(position), which is none of the \(vocabulary.count) characters "
                 + "of the vocabulary; leave it out, or train with data that have it"
         case .emptyText(let text):
-            text.isEmpty
+            text.allSatisfy(\.isWhitespace)
                 ? "the text is empty; give at least one character"
                 : "nothing is left of '\(text)' in ASCII; give at least one letter"
         case .sequenceTooLong(let length, let streams, let text, let characters):

@@ -30,6 +30,7 @@ public func concatenate(_ values: [Value]) -> Value {
 /// 2014, section 5). In evaluation it does nothing; a model does not even compute them then.
 public func auxiliaryLoss(_ logits: Value, weight: Float) { logits.judgedAsAuxiliary(weight: weight) }
 
-/// e^x[i] / Σ e^x[j] over the last extent: features, or the channels of each pixel or step. The cross-entropy loss takes
-/// logits and needs no softmax before it.
+/// e^x[i] / Σ e^x[j] over the last extent: the features of a sample, the channels of each pixel. Of a sequence it takes the
+/// features of each step by themselves; it never sums over steps. The cross-entropy loss takes logits and needs no softmax
+/// before it.
 public func softmax(_ x: Value) -> Value { x.applying(Softmax()) }

@@ -53,6 +53,7 @@ enum ProgressText {
             + "\(Formatting.percent(evaluation.correct, of: evaluation.samples)) "
             + "(\(Formatting.whole(evaluation.correct)) of \(Formatting.whole(evaluation.samples)))  "
             + "loss \(Formatting.decimal(evaluation.loss, 4))  "
+            + (evaluation.bitsPerCharacter.map { "\(Formatting.decimal($0, 4)) bits a character  " } ?? "")
             + (evaluation.perplexity.map { "perplexity \(Formatting.decimal($0, 2))  " } ?? "")
             + Formatting.duration(evaluation.seconds)
     }

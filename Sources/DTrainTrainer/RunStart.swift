@@ -59,6 +59,11 @@ struct RunStart {
                 guard FileManager.default.fileExists(atPath: path) else {
                     throw CheckpointError.fileSystem(operation: "read the weights", path: path, code: ENOENT)
                 }
+                if let trained = TrainingState(besideWeights: path) {
+                    try checkVocabulary(
+                        of: path, trained.data,
+                        remedy: "give --data with the characters that the weights were trained on, or leave --init out")
+                }
                 let report = try loadWeights(
                     path, into: NamedArena(context.replica.layout, context.replica.parameters).targets,
                     policy: context.model.weightsPolicy)
@@ -146,7 +151,12 @@ struct RunStart {
             }
         }
         try require("model", saved.model.name, now.model.name)
-        try require("data digest", saved.data.digest, now.data.digest)
+        try checkVocabulary(
+            of: checkpoint.path, saved.data,
+            remedy: "continue it with the data it was started with, or start a new run with another --out")
+        try require(
+            saved.data.sequences?.kind == .text ? "a text of digest" : "data digest", saved.data.digest, now.data.digest
+        )
         try require("seed", "\(saved.seed)", "\(now.seed)")
         try require("batch size", "\(saved.batchSize)", "\(now.batchSize)")
         try require("optimizer", saved.optimizer, now.optimizer)
@@ -171,6 +181,15 @@ struct RunStart {
                 "the last bits of the results may differ from those of an uninterrupted run: "
                     + differences.joined(separator: "; "))
         }
+    }
+
+    /// Throws where the weights at `path`, of a run on `trained`, mean other characters than this run's data have.
+    private func checkVocabulary(of path: String, _ trained: DTrainCheckpoint.DataDescription, remedy: String) throws {
+        guard let then = trained.sequences, let now = context.feed.dataDescription.sequences,
+            let difference = then.vocabularyDifference(from: now)
+        else { return }
+        throw TrainerError.vocabularyDiffers(
+            path: path, data: context.configuration.data, difference: difference, remedy: remedy)
     }
 
     /// Renames the checkpoints of later steps (damaged ones, or of a course that is given up): they must not count among

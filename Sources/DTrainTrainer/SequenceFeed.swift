@@ -69,13 +69,25 @@ public struct SequenceFeed: Feed {
     }
 
     public var dataDescription: DTrainCheckpoint.DataDescription {
-        let vocabulary = data.vocabulary
-        return DTrainCheckpoint.DataDescription(
+        DTrainCheckpoint.DataDescription(
             specification: specification.description, sampleCount: trainingSamples, digest: digest,
-            sequences: SequenceDescription(
-                kind: isStream ? .text : labelsEachToken ? .labelledSteps : .names,
-                characters: vocabulary.text(of: 0..<Int32(vocabulary.count)),
-                folding: vocabulary.folding?.rawValue, longest: train.longest, classNames: classNames))
+            sequences: SequenceDescription(data, longest: train.longest))
+    }
+}
+
+extension SequenceDescription {
+    /// What a checkpoint keeps of `data`; `longest` are the tokens of the longest sample, or of a text's windows.
+    public init(_ data: SequencePair, longest: Int) {
+        let vocabulary = data.vocabulary
+        let kind: Kind =
+            switch data.content {
+            case .names: .names
+            case .text: .text
+            case .hello: .labelledSteps
+            }
+        self.init(
+            kind: kind, characters: vocabulary.text(of: 0..<Int32(vocabulary.count)),
+            folding: vocabulary.folding?.rawValue, longest: longest, classNames: data.classNames)
     }
 }
 

@@ -29,6 +29,8 @@ public enum TrainerError: Error, Hashable, Sendable, CustomStringConvertible {
     case modelDiffers(rank: Int, host: String, difference: String)
     /// A checkpoint belongs to another model, other data, or another seed or batch.
     case checkpointDiffers(path: String, what: String, saved: String, given: String)
+    /// The weights at `path` were trained on other characters than `data` has.
+    case vocabularyDiffers(path: String, data: String, difference: String, remedy: String)
 
     public var description: String {
         switch self {
@@ -61,6 +63,8 @@ public enum TrainerError: Error, Hashable, Sendable, CustomStringConvertible {
         case .checkpointDiffers(let path, let what, let saved, let given):
             "\(path) was written with \(what) '\(saved)', and this run has '\(given)'; "
                 + "continue it with what it was started with, or start a new run with another --out"
+        case .vocabularyDiffers(let path, let data, let difference, let remedy):
+            "the vocabulary of \(path) is not that of \(data): \(difference); \(remedy)"
         }
     }
 
@@ -68,7 +72,7 @@ public enum TrainerError: Error, Hashable, Sendable, CustomStringConvertible {
     public var exitCode: Int32 {
         switch self {
         case .lossNotFinite, .gradientNotFinite, .parametersNotFinite, .evaluationNotFinite: 6
-        case .runDirectoryNotEmpty, .runDirectoryInUse, .modelDiffers, .checkpointDiffers: 2
+        case .runDirectoryNotEmpty, .runDirectoryInUse, .modelDiffers, .checkpointDiffers, .vocabularyDiffers: 2
         case .dataDiffers: 3
         case .runDirectory, .traceFile: 4
         }

@@ -52,6 +52,7 @@ import Testing
         ("train", "USAGE: dtrain train <options>"),
         ("evaluate", "USAGE: dtrain evaluate [<options>] [<source>]"),
         ("predict", "USAGE: dtrain predict <options>"),
+        ("generate", "USAGE: dtrain generate --checkpoint <dir>"),
         (
             "models",
             "USAGE: dtrain models [<name>] [--classes <n>] [--image-size <n>] [--no-top] [--block <name>] [--json]"
@@ -68,6 +69,9 @@ import Testing
         #expect(outcome.status == 0 && outcome.stderr.isEmpty)
         #expect(outcome.stdout.contains(usage), "\(outcome.stdout)")
         #expect(outcome.stdout.split(separator: "\n").allSatisfy { $0.count <= 80 || $0.hasPrefix("USAGE") })
+        let words = outcome.stdout.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        let twice = words.firstMatch(of: /Default [^.]*\. \(default:.*?\)/)
+        #expect(twice == nil, "a default is said twice: \(twice?.output ?? "")")
     }
 
     @Test func everySettingIsAFlagOfTrainWithAnExplanation() throws {

@@ -29,7 +29,9 @@ import Testing
     }
 
     @Test func namesAreClassified() throws {
-        _ = try run("train --model name-classifier --data names-sample --epochs 3 --batch-size 32 --optimizer adam --out run --quiet")
+        _ = try run(
+            "train --model name-classifier --data names-sample --epochs 3 --batch-size 32 --optimizer adam --out run --quiet"
+        )
         let accuracy = try #require(try evaluations("run").last?["top1"] as? Double)
         #expect(accuracy > 0.5)
         #expect(try evaluations("run").last?["perplexity"] == nil)
@@ -59,19 +61,127 @@ import Testing
         #expect(try run(generate + " --temperature 0").stdout == run(generate + " --temperature 0 --seed 5").stdout)
         let text = try run("evaluate run").stdout
         #expect(text.contains("nats a character") && text.contains("perplexity"))
+        // The class "\n" has a line like any other.
+        #expect(text.contains("\n\\n "), "\(text)")
+    }
+
+    @Test func withoutAPromptATextGoesOnFromSomethingThatItHas() throws {
+        for (text, notice) in [
+            ("ab\n", ""),
+            (
+                "ba",
+                "dtrain: there is no new line in the vocabulary: the text goes on from 'a' (U+0061); --prompt gives it "
+                    + "another beginning\n"
+            ),
+        ] {
+            try command.write(String(repeating: text, count: 60), to: "t.txt")
+            _ = try run(
+                "train --model char-rnn --data text:t.txt --steps 1 --batch-size 2 --sequence-length 5 --out r\(text.count) --quiet"
+            )
+            let outcome = try run("generate --checkpoint r\(text.count) --length 3")
+            #expect(outcome.stderr == notice && outcome.stdout.unicodeScalars.count == 4)
+        }
+    }
+
+    /// Spaces around a name do not count, as in files of names; a model may have more outputs than there are classes.
+    @Test func namesAreReadAsInTraining() throws {
+        for (data, out) in [("names-sample", "sample"), ("names-ascii:n", "ascii")] {
+            try command.write("Ana\nBo\nCy\nDee\nEva\nFay\nGus\nHal\nIda\nJo\nKai\nLou\nMo\n", to: "n/A.txt")
+            _ = try run(
+                "train --model name-classifier --data \(data) --classes 12 --steps 1 --batch-size 4 --out \(out) --quiet"
+            )
+            let plain = try run("predict --checkpoint \(out) --text Ana --top 12 --logits").stdout
+            let spaced = try command.dtrain(
+                "predict", "--checkpoint", out, "--text", " \tAna ", "--top", "12", "--logits")
+            #expect(spaced.status == 0, "\(spaced.stderr)")
+            #expect(spaced.stdout.split(separator: "\n").dropFirst() == plain.split(separator: "\n").dropFirst())
+            #expect(plain.contains("  class 11\n"), "\(plain)")
+        }
+        // Of what folding leaves, too.
+        let folded = try command.dtrain("predict", "--checkpoint", "ascii", "--text", "李 Ana")
+        #expect(folded.status == 0, "\(folded.stderr)")
+    }
+
+    /// Weights mean nothing for other characters, not even for as many of them.
+    @Test func weightsOfOtherCharactersAreRefused() throws {
+        func write(_ text: String) throws { try command.write(String(repeating: text, count: 60), to: "t.txt") }
+        let train = "train --model char-rnn --data text:t.txt --batch-size 2 --sequence-length 5 --quiet --out"
+        try write("ab\n")
+        _ = try run(train + " run --steps 2")
+        let checkpoint = "run/checkpoints/step-00000002"
+        let sameSize = "3 characters against 3, the first that differ 'b' (U+0062) and 'c' (U+0063); "
+        let more = "3 characters against 4, the first that differ none and 'c' (U+0063); "
+        let data = "give --data with the characters that the weights were trained on, or leave --init out\n"
+        let resume = "continue it with the data it was started with, or start a new run with another --out\n"
+        for (text, difference) in [("ac\n", sameSize), ("abc\n", more)] {
+            try write(text)
+            for weights in [checkpoint, checkpoint + "/model.safetensors"] {
+                func begin(_ path: String) -> String { "dtrain: the vocabulary of \(path) is not that of text:t.txt: " }
+                expect(
+                    try command.dtrain(words: train + " other --steps 1 --init \(weights)"), status: 2,
+                    stderr: begin(weights) + difference + data)
+                expect(
+                    try command.dtrain(words: "evaluate --model char-rnn --init \(weights) --data text:t.txt"),
+                    status: 2,
+                    stderr: begin(weights) + difference + "give other --data\n")
+            }
+            expect(
+                try command.dtrain(words: "train --resume auto --out run --steps 3"), status: 2,
+                stderr: "dtrain: the vocabulary of \(checkpoint) is not that of text:t.txt: " + difference + resume)
+        }
+        try write("ba\n")
+        expectError(
+            try command.dtrain(words: "train --resume auto --out run --steps 3"), status: 2,
+            "\(checkpoint) was written with a text of digest '")
+        // Another text of the same characters may begin with them, and be evaluated.
+        _ = try run(train + " third --steps 1 --init \(checkpoint)")
+        let own = try run("evaluate run --data text:t.txt").stdout
+        let given = try run("evaluate --model char-rnn --init \(checkpoint) --data text:t.txt").stdout
+        #expect(given.split(separator: "\n")[2...4] == own.split(separator: "\n")[2...4])
+    }
+
+    @Test func namesOfOtherClassesAreRefused() throws {
+        let names = "Ana\nBo\nCy\nDee\nEva\nFay\nGus\nHal\nIda\nJo\nKai\nLou\nMo\n"
+        for path in ["n/A.txt", "n/B.txt", "other/A.txt", "other/C.txt", "fewer/A.txt"] {
+            try command.write(names, to: path)
+        }
+        _ = try run("train --model name-classifier --data names:n --steps 1 --batch-size 4 --out run --quiet")
+        let checkpoint = "run/checkpoints/step-00000001"
+        expect(
+            try command.dtrain(words: "evaluate run --data names:other"), status: 2,
+            stderr:
+                "dtrain: the classes of \(checkpoint) (2) are not those of names:other (2); only the model knows B; "
+                + "only the data have C; give --data with the classes that it was trained on.\n")
+        expect(
+            try command.dtrain(words: "evaluate run --data names:fewer"), status: 2,
+            stderr:
+                "dtrain: the classes of \(checkpoint) (2) are not those of names:fewer (1); only the model knows B; "
+                + "give --data with the classes that it was trained on.\n")
+        _ = try run("evaluate run --data names:n")
     }
 
     @Test func mistakesAreNamed() throws {
         _ = try run("train --recipe hello --out run --quiet --steps 2")
         try command.write("only a few words", to: "short.txt")
         try command.write("", to: "empty.txt")
+        try command.write(command.data("run/checkpoints/step-00000002/model.safetensors"), to: "alone.safetensors")
         let cases: [(String, Int32, String)] = [
             ("predict --checkpoint run --text", 2, "Missing value"),
             ("predict --checkpoint run", 2, "give --images with files or folders, or --text"),
             ("predict --checkpoint run --images a.png", 2, "reads text, no images: give --text"),
-            ("predict --model rnn-hello --init run --text hello", 2, "weights alone do not say which characters"),
+            (
+                "predict --model rnn-hello --init alone.safetensors --text hello", 2,
+                "weights alone do not say which characters"
+            ),
             ("predict --checkpoint run --text hexlo", 2, "'x' (U+0078) at position 3"),
             ("predict --checkpoint run --text hello --labels l.txt", 2, "--labels has no effect"),
+            (
+                "predict --checkpoint run --text hello --top 3", 2,
+                "--top has no effect: rnn-hello answers each character"
+            ),
+            ("predict --checkpoint run --text hello --logits", 2, "--logits has no effect: rnn-hello answers each"),
+            ("predict --checkpoint run --text=-hello", 2, "'-' (U+002D) at position 1"),
+            ("generate --checkpoint run --prompt -h", 2, "does not go on from character to character"),
             ("generate --checkpoint run --prompt h", 2, "does not go on from character to character"),
             ("generate --checkpoint run --length 0", 2, "--length '0' is not valid"),
             ("generate --checkpoint run --temperature -1", 2, "--temperature '-1.0' is not valid"),
@@ -81,8 +191,10 @@ import Testing
             ("train --model name-classifier --data text-sample", 2, "name-classifier says one thing of a sequence"),
             ("train --model cnn-mnist --data text-sample", 2, "cnn-mnist"),
             ("train --model char-lstm", 2, "char-lstm"),
+            ("train --recipe surnames", 3, "give --data names-sample"),
+            ("train --recipe shakespeare", 3, "give --data text-sample"),
             ("train --sequence-length 3", 2, "--sequence-length has no effect"),
-            ("evaluate run --data text-sample", 2, "the vocabulary of text-sample"),
+            ("evaluate run --data text-sample", 2, "is not that of text-sample: 4 characters against 61"),
         ]
         for (words, status, message) in cases {
             let outcome = try command.dtrain(words: words)
@@ -131,7 +243,9 @@ import Testing
                     atPath: command.path("parts/\(path)"), andPath: command.path("whole/\(path)")), "\(file)")
         }
         // Another number of ranks takes the same states over.
-        _ = try run("train --resume \(command.path("parts/checkpoints/step-00000007")) --out other --workers 1 --steps 18 --quiet")
+        _ = try run(
+            "train --resume \(command.path("parts/checkpoints/step-00000007")) --out other --workers 1 --steps 18 --quiet"
+        )
         #expect(try zip(steps("other"), steps("whole").suffix(11)).allSatisfy { abs($0 - $1) < 2e-4 })
     }
 }

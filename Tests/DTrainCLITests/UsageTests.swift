@@ -170,6 +170,14 @@ import Testing
             "--batch-size 20000 is larger than the 10000 training samples of mnist-sample; give --batch-size 10000 or less."
         ),
         ("train --classes 5", "--classes 5 is fewer than the 10 classes of mnist-sample."),
+        (
+            "train --model char-rnn --data text-sample --classes 80",
+            "--classes 80 is more than the 61 characters of text-sample, which are its classes; leave --classes out."
+        ),
+        (
+            "train --model rnn-hello --data hello --classes 5",
+            "--classes 5 is more than the 4 characters of hello, which are its classes; leave --classes out."
+        ),
         ("train --config none.yaml", "--config none.yaml: there is no such file."),
         ("train --resume auto", "--resume auto needs the run directory: give --out DIR as well."),
         (
@@ -201,6 +209,8 @@ import Testing
             "train --warmup-epochs 1e300",
             "--warmup-epochs '1e300' is not valid: give a number of at most 1000000000."
         ),
+        ("generate --checkpoint x --seed -1", "--seed '-1' is not valid: give a whole number of at least 0."),
+        ("data show hello --seed -1", "--seed '-1' is not valid: give a whole number of at least 0."),
         ("data show", "Missing expected argument '<spec>'\nSee 'dtrain data show --help'."),
         ("data shwo", "Unexpected argument 'shwo'\nSee 'dtrain data --help'."),
     ]

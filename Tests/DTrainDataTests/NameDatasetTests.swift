@@ -37,6 +37,26 @@ func names(_ dataset: NameDataset) -> [String] {
         #expect(train.countPerClass.reduce(0, +) == train.count)
     }
 
+    @Test("A line ends with a line feed, a carriage return, or both")
+    func lineEnds() throws {
+        let all = manyNames(60)
+        for (end, last) in [("\n", ""), ("\r\n", ""), ("\r", ""), ("\r", "\r"), ("\r\n", "\r\n")] {
+            let folder = try TemporaryFolder()
+            try folder.write(Array((all.joined(separator: end) + last).utf8), "A.txt")
+            let (train, test) = try NameDataset.open(directory: folder.path)
+            #expect((names(train) + names(test)).sorted() == all.map { "A: \($0)" }, "\(end.debugDescription)")
+            // Errors count lines alike.
+            try folder.write(Array(("Li\(end)李\(end)Os").utf8), "A.txt")
+            let error = #expect(throws: DataError.self) {
+                try NameDataset.open(directory: folder.path, folding: .ascii)
+            }
+            #expect(error?.description.contains("/A.txt, line 2: nothing is left of '李'") == true, "\(error as Any)")
+            try folder.write(Array("Li\(end)Os\(end)Mo".utf8) + [0xFF], "A.txt")
+            let invalid = #expect(throws: DataError.self) { try NameDataset.open(directory: folder.path) }
+            #expect(invalid?.description.contains("(line 3)") == true, "\(invalid as Any)")
+        }
+    }
+
     @Test("About one name in five is for testing")
     func fraction() {
         let count = (0..<20_000).count { NameDataset.splitOf("name \($0)", className: "A") == .test }

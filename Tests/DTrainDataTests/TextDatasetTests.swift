@@ -33,6 +33,15 @@ import Testing
         #expect(train.digest != test.digest)
     }
 
+    @Test("A byte-order mark is no part of the text; one inside it is")
+    func byteOrderMark() throws {
+        let text = String(repeating: "ab", count: 20)
+        let (train, test) = try open("\u{FEFF}" + text)
+        #expect(train.vocabulary.names == ["a", "b"] && train.count + test.count == 40)
+        #expect(try train.digest == open(text).train.digest)
+        #expect(try open(text + "\u{FEFF}").train.vocabulary.count == 3)
+    }
+
     @Test("Training streams are contiguous, of whole windows, and the next batch goes on where the last one ended")
     func trainingStreams() throws {
         let train = try distinct(120).train

@@ -107,6 +107,15 @@ import Testing
             stage.take()
                 == "\r\u{1B}[Kepoch 1  step 156  test accuracy 99.95 % (1,999 of 2,000)  loss 0.2500  0.50 s\n")
         sink.receive(
+            .evaluation(
+                EvaluationCompleted(
+                    step: 156, epoch: 0, split: "test", loss: 1.5, correct: 1000, correctTop5: 2000, samples: 2000,
+                    seconds: 0.5, countsCharacters: true)))
+        #expect(
+            stage.take()
+                == "epoch 1  step 156  test accuracy 50.00 % (1,000 of 2,000)  loss 1.5000  2.1640 bits a character  "
+                + "perplexity 4.48  0.50 s\n")
+        sink.receive(
             .checkpoint(
                 CheckpointWritten(step: 156, path: "runs/x/c", seconds: 0.02, byteCount: 87_400, best: true)))
         #expect(stage.take() == "checkpoint runs/x/c (87.4 kB in 0.02 s, the best so far)\n")

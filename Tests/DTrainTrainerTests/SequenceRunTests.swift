@@ -48,6 +48,20 @@ struct SequenceRunTests {
         }
     }
 
+    @Test("What dropout leaves of names, which are sorted by length, depends on neither ranks nor parts")
+    func sameDropout() throws {
+        var expected: [Double]?
+        for (ranks, parts) in [(1, 1), (2, 1), (4, 1), (1, 3), (2, 2)] {
+            var run = try run(ScratchDirectory(), .namesSample, model: "name-classifier", ranks: ranks) {
+                $0.accumulate = parts
+            }
+            run.module = { NameClassifier(classes: 10, dropout: 0.5) }
+            #expect(try run.complete() == .completed(step: 5))
+            expectSameCurve(run.log.losses, expected ?? run.log.losses)
+            expected = expected ?? run.log.losses
+        }
+    }
+
     @Test("Evaluation of a text is the same however many streams are computed at once and however long the windows are")
     func evaluationWindows() throws {
         guard case .sequences(let pair) = try DataSpecification.textSample.open() else { return }

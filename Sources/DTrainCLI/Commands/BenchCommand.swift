@@ -17,7 +17,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
                 + "--workers 2. The rate is the median over the steps.")
     }
 
-    @Option(help: ArgumentHelp("The model; 'models' lists them. Default cnn-mnist.", valueName: "name"))
+    @Option(help: ArgumentHelp("The model; 'models' lists them.", valueName: "name"))
     var model = "cnn-mnist"
     @Option(
         parsing: .unconditional,
@@ -25,11 +25,11 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
     var batchSize: Int?
     @Option(
         help: ArgumentHelp(
-            "fp32, or bf16: convolutions multiply bf16, where the processor does. Default fp32.", valueName: "name"))
+            "fp32, or bf16: convolutions multiply bf16, where the processor does.", valueName: "name"))
     var precision = "fp32"
-    @Option(help: ArgumentHelp("How gradients travel between ranks: none or bf16. Default none.", valueName: "how"))
+    @Option(help: ArgumentHelp("How gradients travel between ranks: none or bf16.", valueName: "how"))
     var compress = "none"
-    @Option(parsing: .unconditional, help: ArgumentHelp("Measured steps. Default 50.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Measured steps.", valueName: "n"))
     var steps = 50
     @Option(
         help: ArgumentHelp(
@@ -39,7 +39,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
     @Option(help: ArgumentHelp("What is done to its samples, as for 'train'. Default none.", valueName: "list"))
     var augment: String?
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("Threads of each rank that read it. Default 1.", valueName: "n"))
+        parsing: .unconditional, help: ArgumentHelp("Threads of each rank that read it.", valueName: "n"))
     var loaderThreads = 1
     @Option(
         parsing: .unconditional,

@@ -25,14 +25,14 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
     var spec: String
     @Option(help: ArgumentHelp("The PNG file to draw.", valueName: "file"))
     var output: String?
-    @Option(help: ArgumentHelp("train or test. Default train.", valueName: "name"))
+    @Option(help: ArgumentHelp("train or test.", valueName: "name"))
     var split = "train"
     @Option(help: ArgumentHelp("Show the samples as these leave them in evaluation.", valueName: "list"))
     var augment = "none"
     @Flag(help: "Show them as training sees them in its first epoch.")
     var augmented = false
     @Option(parsing: .unconditional, help: ArgumentHelp("Seed of the transforms.", valueName: "n"))
-    var seed: UInt64 = 0
+    var seed = 0
 
     func run() throws {
         guard LaunchEnvironment().speaks else { return }
@@ -42,6 +42,7 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
                 "--split '\(split)' is not valid\(suggestion(for: split, among: names)): give one of "
                     + "\(names.joined(separator: ", ")).")
         }
+        try checkSeed(seed)
         let augmentations = try Augmentation.parse(augment)
         let lines: [String]
         switch try DataSpecification.parse(spec).open() {
@@ -83,9 +84,9 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
                 : TransformPipeline(
                     augmentations, family: .usual(forImagesOf: pair.sampleShape), sampleShape: pair.sampleShape,
                     sizesMayDiffer: pair.train.sizesMayDiffer || pair.test.sizesMayDiffer,
-                    normalisation: pair.train.normalisation, seed: seed)
+                    normalisation: pair.train.normalisation, seed: UInt64(seed))
             let transforms = augmented ? pipeline?.training : pipeline?.evaluation
-            let image = try SampleGrid(pair[part], transforms: transforms ?? [], seed: seed).image()
+            let image = try SampleGrid(pair[part], transforms: transforms ?? [], seed: UInt64(seed)).image()
             try image.write(to: output)
             lines.append("drawn: \(output) (\(image.width)×\(image.height))")
         }

@@ -23,7 +23,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
     @OptionGroup var model: ModelSourceOptions
     @Option(help: ArgumentHelp("The data set, as for 'train'. Default the run's.", valueName: "spec"))
     var data: String?
-    @Option(help: ArgumentHelp("train or test. Default test.", valueName: "name"))
+    @Option(help: ArgumentHelp("train or test.", valueName: "name"))
     var split = "test"
     @Option(help: ArgumentHelp("As --augment of 'train' takes it. Default the run's.", valueName: "list"))
     var augment: String?
@@ -75,7 +75,9 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         let data = try dataSpecification(source, specification).open()
         var choice = source.choice
         if choice.options.classes == 0 { choice.options.classes = data.classCount }
-        if case .sequences(let pair) = data, let trained = source.sequences { try check(pair, against: trained) }
+        if case .sequences(let pair) = data, let trained = source.sequences {
+            try check(pair, of: source.path, against: trained)
+        }
         guard !choice.options.top || choice.options.classes >= data.classCount else {
             throw UsageError(
                 "the model has \(choice.options.classes) classes and \(data.specification) has \(data.classCount); "
@@ -140,15 +142,24 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
         }
     }
 
-    /// The numbers of the characters must mean what they meant in training.
-    private func check(_ pair: SequencePair, against trained: SequenceDescription) throws {
-        let vocabulary = trained.vocabulary
-        guard vocabulary != pair.vocabulary else { return }
-        let missing = pair.vocabulary.characters.filter { vocabulary.number(of: $0) == nil }.count
+    /// The numbers of the characters, and those of the classes, must mean what they meant in training.
+    private func check(_ pair: SequencePair, of path: String, against trained: SequenceDescription) throws {
+        if let difference = trained.vocabularyDifference(from: SequenceDescription(pair, longest: trained.longest)) {
+            throw TrainerError.vocabularyDiffers(
+                path: path, data: "\(pair.specification)", difference: difference, remedy: "give other --data")
+        }
+        let (own, others) = (trained.classNames, pair.classNames)
+        guard own != others else { return }
+        func list(_ names: [String], without others: [String], _ whose: String) -> String {
+            let extra = names.filter { !others.contains($0) }.map(\.escaped)
+            guard !extra.isEmpty else { return "" }
+            return "; only \(whose) \(extra.prefix(5).joined(separator: ", "))"
+                + (extra.count > 5 ? " and \(extra.count - 5) more" : "")
+        }
         throw UsageError(
-            "the vocabulary of \(pair.specification) (\(Formatting.count(pair.vocabulary.count, "character"))) is not that of "
-                + "the checkpoint (\(Formatting.count(vocabulary.count, "character"))"
-                + (missing == 0 ? "" : ", without \(missing) of them") + "); give other --data.")
+            "the classes of \(path) (\(own.count)) are not those of \(pair.specification) (\(others.count))"
+                + list(own, without: others, "the model knows") + list(others, without: own, "the data have")
+                + "; give --data with the classes that it was trained on.")
     }
 
     /// How images become what the model was trained to see.

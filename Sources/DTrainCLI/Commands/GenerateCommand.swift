@@ -18,18 +18,21 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
         help: ArgumentHelp("A run directory (its best checkpoint, or the newest) or a checkpoint.", valueName: "dir"))
     var checkpoint: String
     @OptionGroup var weights: WeightsOption
-    @Option(help: ArgumentHelp("What the text begins with. Default a new line.", valueName: "text"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "What the text begins with. Default a new line, or where the vocabulary has none, its first character.",
+            valueName: "text"))
     var prompt = ""
-    @Option(parsing: .unconditional, help: ArgumentHelp("Characters to write. Default 500.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Characters to write.", valueName: "n"))
     var length = 500
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "Divides the logits: below 1 the likely becomes likelier, 0 takes the likeliest. Default 1.", valueName: "t"
-        ))
+            "Divides the logits: below 1 the likely becomes likelier, 0 takes the likeliest.", valueName: "t"))
     var temperature = 1.0
-    @Option(parsing: .unconditional, help: ArgumentHelp("Seed of the draws. Default 0.", valueName: "n"))
-    var seed: UInt64 = 0
+    @Option(parsing: .unconditional, help: ArgumentHelp("Seed of the draws.", valueName: "n"))
+    var seed = 0
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp("Compute threads. Default: the cores granted.", valueName: "n"))
@@ -43,6 +46,7 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
         guard temperature >= 0, temperature.isFinite else {
             throw UsageError("--temperature '\(temperature)' is not valid: give 0 or more.")
         }
+        try checkSeed(seed)
         try checkThreads(threads)
         guard LaunchEnvironment().speaks else { return }
         let source = try ModelSource(checkpoint: checkpoint, weights.choice(), Program.self)
@@ -53,7 +57,7 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
                 "\(source.choice.entry.name) does not go on from character to character: give a run of char-rnn, char-lstm "
                     + "or char-gru.")
         }
-        var tokens = prompt.isEmpty ? [predictor.vocabulary.number(of: "\n") ?? 0] : try encode(predictor.vocabulary)
+        var tokens = prompt.isEmpty ? [start(predictor.vocabulary)] : try encode(predictor.vocabulary)
         Console.result(prompt)
         predictor.begin()
         var logits: [Float] = []
@@ -61,13 +65,23 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
             logits = try predictor.read(Array(tokens.prefix(Self.window))).last!
             tokens.removeFirst(min(Self.window, tokens.count))
         }
-        let random = CounterRandom(seed: seed, purpose: .generation)
+        let random = CounterRandom(seed: UInt64(seed), purpose: .generation)
         for index in 0..<length {
-            let token = draw(from: logits, random.uniform(UInt64(index)))
+            // The model may have outputs that are no characters.
+            let token = draw(from: logits.prefix(predictor.vocabulary.count), random.uniform(UInt64(index)))
             Console.result(predictor.vocabulary.text(of: [token]))
             if index + 1 < length { logits = try predictor.read([token])[0] }
         }
         Console.result("\n")
+    }
+
+    /// What the text goes on from where there is no prompt.
+    private func start(_ vocabulary: Vocabulary) -> Int32 {
+        if let newLine = vocabulary.number(of: "\n") { return newLine }
+        Console.diagnostic(
+            "\(Program.name): there is no new line in the vocabulary: the text goes on from "
+                + "\(vocabulary.characters[0].shown); --prompt gives it another beginning\n")
+        return 0
     }
 
     private func encode(_ vocabulary: Vocabulary) throws -> [Int32] {
@@ -75,7 +89,7 @@ struct GenerateCommand<Program: TrainingProgram>: ParsableCommand {
     }
 
     /// The token whose part of the softmax at this temperature holds `position`, which is uniform in 0 ..< 1.
-    private func draw(from logits: [Float], _ position: Float) -> Int32 {
+    private func draw(from logits: ArraySlice<Float>, _ position: Float) -> Int32 {
         let largest = logits.max()!
         guard temperature > 0 else { return Int32(logits.firstIndex(of: largest)!) }
         let powers = logits.map { exp(Double($0 - largest) / temperature) }

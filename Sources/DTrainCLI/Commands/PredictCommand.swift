@@ -23,10 +23,12 @@ struct PredictCommand<Program: TrainingProgram>: ParsableCommand {
     var images: [String] = []
     @Option(
         parsing: .upToNextOption,
-        help: ArgumentHelp("Instead of images: texts, for a model that reads characters.", valueName: "text"))
+        help: ArgumentHelp(
+            "Instead of images: texts, for a model that reads characters. One that begins with a hyphen: --text=-ABC.",
+            valueName: "text"))
     var text: [String] = []
     @Option(parsing: .unconditional, help: ArgumentHelp("Most probable classes to name. Default 5.", valueName: "k"))
-    var top = 5
+    var top: Int?
     @Option(help: ArgumentHelp("Class names, one a line, in the order of the model's outputs.", valueName: "file"))
     var labels: String?
     @Flag(help: "One JSON object an image, or a text.")
@@ -42,6 +44,9 @@ struct PredictCommand<Program: TrainingProgram>: ParsableCommand {
         help: ArgumentHelp("Compute threads. Default: the cores granted.", valueName: "n"))
     var threads: Int?
 
+    /// Classes to name.
+    var namedCount: Int { top ?? 5 }
+
     /// Images in the picture, at most.
     private static var largestGrid: Int { 120 }
 
@@ -52,7 +57,7 @@ struct PredictCommand<Program: TrainingProgram>: ParsableCommand {
                     ? "no images are given: give --images with files or folders, or --text."
                     : "give either --images or --text, not both.")
         }
-        guard top >= 1 else { throw UsageError("--top '\(top)' is not valid: give at least 1.") }
+        if let top, top < 1 { throw UsageError("--top '\(top)' is not valid: give at least 1.") }
         try checkThreads(threads)
         guard LaunchEnvironment().speaks else { return }
         let source = try model.source(Program.self)
@@ -71,14 +76,16 @@ struct PredictCommand<Program: TrainingProgram>: ParsableCommand {
             show: { if output != nil, cells.count < Self.largestGrid { cells.append(CaptionedGrid.Cell($0)) } })
         for prediction in predictions {
             Console.result(
-                json ? object(prediction, names).text + "\n" : prediction.lines(top: top, names: names, logits: logits))
+                json
+                    ? object(prediction, names).text + "\n"
+                    : prediction.lines(top: namedCount, names: names, logits: logits))
         }
         guard let output else { return }
         guard !cells.isEmpty else { throw UsageError("--output draws nothing: no image could be read.") }
         for (index, prediction) in predictions.prefix(cells.count).enumerated() {
             cells[index].lines =
                 [FilePath.name(of: prediction.path)]
-                + prediction.top(min(top, 3)).map { "\(names($0.index)) \(Formatting.percent($0.probability))" }
+                + prediction.top(min(namedCount, 3)).map { "\(names($0.index)) \(Formatting.percent($0.probability))" }
         }
         try CaptionedGrid(cells).image().write(to: output)
         if !json {
@@ -107,7 +114,7 @@ struct PredictCommand<Program: TrainingProgram>: ParsableCommand {
     private func object(_ prediction: Prediction, _ names: (Int) -> String) -> JSONObject {
         var object = JSONObject()
         object.add("path", prediction.path)
-        prediction.add(to: &object, top: top, names: names, logits: logits)
+        prediction.add(to: &object, top: namedCount, names: names, logits: logits)
         return object
     }
 }

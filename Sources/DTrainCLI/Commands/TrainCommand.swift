@@ -74,7 +74,7 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
         try checkWorkers(configuration, layers: layers, job, launch)
         try configuration.validate(ranks: job.queue.size)
         let entry = try Program.model(named: configuration.model)
-        let data = try configuration.dataSpecification.open()
+        let data = try open(configuration)
         let threads = job.threads(configuration.threads)
         log.debug("rank \(job.rank) of \(job.queue.size) on \(job.facts.host): \(threads) threads")
 
@@ -100,6 +100,16 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
         if job.speaks { report(outcome, reporter, configuration, job, directory: briefing.directory) }
         if case .stopped = outcome { return .stopped }
         return .done
+    }
+
+    /// Opens the data. Where a recipe's are missing, the error says where they come from.
+    private func open(_ configuration: RunConfiguration) throws -> OpenedData {
+        do { return try configuration.dataSpecification.open() } catch let error as DataError {
+            guard case .unreadable = error, let recipe = try options.recipe.map({ try Recipe.named($0) }),
+                let origin = recipe.origin, configuration.data == recipe.settings[.data]
+            else { throw error }
+            throw MissingRecipeData(error: error, remedy: origin)
+        }
     }
 
     /// `--workers` under a launcher must say what the launcher did.

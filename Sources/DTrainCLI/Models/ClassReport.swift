@@ -1,10 +1,13 @@
 import DTrainReport
+import DTrainTensor
 import DTrainTrainer
 
 /// Accuracy by class, and which class was taken for which.
 struct ClassReport {
     private let confusion: ConfusionMatrix
     private let names: [String]
+    /// For people, each on one line.
+    private let shownNames: [String]
     /// Classes of the data; the model may have more outputs.
     private var classes: Range<Int> { 0..<names.count }
 
@@ -15,6 +18,7 @@ struct ClassReport {
     init(_ confusion: ConfusionMatrix, names: [String]) {
         self.confusion = confusion
         self.names = names
+        shownNames = names.map(\.escaped)
     }
 
     /// Adds `classes` (name, samples, correct) and `confusion` (rows are true classes, columns predictions).
@@ -37,7 +41,7 @@ struct ClassReport {
         for label in classes {
             let samples = confusion.samples(of: label)
             lines.append(
-                names[label].padding(to: width) + " "
+                shownNames[label].padding(to: width) + " "
                     + Formatting.percent(confusion.correct(of: label), of: samples).padding(toLeft: 8) + "  "
                     + Formatting.whole(samples).padding(toLeft: 7))
         }
@@ -45,7 +49,7 @@ struct ClassReport {
     }
 
     /// The width of the column of names: a space behind the longest.
-    private var nameWidth: Int { (["class"] + names).map(\.count).max()! + 1 }
+    private var nameWidth: Int { (["class"] + shownNames).map(\.count).max()! + 1 }
 
     /// Rows are true classes, columns predictions, both in the order of the classes.
     private var matrix: [String] {
@@ -58,7 +62,8 @@ struct ClassReport {
         let head = columns.map { String(name($0).prefix(6)).padding(toLeft: widths[$0]) }.joined()
         return ["confusion (rows: true class, columns: prediction)", "".padding(to: width) + head]
             + classes.map { label in
-                names[label].padding(to: width) + columns.map { cells[label][$0].padding(toLeft: widths[$0]) }.joined()
+                shownNames[label].padding(to: width)
+                    + columns.map { cells[label][$0].padding(toLeft: widths[$0]) }.joined()
             }
     }
 
@@ -69,5 +74,5 @@ struct ClassReport {
             + pairs.map { "  \(name($0.label)) taken for \(name($0.prediction)): \(Formatting.whole($0.count))" }
     }
 
-    private func name(_ index: Int) -> String { index < names.count ? names[index] : "class \(index)" }
+    private func name(_ index: Int) -> String { index < names.count ? shownNames[index] : "class \(index)" }
 }

@@ -69,6 +69,11 @@ extension ModelChoice {
             throw UsageError(
                 "--classes \(classes) is fewer than the \(data.classCount) classes of \(configuration.data).")
         }
+        if case .sequences(let pair) = data, pair.labelsEachToken, classes > data.classCount {
+            throw UsageError(
+                "--classes \(classes) is more than the \(data.classCount) characters of \(configuration.data), which are its "
+                    + "classes; leave --classes out.")
+        }
         var options = ModelOptions(classes: classes, dropout: configuration.dropout.map { Float($0) })
         options.top = configuration.top
         options.auxiliary = configuration.auxiliary

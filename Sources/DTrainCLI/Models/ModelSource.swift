@@ -56,13 +56,14 @@ struct ModelSourceOptions: ParsableArguments {
             throw UsageError("--weights has no effect: it belongs to a checkpoint; leave it out.")
         }
         let entry = try program.model(named: model!)
-        var options = ModelOptions(classes: classes ?? entry.classes)
+        let path = try Pretrained.resolve(initialWeights, model: entry.name)
+        let trained = TrainingState(besideWeights: path)?.data
+        // The characters decide how many classes there are.
+        var options = ModelOptions(classes: classes ?? trained?.sequences?.classNames.count ?? entry.classes)
         options.top = !noTop
         options.auxiliary = false
         options.transformsInput = Pretrained.transformsInput(of: entry.name, weights: initialWeights)
         try options.setBlock(block)
-        let path = try Pretrained.resolve(initialWeights, model: entry.name)
-        let trained = try? CheckpointLocation.open(path).state.data.images
         return ModelSource(
             choice: ModelChoice(entry: entry, options: options), origin: .weights(path, trained: trained),
             imageSize: imageSize)
@@ -73,8 +74,8 @@ struct ModelSourceOptions: ParsableArguments {
 struct ModelSource {
     enum Origin {
         case checkpoint(Checkpoint, WeightsChoice?)
-        /// A file, and what the run that it comes from says of its images, where the file is a run's.
-        case weights(String, trained: ImageDescription?)
+        /// A file, and what the run that it comes from says of its data, where the file is a run's.
+        case weights(String, trained: DTrainCheckpoint.DataDescription?)
     }
 
     let choice: ModelChoice
@@ -114,7 +115,7 @@ struct ModelSource {
         case .weights(_, let trained):
             guard !choice.entry.input.isSequence else { return nil }
             // A head of other classes does not know the run's.
-            if var images = trained {
+            if var images = trained?.images {
                 if images.classNames.count != choice.options.classes { images.classNames = [] }
                 return images
             }
@@ -132,9 +133,12 @@ struct ModelSource {
         images.map { Normalisation(mean: $0.mean, standardDeviation: $0.standardDeviation) }
     }
 
-    /// What the checkpoint remembers of its sequences; nil for a model of images.
+    /// What the checkpoint remembers of its sequences; nil for a model of images, and for weights alone.
     var sequences: SequenceDescription? {
-        if case .checkpoint(let checkpoint, _) = origin { checkpoint.state.data.sequences } else { nil }
+        switch origin {
+        case .checkpoint(let checkpoint, _): checkpoint.state.data.sequences
+        case .weights(_, let trained): choice.entry.input.isSequence ? trained?.sequences : nil
+        }
     }
 
     /// The same, or an error for a model of images.

@@ -47,7 +47,7 @@ struct Prediction {
     func lines(top count: Int, names: (Int) -> String, logits: Bool) -> String {
         var lines = [path]
         for entry in top(count) {
-            lines.append("  \(Formatting.percent(entry.probability).padding(toLeft: 8))  \(names(entry.index))")
+            lines.append("  \(Formatting.percent(entry.probability).padding(toLeft: 8))  \(names(entry.index).escaped)")
         }
         if logits { lines.append("  logits " + self.logits.map { "\($0)" }.joined(separator: " ")) }
         return lines.map { $0 + "\n" }.joined()

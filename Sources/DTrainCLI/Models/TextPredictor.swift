@@ -6,8 +6,7 @@ import DTrainTensor
 /// Runs a model on text, one sequence after the other.
 struct TextPredictor {
     let vocabulary: Vocabulary
-    /// What the model's outputs mean.
-    let classNames: [String]
+    private let classNames: [String]
     private let replica: Replica
     private let longest: Int
     private let memory = AlignedMemory(byteCount: 2 * MemoryLayout<Int32>.stride)
@@ -23,6 +22,9 @@ struct TextPredictor {
             input: .tokens(vocabulary: vocabulary.count, longest: longest), capacity: 1,
             pool: ThreadPool(threadCount: threads))
     }
+
+    /// What an output means; a model may have more of them than there are classes.
+    func name(of output: Int) -> String { output < classNames.count ? classNames[output] : "class \(output)" }
 
     /// Whether there are outputs for each character; otherwise there are some for the whole text.
     var answersEachCharacter: Bool { replica.returnsSequences }

@@ -53,12 +53,12 @@ struct NameFiles {
         var start = characters.count
         var original = String.UnicodeScalarView()
         var problem: DataError?
-        func isSpace(_ character: Unicode.Scalar) -> Bool { character == " " || character == "\t" || character == "\r" }
+        var previous: Unicode.Scalar = " "
         func endLine(_ names: inout NameFiles) {
-            while let last = names.characters.last, names.characters.count > start, isSpace(last) {
+            while let last = names.characters.last, names.characters.count > start, Self.isSpace(last) {
                 names.characters.removeLast()
             }
-            let isBlank = original.allSatisfy(isSpace)
+            let isBlank = original.allSatisfy(Self.isSpace)
             if names.characters.count > start {
                 names.ends.append(names.characters.count)
                 names.labels.append(Int32(names.classNames.count))
@@ -71,13 +71,14 @@ struct NameFiles {
         }
         var names = self
         self = NameFiles()
-        try UTF8Text.forEach(source.bytes, path: source.path) { character, offset in
-            if character == "\n" { return endLine(&names) }
-            // A byte-order mark is no part of the first name.
-            guard problem == nil, !(offset == 0 && character == "\u{FEFF}") else { return }
+        try UTF8Text.forEach(source.bytes, path: source.path) { character in
+            defer { previous = character }
+            if character == "\n", previous == "\r" { return }
+            if character == "\n" || character == "\r" { return endLine(&names) }
+            guard problem == nil else { return }
             original.append(character)
             for folded in folding?.fold(character) ?? [character]
-            where !(isSpace(folded) && names.characters.count == start) { names.characters.append(folded) }
+            where !(Self.isSpace(folded) && names.characters.count == start) { names.characters.append(folded) }
             if names.characters.count - start > Self.longestName {
                 problem = .nameTooLong(path: source.path, line: line, limit: Self.longestName)
             }
@@ -87,6 +88,11 @@ struct NameFiles {
         self = names
         classNames.append(source.className)
         guard count > first else { throw .emptyNameFile(path: source.path) }
+    }
+
+    /// What does not count around a name.
+    static func isSpace(_ character: Unicode.Scalar) -> Bool {
+        character == " " || character == "\t" || character == "\r"
     }
 
     private init() {}

@@ -22,6 +22,10 @@ public struct SequencePair: Sendable {
         }
     }
     public var classNames: [String] { self[.train].classNames }
+    /// Whether each character has a label, which is a character as well: then the classes are the vocabulary.
+    public var labelsEachToken: Bool {
+        if case .names = content { false } else { true }
+    }
     /// One digest of both splits and the vocabulary: what ranks compare before the first step.
     public var digest: String { ContentDigest.combining([self[.train].digest, self[.test].digest, vocabulary.digest]) }
 

@@ -40,7 +40,7 @@ public struct TextDataset: Dataset {
         var characters: Set<Unicode.Scalar> = []
         var count = 0
         var previous: Unicode.Scalar?
-        try UTF8Text.forEach(bytes, path: path) { character, _ in
+        try UTF8Text.forEach(bytes, path: path) { character in
             if character != previous { characters.insert(character) }
             previous = character
             count += 1
@@ -50,7 +50,7 @@ public struct TextDataset: Dataset {
         let vocabulary = Vocabulary(characters)
         var tokens: [Int32] = []
         tokens.reserveCapacity(count)
-        try UTF8Text.forEach(bytes, path: path) { character, _ in tokens.append(vocabulary.number(of: character)!) }
+        try UTF8Text.forEach(bytes, path: path) { character in tokens.append(vocabulary.number(of: character)!) }
         let testCount = count / 10
         return (
             TextDataset(.train, Array(tokens[..<(count - testCount)]), vocabulary, name: name, path: path),

@@ -27,21 +27,28 @@ public struct Vocabulary: Hashable, Sendable {
         return String(text)
     }
 
-    /// The numbers of the characters of `text`, folded first where the vocabulary folds.
+    /// The numbers of the characters of `text`, folded first where the vocabulary folds; with `asName`, without the spaces
+    /// around it, as a line of a file of names is read.
     ///
     /// Throws `DataUsageError.unknownCharacter` for a character that the vocabulary does not have, and `.emptyText` where
-    /// there is none, or none is left after folding.
-    public func encode(_ text: String) throws(DataUsageError) -> [Int32] {
-        var tokens: [Int32] = []
+    /// there is none, or none is left.
+    public func encode(_ text: String, asName: Bool = false) throws(DataUsageError) -> [Int32] {
+        var characters: [(folded: Unicode.Scalar, original: Unicode.Scalar, position: Int)] = []
         for (position, original) in text.unicodeScalars.enumerated() {
-            for character in folding?.fold(original) ?? [original] {
-                guard let number = numbers[character] else {
-                    throw .unknownCharacter(original, position: position + 1, text: text, vocabulary: self)
-                }
-                tokens.append(number)
-            }
+            for folded in folding?.fold(original) ?? [original] { characters.append((folded, original, position + 1)) }
         }
-        guard !tokens.isEmpty else { throw .emptyText(text: text) }
+        if asName {
+            characters = Array(characters.drop { NameFiles.isSpace($0.folded) })
+            while let last = characters.last, NameFiles.isSpace(last.folded) { characters.removeLast() }
+        }
+        guard !characters.isEmpty else { throw .emptyText(text: text) }
+        var tokens: [Int32] = []
+        for (folded, original, position) in characters {
+            guard let number = numbers[folded] else {
+                throw .unknownCharacter(original, position: position, text: text, vocabulary: self)
+            }
+            tokens.append(number)
+        }
         return tokens
     }
 
@@ -71,21 +78,5 @@ extension Vocabulary: Codable {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode(text(of: 0..<Int32(count)), forKey: .characters)
         try values.encodeIfPresent(folding, forKey: .folding)
-    }
-}
-
-extension Unicode.Scalar {
-    /// As errors show it: `'é' (U+00E9)`; one that cannot be seen by its number alone.
-    var shown: String {
-        let digits = String(value, radix: 16, uppercase: true)
-        let number = "U+" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits
-        switch properties.generalCategory {
-        case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator,
-            .nonspacingMark,
-            .enclosingMark, .spacingMark:
-            return number
-        default:
-            return "'\(self)' (\(number))"
-        }
     }
 }

@@ -51,12 +51,16 @@ private final class DropoutKernel: Kernel {
                 from + row * count, to + row * count, rows, count, position, run.seed, layer,
                 UInt32(truncatingIfNeeded: run.step), probability, accumulate ? 1 : 0)
         }
-        guard site.output.rows == .steps, let sequences = run.sequences else {
-            let samples = run.part(of: run.rows)
+        let samples = run.part(of: run.rows)
+        guard let sequences = run.sequences else {
             return mask(samples.lowerBound, samples.count, position: UInt64(run.firstPosition + samples.lowerBound))
         }
-        // Where a step's row lies depends on its neighbours; its place in the global batch and in its sequence does not.
-        let samples = run.part(of: run.rows)
+        // Sequences are sorted by length, so where a row lies depends on its neighbours; its sample's place in the global
+        // batch does not, nor does its step.
+        guard site.output.rows == .steps else {
+            for sample in samples { mask(sample, 1, position: UInt64(sequences.positions[sample])) }
+            return
+        }
         for step in 0..<sequences.stepCount {
             for sample in samples.clamped(to: 0..<sequences.rows(at: step)) {
                 mask(
