@@ -47,3 +47,16 @@ DT_DISPATCH
 void dt_bf16_widen(const uint16_t *restrict from, float *restrict to, size_t count) {
     for (size_t i = 0; i < count; i++) to[i] = widened_bf16(from[i]);
 }
+
+DT_DISPATCH
+void dt_bf16_round_rows(const float *from, size_t from_stride, uint16_t *to, size_t rows, size_t count) {
+    if (from_stride == count) {
+        count *= rows;
+        rows = 1;
+    }
+    for (size_t row = 0; row < rows; row++) {
+        const float *restrict x = from + row * from_stride;
+        uint16_t *restrict y = to + row * count;
+        for (size_t i = 0; i < count; i++) y[i] = rounded_to_bf16(x[i]);
+    }
+}

@@ -15,3 +15,6 @@ void dt_bf16_sum(const uint16_t *parts, size_t part_count, size_t stride, float 
 
 /// to[i] = from[i], exactly.
 void dt_bf16_widen(const uint16_t *from, float *to, size_t count);
+
+/// Rounds `rows` runs of `count` floats, `from_stride` floats apart. The runs lie together in `to`.
+void dt_bf16_round_rows(const float *from, size_t from_stride, uint16_t *to, size_t rows, size_t count);

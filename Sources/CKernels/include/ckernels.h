@@ -3,7 +3,6 @@
 #include "activation.h"
 #include "adaptive_pooling.h"
 #include "batch_norm.h"
-#include "bf16.h"
 #include "bfloat16.h"
 #include "depthwise.h"
 #include "elementwise.h"

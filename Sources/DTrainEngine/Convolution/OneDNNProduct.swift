@@ -96,7 +96,7 @@
             block: UnsafeMutablePointer<Float>
         ) -> UnsafeMutableRawPointer {
             if isBF16 {
-                dt_round_to_bf16(
+                dt_bf16_round_rows(
                     values, stride, UnsafeMutableRawPointer(block).assumingMemoryBound(to: UInt16.self), pixels,
                     channels)
             } else if stride == channels {
