@@ -21,10 +21,3 @@ enum Console {
         }
     }
 }
-
-/// Seconds on a clock that never goes back.
-func monotonicSeconds() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
-}

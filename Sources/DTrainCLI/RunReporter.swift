@@ -3,6 +3,7 @@ import DTrainReport
 import DTrainTrainer
 import Foundation
 import Synchronization
+import DTrainTensor
 
 /// Rank 0's listeners of a run: progress on standard error, `metrics.jsonl`, and what the end summary needs.
 final class RunReporter: EventSink {

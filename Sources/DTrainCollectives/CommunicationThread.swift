@@ -71,8 +71,8 @@ final class CommunicationThread: @unchecked Sendable {
     func wait(_ number: Int) throws {
         try monitor.withLock {
             guard completed <= number else { return try throwFailure(of: number) }
-            let start = now()
-            defer { totals.waitedSeconds += now() - start }
+            let start = monotonicSeconds()
+            defer { totals.waitedSeconds += monotonicSeconds() - start }
             while completed <= number {
                 monitor.wait(seconds: 1)
                 if completed <= number, let error = communicators[current].overdueError {
@@ -112,9 +112,9 @@ final class CommunicationThread: @unchecked Sendable {
         let communicator: (any Communicator)? = monitor.withLock {
             abortCode = code
             monitor.signalAll()
-            let deadline = now() + 1
-            while abortCode != nil && completed == submitted && !ended && now() < deadline {
-                monitor.wait(seconds: deadline - now())
+            let deadline = monotonicSeconds() + 1
+            while abortCode != nil && completed == submitted && !ended && monotonicSeconds() < deadline {
+                monitor.wait(seconds: deadline - monotonicSeconds())
             }
             return abortCode == nil ? nil : communicators.first
         }

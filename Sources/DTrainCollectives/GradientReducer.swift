@@ -94,18 +94,18 @@ public final class GradientReducer {
         while submittedCount < buckets.count { submitNext() }
         submittedCount = 0
         readyCount = 0
-        let start = now()
+        let start = monotonicSeconds()
         // The tail always goes, be it empty: its ticket is the step's last.
         try queue.wait(queue.submit(.allReduceSumDouble(tail), in: group))
         let statistics = queue.statistics
         let gradientBytes = residual == nil ? gradients.byteCount : CompressedSum.byteCount(gradients.count)
         return StepCost(
-            exposedSeconds: now() - start, bytesReduced: gradientBytes + tail.byteCount,
+            exposedSeconds: monotonicSeconds() - start, bytesReduced: gradientBytes + tail.byteCount,
             communicationSeconds: statistics.busySeconds - first.busySeconds, backwardSeconds: start - first.time)
     }
 
     private func submitNext() {
-        if submittedCount == 0 { first = (now(), queue.statistics.busySeconds) }
+        if submittedCount == 0 { first = (monotonicSeconds(), queue.statistics.busySeconds) }
         let bucket = buckets[submittedCount]
         if let residual {
             let sum = CompressedSum(

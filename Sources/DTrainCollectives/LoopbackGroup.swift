@@ -87,11 +87,11 @@ final class LoopbackGroup: @unchecked Sendable {
                 return
             }
             let mine = generation
-            let start = now()
+            let start = monotonicSeconds()
             while generation == mine {
                 if let failure { throw failure }
-                monitor.wait(seconds: start + stallSeconds - now())
-                if generation == mine && failure == nil && now() - start >= stallSeconds {
+                monitor.wait(seconds: start + stallSeconds - monotonicSeconds())
+                if generation == mine && failure == nil && monotonicSeconds() - start >= stallSeconds {
                     lose(stall(stallSeconds, arrived.indices.filter { !arrived[$0] }))
                 }
             }
@@ -136,11 +136,11 @@ final class LoopbackGroup: @unchecked Sendable {
 
     /// Sleeps, with the lock held, until `condition`.
     private func wait(limit: Double, _ stall: (Double) -> CommunicationError, until condition: () -> Bool) throws {
-        let start = now()
+        let start = monotonicSeconds()
         while true {
             if let failure { throw failure }
             if condition() { return }
-            let left = start + limit - now()
+            let left = start + limit - monotonicSeconds()
             if left <= 0 { lose(stall(limit)) } else { monitor.wait(seconds: min(left, 3600)) }
         }
     }

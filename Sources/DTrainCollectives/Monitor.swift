@@ -1,3 +1,5 @@
+import DTrainTensor
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
@@ -36,17 +38,10 @@ final class Monitor: @unchecked Sendable {
 
     /// As `wait()`, for at most `seconds`.
     func wait(seconds: Double) {
-        let end = now() + max(seconds, 0)
+        let end = monotonicSeconds() + max(seconds, 0)
         var time = timespec(tv_sec: Int(end), tv_nsec: Int((end - end.rounded(.down)) * 1e9))
         pthread_cond_timedwait(condition, mutex, &time)
     }
 
     func signalAll() { pthread_cond_broadcast(condition) }
-}
-
-/// Seconds of a clock that never jumps.
-package func now() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
 }

@@ -62,9 +62,3 @@ public struct Download: Hashable, Sendable {
         throw errors.count == 1 ? errors[0] : .everyAddress(errors)
     }
 }
-
-func monotonicSeconds() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
-}

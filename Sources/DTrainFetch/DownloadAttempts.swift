@@ -1,4 +1,5 @@
 import Foundation
+import DTrainTensor
 
 /// The attempts to fill a partial file from one address.
 final class DownloadAttempts: TransferSink {

@@ -203,9 +203,9 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         var waited = 0.0
         while true {
             let next = waited < patience.noticeSeconds ? min(patience.noticeSeconds, limit) : limit
-            let start = now()
+            let start = monotonicSeconds()
             let status = poll(next - waited)
-            waited += now() - start
+            waited += monotonicSeconds() - start
             switch status {
             case Int32(DTMPI_OK): return
             case Int32(DTMPI_DISTRESS): throw try stall(operation, seconds: waited)
@@ -222,7 +222,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     private func block(_ operation: Operation, _ body: () -> Int32) throws {
         blockedKind.store(operation.index, ordering: .relaxed)
         blockedNumber.store(number(operation), ordering: .relaxed)
-        blockedSince.store(UInt64(now() * 1e9), ordering: .releasing)
+        blockedSince.store(UInt64(monotonicSeconds() * 1e9), ordering: .releasing)
         defer { blockedSince.store(0, ordering: .releasing) }
         try check(body(), operation)
     }
@@ -230,7 +230,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     public var overdueError: CommunicationError? {
         let since = blockedSince.load(ordering: .acquiring)
         guard since != 0 else { return nil }
-        let seconds = now() - Double(since) * 1e-9
+        let seconds = monotonicSeconds() - Double(since) * 1e-9
         guard seconds >= patience.limitSeconds else { return nil }
         let kind = blockedKind.load(ordering: .relaxed)
         return .unfinished(

@@ -10,3 +10,6 @@ package func monotonicNanoseconds() -> Int {
     clock_gettime(CLOCK_MONOTONIC, &time)
     return time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
+
+/// The same in seconds.
+package func monotonicSeconds() -> Double { Double(monotonicNanoseconds()) * 1e-9 }

@@ -34,11 +34,11 @@ final class BackgroundWorker {
     /// Waits for the job under way, if any; returns for how many seconds. Throws what any job has thrown.
     @discardableResult
     func waitUntilIdle() throws -> Double {
-        let start = now()
+        let start = monotonicSeconds()
         if let thread { pthread_join(thread, nil) }
         thread = nil
         try throwFailure()
-        return now() - start
+        return monotonicSeconds() - start
     }
 
     /// Throws what a job has thrown, without waiting.

@@ -146,7 +146,7 @@ public struct Benchmark {
                 profiler?.reset()
             }
             let allocationsBefore = allocationCount?() ?? 0
-            let start = now()
+            let start = monotonicSeconds()
             step.begin(step: index + warmupSteps)
             if let loader {
                 let waitStart = monotonicNanoseconds()
@@ -162,7 +162,7 @@ public struct Benchmark {
             }
             let result = try step.finish()
             guard index >= 0 else { continue }
-            seconds[index] = now() - start
+            seconds[index] = monotonicSeconds() - start
             profiler?.endStep()
             if let exchange = result.exchange {
                 exposed[index] = exchange.exposedSeconds

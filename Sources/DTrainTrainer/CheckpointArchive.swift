@@ -2,6 +2,7 @@ import DTrainCheckpoint
 import DTrainCollectives
 import DTrainEvents
 import Synchronization
+import DTrainTensor
 
 /// The checkpoints of a run as rank 0 keeps them: written, judged, pruned, reported.
 final class CheckpointArchive: Sendable {
@@ -37,7 +38,8 @@ final class CheckpointArchive: Sendable {
         events.receive(
             .checkpoint(
                 CheckpointWritten(
-                    step: state.step, path: saved.path, seconds: now() - snapshotTime, byteCount: saved.byteCount,
+                    step: state.step, path: saved.path, seconds: monotonicSeconds() - snapshotTime,
+                    byteCount: saved.byteCount,
                     best: isBest, waitedSeconds: waitedSeconds)))
     }
 }

@@ -150,7 +150,7 @@ struct RunReporter {
         context.events.receive(
             .finished(
                 RunFinished(
-                    step: ending.step, samples: ending.samples, seconds: now() - context.startTime,
+                    step: ending.step, samples: ending.samples, seconds: monotonicSeconds() - context.startTime,
                     trainingSeconds: ending.trainingSeconds,
                     samplesPerSecond: ending.trainingSeconds > 0 ? Double(ending.samples) / ending.trainingSeconds : 0,
                     evaluation: evaluation?.step == ending.step ? evaluation : nil, checkpoint: checkpoint)))

@@ -19,7 +19,7 @@ final class CoordinatorLink: Coordination {
     private let reply: MemorySlice<Int64>
     private let verdict = VerdictMessage()
     private var underWay: CommunicationQueue.Ticket?
-    private var lastSend = now()
+    private var lastSend = monotonicSeconds()
 
     private var speaks: Bool { context.group.rank == 0 }
 
@@ -35,7 +35,7 @@ final class CoordinatorLink: Coordination {
 
     func report(_ step: StepCompleted) throws {
         filling.append(step)
-        if filling.isFull || now() - lastSend >= Self.interval { try send(.steps) }
+        if filling.isFull || monotonicSeconds() - lastSend >= Self.interval { try send(.steps) }
     }
 
     func milestone(step: Int, evaluate: Bool, save: Bool) throws -> Steering.Verdict {
@@ -88,7 +88,7 @@ final class CoordinatorLink: Coordination {
         _ = queue.submit(.send(sent.bytes, to: 0, tag: MessageTag.message.rawValue, waitsIndefinitely: true))
         underWay = queue.submit(
             .receive(reply.rawBytes, from: 0, tag: MessageTag.reply.rawValue, waitsIndefinitely: true))
-        lastSend = now()
+        lastSend = monotonicSeconds()
     }
 
     /// Waits until nothing is under way; then the reply is there.

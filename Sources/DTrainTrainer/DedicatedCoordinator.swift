@@ -87,7 +87,7 @@ final class DedicatedCoordinator {
         let ends = isLast
         for memory in SnapshotTransfer.memories(context) { try receive(memory, tag: .payload) }
         try context.residuals.collect(into: snapshot.residuals) { try receive($0, from: $1, tag: .residual) }
-        let time = now()
+        let time = monotonicSeconds()
         worker.start { [self] in
             var isBest = false
             if evaluate {

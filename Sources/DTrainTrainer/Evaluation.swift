@@ -33,7 +33,7 @@ public struct Evaluation: Sendable, Equatable {
         group: CommunicatorGroup? = nil, loaderThreads: Int = 1, countsConfusion: Bool = false
     ) throws -> Evaluation {
         let group = group ?? queue.world
-        let start = now()
+        let start = monotonicSeconds()
         var totals = try local(
             replica, on: feed, split: split, rank: group.rank, rankCount: group.size, loaderThreads: loaderThreads,
             countsConfusion: countsConfusion)
@@ -43,7 +43,7 @@ public struct Evaluation: Sendable, Equatable {
 
     /// Evaluates the whole test split here.
     static func alone(_ replica: Replica, on feed: any Feed, loaderThreads: Int) throws -> Evaluation {
-        let start = now()
+        let start = monotonicSeconds()
         return try local(replica, on: feed, split: .test, rank: 0, rankCount: 1, loaderThreads: loaderThreads)
             .evaluation(since: start)
     }
@@ -88,7 +88,7 @@ public struct Evaluation: Sendable, Equatable {
         func evaluation(since start: Double) -> Evaluation {
             Evaluation(
                 correct: correct, correctTop5: correctTop5, samples: samples, loss: loss / max(denominator, 1),
-                seconds: now() - start, confusion: confusion)
+                seconds: monotonicSeconds() - start, confusion: confusion)
         }
 
         mutating func sum(over group: CommunicatorGroup, of queue: CommunicationQueue) throws {

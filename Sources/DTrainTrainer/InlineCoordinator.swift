@@ -62,7 +62,7 @@ final class InlineCoordinator: Coordination {
                     of: context.replica, optimizer: context.optimizer, batchSize: context.configuration.batchSize,
                     residualRanks: context.residuals.savedRanks)
             self.snapshot = snapshot
-            let time = now()
+            let time = monotonicSeconds()
             snapshot.take(from: context.replica, context.optimizer)
             try context.residuals.collect(into: snapshot.residuals) { bytes, rank in
                 try context.queue.run(

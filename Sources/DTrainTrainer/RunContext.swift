@@ -26,7 +26,7 @@ final class RunContext {
     let group: CommunicatorGroup
     let isDedicatedCoordinator: Bool
     let execution: ExecutionDescription
-    let startTime = now()
+    let startTime = monotonicSeconds()
     /// On rank 0, while the run lasts.
     var directoryLock: RunDirectoryLock?
     /// Where a trace is asked for.

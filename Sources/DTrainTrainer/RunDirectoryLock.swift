@@ -1,5 +1,6 @@
 import DTrainCollectives
 import Foundation
+import DTrainTensor
 
 /// Keeps a second run out of a run directory: an advisory lock on the directory itself, which the system gives up when
 /// the process ends, however it ends.
@@ -20,9 +21,9 @@ final class RunDirectoryLock {
         guard descriptor >= 0 else {
             throw TrainerError.runDirectory(path: path, reason: String(cString: strerror(errno)))
         }
-        let deadline = now() + patienceSeconds
+        let deadline = monotonicSeconds() + patienceSeconds
         while flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK || errno == EINTR {
-            guard now() < deadline else {
+            guard monotonicSeconds() < deadline else {
                 close(descriptor)
                 throw TrainerError.runDirectoryInUse(path: path)
             }

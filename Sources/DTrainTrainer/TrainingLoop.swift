@@ -39,7 +39,7 @@ struct TrainingLoop {
             follow(try milestone(step: start.step, evaluate: true, save: false), step, &ending)
         }
         while ending.step < course.totalSteps && ending.stop == nil && !ending.isEarly {
-            let before = now()
+            let before = monotonicSeconds()
             let traceStart = monotonicNanoseconds()
             let waited = loader.waitedSeconds
             step.begin(step: ending.step)
@@ -59,7 +59,7 @@ struct TrainingLoop {
             if let refusal = result.refusal {
                 try fail(Failure(kind: refusal == .loss ? .loss : .gradient, step: ending.step, loss: result.loss))
             }
-            let seconds = now() - before
+            let seconds = monotonicSeconds() - before
             context.trace?.stepped(ending.step + 1, from: traceStart, to: monotonicNanoseconds())
             ending.step += 1
             ending.samples += configuration.batchSize

@@ -75,9 +75,9 @@ private func processorSeconds() -> Double {
 private func median(_ repetitions: Int, _ body: () throws -> Void) rethrows -> Double {
     var times: [Double] = []
     for _ in 0..<repetitions {
-        let start = now()
+        let start = monotonicSeconds()
         try body()
-        times.append(now() - start)
+        times.append(monotonicSeconds() - start)
     }
     return times.sorted()[repetitions / 2]
 }

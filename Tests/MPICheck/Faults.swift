@@ -13,12 +13,12 @@ func runWithFault(_ queue: CommunicationQueue) throws {
     let other = Int(option("other", -1))
     let after = Int(option("after", 20))
     let count = Int(option("count", 1000))
-    let deadline = now() + option("seconds", 60)
+    let deadline = monotonicSeconds() + option("seconds", 60)
     let action = option("do") ?? "nothing"
     let memory = AlignedMemory(byteCount: max(count, 1) * 4)
     let values: MemorySlice<Float> = memory.slice()[0..<count]
     var number = 0
-    while now() < deadline {
+    while monotonicSeconds() < deadline {
         number += 1
         values.fill(1)
         if number == after && queue.rank == 0 { complain("\(after) sums are done") }

@@ -2,6 +2,7 @@ import ArgumentParser
 import DTrainFetch
 import DTrainReport
 import Foundation
+import DTrainTensor
 
 struct DataFetchCommand<Program: TrainingProgram>: ParsableCommand {
     static var configuration: CommandConfiguration {

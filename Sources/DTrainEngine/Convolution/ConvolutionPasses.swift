@@ -26,6 +26,19 @@ struct ConvolutionGeometry: Sendable {
     var isDepthwise: Bool { groups > 1 && inputsPerGroup == 1 && outputsPerGroup == 1 }
     var isDilated: Bool { window.dilation_height != 1 || window.dilation_width != 1 }
     var hasUnitStride: Bool { window.stride_height == 1 && window.stride_width == 1 }
+    /// Whether the input gradient of stride 1 is a correlation with the kernel turned: padding is less than the kernel.
+    var canTurn: Bool {
+        window.padding_height < window.kernel_height && window.padding_width < window.kernel_width
+    }
+    /// The window of that correlation, from the output to the input, padded by kernel − 1 − padding.
+    var turnedWindow: dt_window {
+        var turned = window
+        (turned.height, turned.output_height) = (window.output_height, window.height)
+        (turned.width, turned.output_width) = (window.output_width, window.width)
+        turned.padding_height = window.kernel_height - 1 - window.padding_height
+        turned.padding_width = window.kernel_width - 1 - window.padding_width
+        return turned
+    }
     /// A 1×1 convolution of stride 1 without padding: a product of matrices as they lie.
     var isPointwise: Bool {
         window.kernel_height == 1 && window.kernel_width == 1 && hasUnitStride && window.padding_height == 0
@@ -155,49 +168,41 @@ struct ConvolutionPasses: Sendable {
     let blockSamples: Int
 
     init(_ geometry: ConvolutionGeometry, _ setting: PassSetting) {
+        let own = Self.ownPasses(geometry, setting.method)
         #if OneDNN
-            forward = OneDNNForward(geometry, setting) ?? Self.ownForward(geometry, setting.method)
-            weightGradient =
-                OneDNNWeightGradient(geometry, setting) ?? Self.ownWeightGradient(geometry, setting.method)
-            inputGradient = OneDNNInputGradient(geometry, setting) ?? Self.ownInputGradient(geometry, setting.method)
+            forward = OneDNNForward(geometry, setting) ?? own.forward
+            weightGradient = OneDNNWeightGradient(geometry, setting) ?? own.weightGradient
+            inputGradient = OneDNNInputGradient(geometry, setting) ?? own.inputGradient
         #else
-            forward = Self.ownForward(geometry, setting.method)
-            weightGradient = Self.ownWeightGradient(geometry, setting.method)
-            inputGradient = Self.ownInputGradient(geometry, setting.method)
+            (forward, weightGradient, inputGradient) = own
         #endif
         let inCache = 64 * 1024 / (geometry.inputCount + geometry.outputPixels * geometry.outputs)
         blockSamples = max(1, inCache, weightGradient.blockSamples, inputGradient.blockSamples)
     }
 
-    private static func ownForward(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> any ForwardPass {
-        switch way(geometry, method) {
-        case .depthwise: DepthwiseForward(geometry)
-        case .pointwise: PointwiseForward(geometry)
-        case .winograd: WinogradForward(geometry)
-        case .general: isDirect(geometry, method) ? DirectForward(geometry) : UnfoldedForward(geometry)
-        }
-    }
-
-    private static func ownWeightGradient(
+    private static func ownPasses(
         _ geometry: ConvolutionGeometry, _ method: ConvolutionMethod
-    ) -> any WeightGradientPass {
-        switch way(geometry, method) {
-        case .depthwise: DepthwiseWeightGradient(geometry)
-        case .pointwise: PointwiseWeightGradient(geometry)
-        case .winograd: WinogradWeightGradient(geometry)
-        case .general: isDirect(geometry, method) ? DirectWeightGradient(geometry) : UnfoldedWeightGradient(geometry)
-        }
-    }
-
-    private static func ownInputGradient(
-        _ geometry: ConvolutionGeometry, _ method: ConvolutionMethod
-    ) -> any InputGradientPass {
-        switch way(geometry, method) {
-        case .depthwise: DepthwiseInputGradient(geometry)
-        case .pointwise: PointwiseInputGradient(geometry)
-        case .winograd where canTurn(geometry.window): WinogradInputGradient(geometry)
-        case .winograd, .general:
+    ) -> (forward: any ForwardPass, weightGradient: any WeightGradientPass, inputGradient: any InputGradientPass) {
+        let generalInputGradient: any InputGradientPass =
             isInputGradientDirect(geometry, method) ? DirectInputGradient(geometry) : UnfoldedInputGradient(geometry)
+        switch way(geometry, method) {
+        case .depthwise:
+            return (
+                DepthwiseForward(geometry), DepthwiseWeightGradient(geometry), DepthwiseInputGradient(geometry)
+            )
+        case .pointwise:
+            return (
+                PointwiseForward(geometry), PointwiseWeightGradient(geometry), PointwiseInputGradient(geometry)
+            )
+        case .winograd:
+            return (
+                WinogradForward(geometry), WinogradWeightGradient(geometry),
+                geometry.canTurn ? WinogradInputGradient(geometry) : generalInputGradient
+            )
+        case .general where isDirect(geometry, method):
+            return (DirectForward(geometry), DirectWeightGradient(geometry), generalInputGradient)
+        case .general:
+            return (UnfoldedForward(geometry), UnfoldedWeightGradient(geometry), generalInputGradient)
         }
     }
 
@@ -217,11 +222,6 @@ struct ConvolutionPasses: Sendable {
         return method == .winograd || method == .byRule && min(geometry.inputs, geometry.outputs) >= 16
     }
 
-    /// Whether the input gradient is a correlation with the kernel turned: padding is less than the kernel.
-    private static func canTurn(_ window: dt_window) -> Bool {
-        window.padding_height < window.kernel_height && window.padding_width < window.kernel_width
-    }
-
     /// Direct products read the image where it lies and beat unfolding wherever a panel of the weights stays in the L2
     /// cache.
     private static func isDirect(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Bool {
@@ -233,7 +233,7 @@ struct ConvolutionPasses: Sendable {
     /// with padding.
     private static func isInputGradientDirect(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Bool {
         let window = geometry.window
-        guard geometry.groups == 1, method != .unfolded, geometry.hasUnitStride, !geometry.isDilated, canTurn(window)
+        guard geometry.groups == 1, method != .unfolded, geometry.hasUnitStride, !geometry.isDilated, geometry.canTurn
         else { return false }
         return method == .direct
             || window.width <= 2 * window.output_width

@@ -45,12 +45,8 @@ struct DirectInputGradient: InputGradientPass {
     private let correlation: DirectCorrelation
 
     init(_ geometry: ConvolutionGeometry) {
-        var window = geometry.window
-        (window.height, window.output_height) = (window.output_height, window.height)
-        (window.width, window.output_width) = (window.output_width, window.width)
-        window.padding_height = window.kernel_height - 1 - window.padding_height
-        window.padding_width = window.kernel_width - 1 - window.padding_width
-        correlation = DirectCorrelation(window: window, inputs: geometry.outputs, outputs: geometry.inputs)
+        correlation = DirectCorrelation(
+            window: geometry.turnedWindow, inputs: geometry.outputs, outputs: geometry.inputs)
     }
 
     var memory: PassMemory { PassMemory(shared: correlation.panels.count, perThread: correlation.copyCount) }

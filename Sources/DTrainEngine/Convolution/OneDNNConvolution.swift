@@ -2,11 +2,26 @@
     internal import CKernels
     internal import COneDNNShim
 
+    /// What the two passes that read the weights share: all threads use the weights in the order that oneDNN chose.
+    private protocol OneDNNPass: ConvolutionPass {
+        var product: OneDNNProduct { get }
+    }
+
+    extension OneDNNPass {
+        var memory: PassMemory { PassMemory(shared: product.weightCount, perThread: product.threadCount) }
+        var blockSamples: Int { product.blockSamples }
+
+        func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
+            guard run.thread == 0 else { return }
+            product.takeWeights(weights, into: scratch.shared, thread: 0, scratch: scratch.own)
+        }
+    }
+
     /// Y = X ⋆ W by oneDNN.
-    struct OneDNNForward: ForwardPass {
+    struct OneDNNForward: ForwardPass, OneDNNPass {
         let addsBias: Bool
         var lineGroup: Int { product.geometry.window.output_height }
-        private let product: OneDNNProduct
+        fileprivate let product: OneDNNProduct
 
         /// nil where the rule takes another way, or oneDNN has none that is worth it.
         init?(_ geometry: ConvolutionGeometry, _ setting: PassSetting) {
@@ -14,13 +29,6 @@
             else { return nil }
             self.product = product
             addsBias = setting.hasBias
-        }
-
-        var memory: PassMemory { PassMemory(shared: product.weightCount, perThread: product.threadCount) }
-
-        func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
-            guard run.thread == 0 else { return }
-            product.takeWeights(weights, into: scratch.shared, thread: 0, scratch: scratch.own)
         }
 
         func forward(
@@ -48,22 +56,14 @@
     }
 
     /// dX = dZ ⋆ W transposed by oneDNN.
-    struct OneDNNInputGradient: InputGradientPass {
-        private let product: OneDNNProduct
+    struct OneDNNInputGradient: InputGradientPass, OneDNNPass {
+        fileprivate let product: OneDNNProduct
 
         /// nil where the rule takes another way, or oneDNN has none that is worth it.
         init?(_ geometry: ConvolutionGeometry, _ setting: PassSetting) {
             guard let product = OneDNNProduct(DT_ONEDNN_INPUT_GRADIENT, geometry, setting)
             else { return nil }
             self.product = product
-        }
-
-        var memory: PassMemory { PassMemory(shared: product.weightCount, perThread: product.threadCount) }
-        var blockSamples: Int { product.blockSamples }
-
-        func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
-            guard run.thread == 0 else { return }
-            product.takeWeights(weights, into: scratch.shared, thread: 0, scratch: scratch.own)
         }
 
         func propagate(

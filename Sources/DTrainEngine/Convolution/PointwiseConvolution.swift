@@ -95,14 +95,10 @@ struct PointwiseForward: ForwardPass {
         blocks.forEachBlock(of: lines) { lines in
             let source = blocks.inputs(x, lines: lines, readsVectors: false, copy: scratch.own)
             panels.forEachPanel { panel, rowStride, start in
-                var sum = dt_tile_sum()
-                sum.count = (panels.rows, 1, 1)
-                sum.a_step = (1, 0, 0)
-                sum.b_step = (rowStride, 0, 0)
-                dt_tile_multiply(
-                    source.pixels, source.stride, scratch.shared + start, &sum, lines.count * blocks.width, panel.count,
-                    accumulate ? DT_TILE_ADD : DT_TILE_SET, bias.map { $0 + panel.lowerBound },
-                    y + lines.lowerBound * blocks.width * stride + panel.lowerBound, stride)
+                panels.multiply(
+                    source.pixels, leftStride: source.stride, count: lines.count * blocks.width, panel: panel,
+                    packed: scratch.shared + start, rowStride: rowStride, bias: bias,
+                    into: y + lines.lowerBound * blocks.width * stride, stride: stride, accumulate: accumulate)
             }
             finish(lines)
         }
@@ -134,28 +130,30 @@ struct PointwiseInputGradient: InputGradientPass {
             (dx + samples.lowerBound * geometry.inputCount)
                 .update(repeating: 0, count: samples.count * geometry.inputCount)
         }
-        let mode = accumulate ? DT_TILE_ADD : DT_TILE_SET
         blocks.forEachBlock(of: samples.lowerBound * blocks.height..<samples.upperBound * blocks.height) { lines in
             let source = blocks.outputs(dz, stride: stride, channels: panels.rows, lines: lines, copy: scratch.own)
             panels.forEachPanel { panel, rowStride, start in
-                var sum = dt_tile_sum()
-                sum.count = (panels.rows, 1, 1)
-                sum.a_step = (1, 0, 0)
-                sum.b_step = (rowStride, 0, 0)
+                func multiply(
+                    _ line: Int, lines count: Int, into target: UnsafeMutablePointer<Float>, pixelStride: Int
+                ) {
+                    panels.multiply(
+                        source.pixels + (line - lines.lowerBound) * blocks.width * source.stride,
+                        leftStride: source.stride, count: count * blocks.width, panel: panel,
+                        packed: scratch.shared + start, rowStride: rowStride, into: target,
+                        stride: pixelStride * inputs, accumulate: accumulate)
+                }
                 guard !geometry.hasUnitStride else {
-                    return dt_tile_multiply(
-                        source.pixels, source.stride, scratch.shared + start, &sum, lines.count * blocks.width,
-                        panel.count, mode, nil, dx + lines.lowerBound * blocks.width * inputs + panel.lowerBound, inputs
-                    )
+                    return multiply(
+                        lines.lowerBound, lines: lines.count, into: dx + lines.lowerBound * blocks.width * inputs,
+                        pixelStride: 1)
                 }
                 let window = geometry.window
                 for line in lines {
                     let (sample, y) = line.quotientAndRemainder(dividingBy: blocks.height)
-                    dt_tile_multiply(
-                        source.pixels + (line - lines.lowerBound) * blocks.width * source.stride, source.stride,
-                        scratch.shared + start, &sum, blocks.width, panel.count, mode, nil,
-                        dx + (sample * window.height + y * window.stride_height) * window.width * inputs
-                            + panel.lowerBound, window.stride_width * inputs)
+                    multiply(
+                        line, lines: 1,
+                        into: dx + (sample * window.height + y * window.stride_height) * window.width * inputs,
+                        pixelStride: window.stride_width)
                 }
             }
         }

@@ -2,8 +2,8 @@ internal import CKernels
 
 /// Convolution as matrix products over OpenBLAS, for every geometry on every processor.
 ///
-/// Windows are unfolded into rows, a block of output lines at a time so that a block stays in the L2 cache; a 1×1
-/// convolution of stride 1 multiplies the image where it lies. With K = kernel height × kernel width × channels / groups:
+/// Windows are unfolded into rows, a block of output lines at a time so that a block stays in the L2 cache. With
+/// K = kernel height × kernel width × channels / groups:
 ///
 ///     forward            Y[pixels × O]  = rows[pixels × K] · Wᵀ
 ///     weight gradient    dW[O × K]     += dZᵀ · rows
@@ -24,7 +24,7 @@ struct UnfoldedRows: Sendable {
 
     var width: Int { geometry.window.output_width }
     var blockCount: Int {
-        geometry.isPointwise ? 0 : blockLines * width * geometry.rowLength + Int(DT_UNFOLD_SLACK)
+        blockLines * width * geometry.rowLength + Int(DT_UNFOLD_SLACK)
     }
 
     func forEachBlock(of lines: Range<Int>, _ body: (_ lines: Range<Int>) -> Void) {
@@ -33,11 +33,10 @@ struct UnfoldedRows: Sendable {
         }
     }
 
-    /// The rows of one group's windows; for a 1×1 convolution the input itself.
+    /// The rows of one group's windows.
     func unfold(
         _ x: UnsafePointer<Float>, group: Int, lines: Range<Int>, into rows: UnsafeMutablePointer<Float>
     ) -> UnsafePointer<Float> {
-        if geometry.isPointwise { return x + lines.lowerBound * width * geometry.inputs }
         dt_unfold(
             x + group * geometry.inputsPerGroup, geometry.inputs, geometry.inputsPerGroup, geometry.window,
             lines.lowerBound, lines.count, rows)
@@ -125,7 +124,7 @@ struct UnfoldedInputGradient: InputGradientPass {
     ) {
         let (geometry, k) = (rows.geometry, rows.geometry.rowLength)
         let height = geometry.window.output_height
-        if !geometry.isPointwise, !accumulate {
+        if !accumulate {
             (dx + samples.lowerBound * geometry.inputCount)
                 .update(repeating: 0, count: samples.count * geometry.inputCount)
         }
@@ -135,14 +134,10 @@ struct UnfoldedInputGradient: InputGradientPass {
                 GEMM.multiply(
                     .no, .no, m: block.count * rows.width, n: k, k: geometry.outputsPerGroup,
                     a: dz + block.lowerBound * rows.width * stride + first, lda: stride, b: weights + first * k, ldb: k,
-                    beta: geometry.isPointwise && accumulate ? 1 : 0,
-                    c: geometry.isPointwise ? dx + block.lowerBound * rows.width * geometry.inputs : scratch.own, ldc: k
-                )
-                if !geometry.isPointwise {
-                    dt_fold_add(
-                        scratch.own, geometry.inputsPerGroup, geometry.window, block.lowerBound, block.count,
-                        dx + group * geometry.inputsPerGroup, geometry.inputs)
-                }
+                    beta: 0, c: scratch.own, ldc: k)
+                dt_fold_add(
+                    scratch.own, geometry.inputsPerGroup, geometry.window, block.lowerBound, block.count,
+                    dx + group * geometry.inputsPerGroup, geometry.inputs)
             }
         }
     }

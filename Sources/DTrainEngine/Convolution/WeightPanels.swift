@@ -35,11 +35,27 @@ struct WeightPanels: Sendable {
         }
     }
 
+    /// The product of a left matrix of `count` rows, `leftStride` floats apart, with one panel of the packed matrix: sets the
+    /// panel's columns of `result`, plus a bias, or adds to them.
+    func multiply(
+        _ left: UnsafePointer<Float>, leftStride: Int, count: Int, panel: Range<Int>, packed: UnsafePointer<Float>,
+        rowStride: Int, bias: UnsafePointer<Float>? = nil, into result: UnsafeMutablePointer<Float>, stride: Int,
+        accumulate: Bool
+    ) {
+        var sum = dt_tile_sum()
+        sum.count = (rows, 1, 1)
+        sum.a_step = (1, 0, 0)
+        sum.b_step = (rowStride, 0, 0)
+        dt_tile_multiply(
+            left, leftStride, packed, &sum, count, panel.count, accumulate ? DT_TILE_ADD : DT_TILE_SET,
+            bias.map { $0 + panel.lowerBound }, result + panel.lowerBound, stride)
+    }
+
     /// Floats from one row of a left matrix, or of sums, to the next: whole vectors, and no multiple of the distance at which
     /// lines of memory compete for the same places of a cache.
     static func rowStride(_ columns: Int) -> Int {
-        let lanes = Int(DT_WINOGRAD_LANES)
-        let whole = (columns + lanes - 1) / lanes * lanes
-        return whole % 128 == 0 ? whole + lanes : whole
+        let vector = 16
+        let whole = (columns + vector - 1) / vector * vector
+        return whole % 128 == 0 ? whole + vector : whole
     }
 }

@@ -37,12 +37,7 @@ struct WinogradInputGradient: InputGradientPass {
     private let correlation: WinogradCorrelation
 
     init(_ geometry: ConvolutionGeometry) {
-        var window = geometry.window
-        (window.height, window.output_height) = (window.output_height, window.height)
-        (window.width, window.output_width) = (window.output_width, window.width)
-        window.padding_height = window.kernel_height - 1 - window.padding_height
-        window.padding_width = window.kernel_width - 1 - window.padding_width
-        correlation = WinogradCorrelation(geometry, window: window, isTurned: true)
+        correlation = WinogradCorrelation(geometry, window: geometry.turnedWindow, isTurned: true)
     }
 
     var memory: PassMemory { correlation.memory }
