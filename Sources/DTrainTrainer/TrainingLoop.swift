@@ -39,8 +39,7 @@ struct TrainingLoop {
             follow(try milestone(step: start.step, evaluate: true, save: false), step, &ending)
         }
         while ending.step < course.totalSteps && ending.stop == nil && !ending.isEarly {
-            let before = monotonicSeconds()
-            let traceStart = monotonicNanoseconds()
+            let begin = monotonicNanoseconds()
             let waited = loader.waitedSeconds
             step.begin(step: ending.step)
             for _ in context.shards.indices {
@@ -59,8 +58,9 @@ struct TrainingLoop {
             if let refusal = result.refusal {
                 try fail(Failure(kind: refusal == .loss ? .loss : .gradient, step: ending.step, loss: result.loss))
             }
-            let seconds = monotonicSeconds() - before
-            context.trace?.stepped(ending.step + 1, from: traceStart, to: monotonicNanoseconds())
+            let end = monotonicNanoseconds()
+            let seconds = Double(end - begin) * 1e-9
+            context.trace?.stepped(ending.step + 1, from: begin, to: end)
             ending.step += 1
             ending.samples += configuration.batchSize
             ending.trainingSeconds += seconds
