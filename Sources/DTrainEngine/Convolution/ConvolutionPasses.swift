@@ -146,6 +146,9 @@ struct PassSetting {
     let precision: Precision
     /// Whether the forward pass is given a bias.
     let hasBias: Bool
+    /// Whether the plan trains. One that evaluates sums in the order of the definition: minimal filtering rounds up to half as
+    /// much again, and predictions are compared with those of other programs.
+    let isTraining: Bool
     /// The most samples of a run, and the threads that share them.
     let samples: Int
     let threads: Int
@@ -154,6 +157,7 @@ struct PassSetting {
         self.method = method
         self.hasBias = hasBias
         precision = extents.precision
+        isTraining = extents.training
         samples = extents.samples
         threads = extents.threads
     }
@@ -168,7 +172,7 @@ struct ConvolutionPasses: Sendable {
     let blockSamples: Int
 
     init(_ geometry: ConvolutionGeometry, _ setting: PassSetting) {
-        let own = Self.ownPasses(geometry, setting.method)
+        let own = Self.ownPasses(geometry, setting)
         #if OneDNN
             forward = OneDNNForward(geometry, setting) ?? own.forward
             weightGradient = OneDNNWeightGradient(geometry, setting) ?? own.weightGradient
@@ -181,11 +185,12 @@ struct ConvolutionPasses: Sendable {
     }
 
     private static func ownPasses(
-        _ geometry: ConvolutionGeometry, _ method: ConvolutionMethod
+        _ geometry: ConvolutionGeometry, _ setting: PassSetting
     ) -> (forward: any ForwardPass, weightGradient: any WeightGradientPass, inputGradient: any InputGradientPass) {
+        let method = setting.method
         let generalInputGradient: any InputGradientPass =
             isInputGradientDirect(geometry, method) ? DirectInputGradient(geometry) : UnfoldedInputGradient(geometry)
-        switch way(geometry, method) {
+        switch way(geometry, setting) {
         case .depthwise:
             return (
                 DepthwiseForward(geometry), DepthwiseWeightGradient(geometry), DepthwiseInputGradient(geometry)
@@ -209,17 +214,18 @@ struct ConvolutionPasses: Sendable {
     /// Geometries with a way of their own, and the others.
     enum Way { case depthwise, pointwise, winograd, general }
 
-    static func way(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Way {
-        if method == .unfolded { return .general }
+    static func way(_ geometry: ConvolutionGeometry, _ setting: PassSetting) -> Way {
+        if setting.method == .unfolded { return .general }
         if geometry.isDepthwise { return .depthwise }
         if PointwiseBlocks.canCompute(geometry) { return .pointwise }
-        return isWinograd(geometry, method) ? .winograd : .general
+        return isWinograd(geometry, setting) ? .winograd : .general
     }
 
     /// Minimal filtering has the fewest multiply-adds; with few channels the transforms cost more than they save.
-    private static func isWinograd(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Bool {
+    private static func isWinograd(_ geometry: ConvolutionGeometry, _ setting: PassSetting) -> Bool {
         guard WinogradTiles.canCompute(geometry.window) else { return false }
-        return method == .winograd || method == .byRule && min(geometry.inputs, geometry.outputs) >= 16
+        return setting.method == .winograd
+            || setting.method == .byRule && setting.isTraining && min(geometry.inputs, geometry.outputs) >= 16
     }
 
     /// Direct products read the image where it lies and beat unfolding wherever a panel of the weights stays in the L2
