@@ -2,7 +2,7 @@
 #include "dispatch.h"
 
 typedef float vector __attribute__((vector_size(64), aligned(4), may_alias));
-typedef int32_t mask __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t mask_vector __attribute__((vector_size(64), aligned(4), may_alias));
 
 // fp32 sums run over this many pixels before they go into doubles: enough to keep doubles out of the way, few enough to
 // keep the rounding of fp32 below that of the data.
@@ -82,17 +82,46 @@ void dt_batch_norm_apply(const float *x, size_t pixels, size_t channels, const f
     else apply_rows(x, pixels, channels, scale, shift, residual, 0, y, y_stride);
 }
 
-DT_INLINE void backward_block(const float *dy, size_t dy_stride, const float *y, size_t y_stride, const float *x,
-                              size_t pixels, size_t channels, const float *mean, size_t vectors, double *sum,
-                              double *product) {
-    vector s[2] = {{0}, {0}}, q[2] = {{0}, {0}}, k[2];
-    for (size_t v = 0; v < vectors; v++) k[v] = LOAD(mean + v * LANES);
+/// What decides whether a gradient passes ReLU: a constant in each copy of the loops.
+typedef enum { PASS_ALL, PASS_BY_OUTPUT, PASS_BY_INPUT } pass_rule;
+
+DT_INLINE pass_rule rule_of(const dt_batch_norm_mask *mask) {
+    return mask->y ? PASS_BY_OUTPUT : mask->scale ? PASS_BY_INPUT : PASS_ALL;
+}
+
+/// The mask for the part that begins at pixel `pixel` and channel `channel`.
+DT_INLINE dt_batch_norm_mask mask_at(const dt_batch_norm_mask *mask, size_t pixel, size_t channel) {
+    return (dt_batch_norm_mask){.y = mask->y ? mask->y + pixel * mask->y_stride + channel : 0,
+                                .y_stride = mask->y_stride,
+                                .scale = mask->scale ? mask->scale + channel : 0,
+                                .shift = mask->shift ? mask->shift + channel : 0};
+}
+
+/// dz of one element.
+DT_INLINE float passed(const pass_rule rule, float dy, float y, float x, float scale, float shift) {
+    switch (rule) {
+    case PASS_ALL: return dy;
+    case PASS_BY_OUTPUT: return y > 0 ? dy : 0;
+    default: return x * scale + shift > 0 ? dy : 0;
+    }
+}
+
+DT_INLINE void backward_block(const pass_rule rule, const float *dy, size_t dy_stride, dt_batch_norm_mask mask,
+                              const float *x, size_t pixels, size_t channels, const float *mean, size_t vectors,
+                              double *sum, double *product) {
+    vector s[2] = {{0}, {0}}, q[2] = {{0}, {0}}, k[2], scale[2], shift[2];
+    for (size_t v = 0; v < vectors; v++) {
+        k[v] = LOAD(mean + v * LANES);
+        if (rule == PASS_BY_INPUT) scale[v] = LOAD(mask.scale + v * LANES), shift[v] = LOAD(mask.shift + v * LANES);
+    }
     for (size_t p = 0; p < pixels; p++)
         for (size_t v = 0; v < vectors; v++) {
             vector g = LOAD(dy + p * dy_stride + v * LANES);
-            if (y) g = (vector)((mask)g & (LOAD(y + p * y_stride + v * LANES) > 0));
+            const vector value = LOAD(x + p * channels + v * LANES);
+            if (rule == PASS_BY_OUTPUT) g = (vector)((mask_vector)g & (LOAD(mask.y + p * mask.y_stride + v * LANES) > 0));
+            if (rule == PASS_BY_INPUT) g = (vector)((mask_vector)g & (value * scale[v] + shift[v] > 0));
             s[v] += g;
-            q[v] += g * (LOAD(x + p * channels + v * LANES) - k[v]);
+            q[v] += g * (value - k[v]);
         }
     for (size_t v = 0; v < vectors; v++)
         for (size_t lane = 0; lane < LANES; lane++) {
@@ -101,15 +130,18 @@ DT_INLINE void backward_block(const float *dy, size_t dy_stride, const float *y,
         }
 }
 
-DT_INLINE void backward_rest(const float *dy, size_t dy_stride, const float *y, size_t y_stride, const float *x,
-                             size_t pixels, size_t channels, const float *mean, size_t count, double *sum,
-                             double *product) {
+DT_INLINE void backward_rest(const pass_rule rule, const float *dy, size_t dy_stride, dt_batch_norm_mask mask,
+                             const float *x, size_t pixels, size_t channels, const float *mean, size_t count,
+                             double *sum, double *product) {
     float s[LANES] = {0}, q[LANES] = {0};
     for (size_t p = 0; p < pixels; p++)
         for (size_t c = 0; c < count; c++) {
-            const float g = y && !(y[p * y_stride + c] > 0) ? 0 : dy[p * dy_stride + c];
+            const float value = x[p * channels + c];
+            const float g = passed(rule, dy[p * dy_stride + c], rule == PASS_BY_OUTPUT ? mask.y[p * mask.y_stride + c] : 0,
+                                   value, rule == PASS_BY_INPUT ? mask.scale[c] : 0,
+                                   rule == PASS_BY_INPUT ? mask.shift[c] : 0);
             s[c] += g;
-            q[c] += g * (x[p * channels + c] - mean[c]);
+            q[c] += g * (value - mean[c]);
         }
     for (size_t c = 0; c < count; c++) {
         sum[c] += s[c];
@@ -117,11 +149,11 @@ DT_INLINE void backward_rest(const float *dy, size_t dy_stride, const float *y, 
     }
 }
 
-DT_DISPATCH
-void dt_batch_norm_backward_sums(const float *dy, size_t dy_stride, const float *y, size_t y_stride, const float *x,
-                                 size_t pixels, size_t channels, const float *mean, double *sum, double *product) {
-#define AT(c) dy + first * dy_stride + c, dy_stride, y ? y + first * y_stride + c : 0, y_stride, \
-              x + first * channels + c, count, channels, mean + c
+DT_INLINE void backward_sums(const pass_rule rule, const float *dy, size_t dy_stride, const dt_batch_norm_mask *mask,
+                             const float *x, size_t pixels, size_t channels, const float *mean, double *sum,
+                             double *product) {
+#define AT(c) rule, dy + first * dy_stride + c, dy_stride, mask_at(mask, first, c), x + first * channels + c, count, \
+              channels, mean + c
     for (size_t first = 0; first < pixels; first += BLOCK) {
         const size_t count = pixels - first < BLOCK ? pixels - first : BLOCK;
         size_t c = 0;
@@ -130,6 +162,19 @@ void dt_batch_norm_backward_sums(const float *dy, size_t dy_stride, const float 
         if (c < channels) backward_rest(AT(c), channels - c, sum + c, product + c);
     }
 #undef AT
+}
+
+#define BY_RULE(function, mask, ...)                                                                                   \
+    switch (rule_of(&mask)) {                                                                                          \
+    case PASS_ALL: function(PASS_ALL, __VA_ARGS__); break;                                                             \
+    case PASS_BY_OUTPUT: function(PASS_BY_OUTPUT, __VA_ARGS__); break;                                                 \
+    case PASS_BY_INPUT: function(PASS_BY_INPUT, __VA_ARGS__); break;                                                   \
+    }
+
+DT_DISPATCH
+void dt_batch_norm_backward_sums(const float *dy, size_t dy_stride, dt_batch_norm_mask mask, const float *x, size_t pixels,
+                                 size_t channels, const float *mean, double *sum, double *product) {
+    BY_RULE(backward_sums, mask, dy, dy_stride, &mask, x, pixels, channels, mean, sum, product)
 }
 
 // A row goes through a buffer of this many channels, so that dz is formed once for both results and dx may be dy.
@@ -147,21 +192,18 @@ DT_INLINE void propagate(const float *dz, const float *x, size_t count, size_t f
         dx[c] = scale[c] * (dz[c] - offset[c] - (x[c] - mean[c]) * slope[c]) + (accumulate ? dx[c] : 0);
 }
 
-DT_DISPATCH
-void dt_batch_norm_backward(const float *dy, size_t dy_stride, const float *y, size_t y_stride, const float *x,
-                            size_t pixels, size_t channels, dt_batch_norm_gradient gradient, float *dx, int accumulate,
-                            float *residual, int accumulate_residual) {
+DT_INLINE void backward(const pass_rule rule, const float *dy, size_t dy_stride, const dt_batch_norm_mask *mask,
+                        const float *x, size_t pixels, size_t channels, dt_batch_norm_gradient gradient, float *dx,
+                        int accumulate, float *residual, int accumulate_residual) {
     for (size_t p = 0; p < pixels; p++)
         for (size_t first = 0; first < channels; first += CHUNK) {
             const size_t count = channels - first < CHUNK ? channels - first : CHUNK;
-            const float *g = dy + p * dy_stride + first;
+            const dt_batch_norm_mask part = mask_at(mask, p, first);
+            const float *g = dy + p * dy_stride + first, *input = x ? x + p * channels + first : 0;
             float dz[CHUNK];
-            if (y) {
-                const float *output = y + p * y_stride + first;
-                for (size_t c = 0; c < count; c++) dz[c] = output[c] > 0 ? g[c] : 0;
-            } else
-                for (size_t c = 0; c < count; c++) dz[c] = g[c];
-            const float *input = x ? x + p * channels + first : 0;
+            for (size_t c = 0; c < count; c++)
+                dz[c] = passed(rule, g[c], rule == PASS_BY_OUTPUT ? part.y[c] : 0, rule == PASS_BY_INPUT ? input[c] : 0,
+                               rule == PASS_BY_INPUT ? part.scale[c] : 0, rule == PASS_BY_INPUT ? part.shift[c] : 0);
             if (dx && accumulate) propagate(dz, input, count, first, gradient, 1, dx + p * channels + first);
             else if (dx) propagate(dz, input, count, first, gradient, 0, dx + p * channels + first);
             // Last, because the residual may be x itself: its gradient then adds to the one just written.
@@ -172,4 +214,12 @@ void dt_batch_norm_backward(const float *dy, size_t dy_stride, const float *y, s
             else
                 for (size_t c = 0; c < count; c++) r[c] = dz[c];
         }
+}
+
+DT_DISPATCH
+void dt_batch_norm_backward(const float *dy, size_t dy_stride, dt_batch_norm_mask mask, const float *x, size_t pixels,
+                            size_t channels, dt_batch_norm_gradient gradient, float *dx, int accumulate,
+                            float *residual, int accumulate_residual) {
+    BY_RULE(backward, mask, dy, dy_stride, &mask, x, pixels, channels, gradient, dx, accumulate, residual,
+            accumulate_residual)
 }

@@ -1,7 +1,7 @@
 /// Rewrites of a graph that change neither results nor parameters, only the number of passes through memory.
 extension Graph {
-    /// Moves an activation into what alone feeds it, a sum into the batch-norm (or folded convolution) that alone feeds one
-    /// side of it, and a batch-norm by running statistics into the convolution before it.
+    /// Moves a batch-norm into the convolution that alone feeds it, an activation into what alone feeds it, and a sum into the
+    /// batch-norm, alone or in a convolution, that alone feeds one side of it.
     func fused() -> Graph {
         var graph = self
         var kept: [Node?] = nodes
@@ -46,7 +46,7 @@ extension Graph {
                     let fused = operation.fusedWithResidual()
                 else { continue }
                 merge(index, into: producer, fused, inputs: [node.inputs[1 - last]])
-            case let batchNorm as BatchNorm where batchNorm.usesRunningStatistics && mode == .evaluation:
+            case let batchNorm as BatchNorm where batchNorm.usesRunningStatistics == (mode == .evaluation):
                 guard let producer = producer(of: node.inputs[0]),
                     let convolution = producer.node.operation as? Convolution,
                     let fused = convolution.folding(batchNorm)
@@ -56,7 +56,25 @@ extension Graph {
             }
         }
         graph.renumber(kept)
+        graph.deferBatchNorms()
         return graph
+    }
+
+    /// Leaves normalisation to the convolution that alone reads a batch-norm's output: that output is then never written, nor
+    /// kept for the way back.
+    private mutating func deferBatchNorms() {
+        let consumers = consumers()
+        for index in nodes.indices {
+            let node = nodes[index]
+            guard let operation = node.operation as? any BatchNormDeferring, node.output != output,
+                case .node = values[node.inputs[0]].source, consumers[node.output].count == 1,
+                let reader = consumers[node.output].first,
+                let convolution = nodes[reader].operation as? Convolution, nodes[reader].inputs[0] == node.output,
+                let deferred = operation.deferred()
+            else { continue }
+            nodes[index].operation = deferred
+            nodes[reader].operation = convolution.normalizingInput()
+        }
     }
 
     /// Drops the nodes that neither the loss nor the output depends on.
@@ -92,4 +110,10 @@ protocol ActivationFusing: Operation {
 protocol ResidualFusing: Operation {
     /// The operation with the addition inside, the other value being one more input; nil if it has one or an activation.
     func fusedWithResidual() -> (any Operation)?
+}
+
+/// An operation that normalises its output by the batch's statistics, and can leave that to the output's reader.
+protocol BatchNormDeferring: Operation {
+    /// The operation without normalisation at the end; nil if it has none, or something is added to its output.
+    func deferred() -> (any Operation)?
 }

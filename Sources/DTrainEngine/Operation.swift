@@ -27,12 +27,14 @@ package protocol Operation: Sendable {
     var worksInPlace: Bool { get }
     /// Whether the gradient of the first input may take the memory of the output's; as `worksInPlace` by default.
     var gradientWorksInPlace: Bool { get }
-    /// False for an operation that only gives the same elements another shape.
+    /// False for an operation that only gives the same elements another shape, or leaves them to its reader.
     var changesElements: Bool { get }
     /// Whether the output's pixels may lie apart, as a slice of a concatenation's channels do.
     var writesStridedPixels: Bool { get }
     /// Memory beyond inputs, outputs and gradients.
     func memory(_ extents: Extents) -> MemoryNeed
+    /// The batch-norm by the batch's own statistics that it is, or has inside.
+    var measuredBatchNorm: BatchNormUse? { get }
     /// How many doubles a training step leaves behind for the running statistics, to be summed over shards and ranks.
     func stepStatistics(_ inputs: [Shape]) -> Int
     /// The kernel for one place in a plan.
@@ -132,7 +134,17 @@ package struct Site: Sendable {
         package let isTrainable: Bool
     }
 
+    /// What remains to be done to an input before it is the value that the operation reads: f(x · scale + shift) with
+    /// vectors, a float a channel, at these offsets of the arena; f is ReLU or nothing.
+    package struct Normalization: Sendable {
+        package let scale: Int
+        package let shift: Int
+        package let appliesReLU: Bool
+    }
+
     package let inputs: [Place]
+    /// Of the first input, where a batch-norm left it to this operation.
+    package let inputNormalization: Normalization?
     package let output: Place
     /// nil where nothing trainable lies before the input.
     package let inputGradients: [Gradient?]
@@ -266,6 +278,7 @@ extension Operation {
     package var backwardReads: BackwardReads { [] }
     package var worksInPlace: Bool { false }
     package var gradientWorksInPlace: Bool { worksInPlace }
+    package var measuredBatchNorm: BatchNormUse? { nil }
     package func stepStatistics(_ inputs: [Shape]) -> Int { 0 }
     package func stateShapes(_ inputs: [Shape]) -> [Shape] { [] }
     package var sequences: SequenceUse { .refused }

@@ -102,6 +102,7 @@ package final class Plan {
             }
             sites[index] = Site(
                 inputs: node.inputs.map { place($0, places.slots[$0]) },
+                inputNormalization: Self.inputNormalization(graph, node) { memory.offsets[scratch[$0].saved] },
                 output: place(node.output, places.slots[node.output]),
                 inputGradients: gradients,
                 outputGradient: places.gradientSlots[node.output].map { place(node.output, $0) },
@@ -119,10 +120,7 @@ package final class Plan {
                 graph, node, sites[index]!, hasBackward: Self.hasBackward(node, needsGradient))
         }
         runningStatistics = graph.nodes.indices.compactMap { index in
-            guard let operation = graph.nodes[index].operation as? BatchNorm, !operation.usesRunningStatistics else {
-                return nil
-            }
-            return RunningStatistics(operation, sites[index]!)
+            graph.nodes[index].operation.measuredBatchNorm.map { RunningStatistics($0, sites[index]!) }
         }
         kernels = graph.nodes.indices.map { graph.nodes[$0].operation.kernel(sites[$0]!) }
         backwardOrder =
@@ -130,6 +128,20 @@ package final class Plan {
             ? Self.backwardOrder(graph, needsGradient: needsGradient, ranges: ranges, layout: layout) : []
         outputPlace = place(graph.output, places.slots[graph.output])
         lossPlace = graph.loss.map { place($0, places.slots[$0]) }
+    }
+
+    /// What the batch-norm before `node` left to it. `saved` tells where a node keeps what its backward pass needs.
+    private static func inputNormalization(
+        _ graph: Graph, _ node: Graph.Node, saved: (_ node: Int) -> Int
+    ) -> Site.Normalization? {
+        guard case .node(let producer) = graph.values[node.inputs[0]].source,
+            let batchNorm = graph.nodes[producer].operation.measuredBatchNorm, batchNorm.isDeferred
+        else { return nil }
+        let memory = BatchNormMemory(channels: graph.values[node.inputs[0]].shape.dimensions.last!, threads: 1)
+        let start = saved(producer)
+        return Site.Normalization(
+            scale: start + memory.offset(of: .scale), shift: start + memory.offset(of: .shift),
+            appliesReLU: batchNorm.appliesReLU)
     }
 
     /// Values between a parameter and the loss.

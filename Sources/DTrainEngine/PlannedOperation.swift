@@ -66,8 +66,11 @@ public struct PlannedOperation: Sendable {
         let moved =
             node.outputs + needed + (reads.contains(.inputs) ? node.inputs : [])
             + (reads.contains(.output) ? [node.output] : [])
+        // A residual is added, not multiplied.
+        let factors =
+            node.operation.measuredBatchNorm?.hasResidual == true ? needed.filter { $0 == node.inputs[0] } : needed
         backward = PassCost(
-            multiplyAdds: multiplyAdds * ((site.parameters.first?.isTrainable == true ? 1 : 0) + needed.count),
+            multiplyAdds: multiplyAdds * ((site.parameters.first?.isTrainable == true ? 1 : 0) + factors.count),
             sampleByteCount: moves ? byteCount(moved) : 0,
             parameterByteCount: (needed.isEmpty ? 0 : byteCount(site.parameters)) + byteCount(trainable))
     }

@@ -10,11 +10,12 @@ struct RunningStatistics {
     private let variance: Int
     private let counter: Int
 
-    init(_ operation: BatchNorm, _ site: Site) {
-        momentum = operation.momentum
+    init(_ batchNorm: BatchNormUse, _ site: Site) {
+        momentum = batchNorm.operation.momentum
         channels = site.output.channels
         statistics = site.statistics
-        let buffers = site.parameters[operation.firstBuffer...].map(\.range.lowerBound)
+        let buffers = site.parameters[(batchNorm.firstParameter + batchNorm.operation.firstBuffer)...].map(
+            \.range.lowerBound)
         (mean, variance, counter) = (buffers[0], buffers[1], buffers[2])
     }
 

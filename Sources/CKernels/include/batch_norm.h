@@ -12,18 +12,26 @@ void dt_batch_norm_sums(const float *x, size_t pixels, size_t channels, const fl
 void dt_batch_norm_apply(const float *x, size_t pixels, size_t channels, const float *scale, const float *shift,
                          const float *residual, int relu, float *y, size_t y_stride);
 
-/// The gradient dz that reaches the normalised value: dy, or where `y` is not null (ReLU) dy where y is above zero.
-/// Adds Σ dz to `sum` and Σ dz (x − mean) to `product`, a double a channel.
-void dt_batch_norm_backward_sums(const float *dy, size_t dy_stride, const float *y, size_t y_stride, const float *x,
-                                 size_t pixels, size_t channels, const float *mean, double *sum, double *product);
+/// Where ReLU let the normalised value pass: where `y`, its output, is above zero; or, with `y` null, where
+/// x[c] · scale[c] + shift[c] is. All null: no ReLU.
+typedef struct {
+    const float *y;
+    size_t y_stride;                       ///< floats from one pixel of y to the next
+    const float *scale, *shift;
+} dt_batch_norm_mask;
+
+/// dz is the gradient that reaches the normalised value: dy where `mask` lets it pass, else zero. Adds Σ dz to `sum` and
+/// Σ dz (x − mean) to `product`, a double a channel. x is dense.
+void dt_batch_norm_backward_sums(const float *dy, size_t dy_stride, dt_batch_norm_mask mask, const float *x, size_t pixels,
+                                 size_t channels, const float *mean, double *sum, double *product);
 
 /// What dt_batch_norm_backward makes of dz in each channel: dx = scale · (dz − offset − (x − mean) · slope).
 typedef struct { const float *scale, *offset, *mean, *slope; } dt_batch_norm_gradient;
 
 /// dx[p][c] (+)= the above, with dz as above; `residual` (or null) gets (+)= dz. A `slope` of null stands for offset = slope =
-/// 0: normalisation by constants, where x (not read) may be null. dx may be null, or dy itself.
-void dt_batch_norm_backward(const float *dy, size_t dy_stride, const float *y, size_t y_stride, const float *x,
-                            size_t pixels, size_t channels, dt_batch_norm_gradient gradient, float *dx, int accumulate,
+/// 0: normalisation by constants, where x (read by a mask alone) may be null. dx may be null, or dy itself.
+void dt_batch_norm_backward(const float *dy, size_t dy_stride, dt_batch_norm_mask mask, const float *x, size_t pixels,
+                            size_t channels, dt_batch_norm_gradient gradient, float *dx, int accumulate,
                             float *residual, int accumulate_residual);
 
 /// y[p][c] = f(y[p][c] · scale[c] + shift[c] (+ residual[p][c])): what is left of a batch-norm that is folded into the

@@ -1,79 +1,67 @@
 internal import CKernels
 internal import DTrainTensor
 
-/// A convolution in a plan: the three passes, with bias and activation applied while a block is in the cache.
+/// A convolution in a plan: the three passes, and what is done to a block of images, outputs or gradients while it is in the
+/// cache: bias and activation, or the batch-norms before and behind.
 ///
 /// Threads share output lines, or samples, on the way forward and samples on the way back. Each sums its weight and bias gradients
 /// apart and the sums are added in thread order, so that the same number of threads gives the same bits.
 final class ConvolutionKernel: Kernel {
     private let operation: Convolution
     private let site: Site
-    private let geometry: ConvolutionGeometry
-    private let passes: ConvolutionPasses
-    /// Floats from one thread's bias sums to the next one's.
-    private let biasStride: Int
+    private let memory: ConvolutionMemory
+    /// The batch-norm inside, where it measures the batch.
+    private let batchNorm: BatchNormArithmetic?
+    private var geometry: ConvolutionGeometry { memory.geometry }
+    private var passes: ConvolutionPasses { memory.passes }
 
     init(_ operation: Convolution, _ site: Site) {
         self.operation = operation
         self.site = site
-        geometry = ConvolutionGeometry(operation, input: site.inputs[0].shape, output: site.output.shape)
-        passes = Self.passes(operation, geometry, site.extents)
-        biasStride = Self.biasStride(operation)
+        let memory = ConvolutionMemory(operation, site.extents)
+        self.memory = memory
+        batchNorm = operation.measuredBatchNorm.map {
+            BatchNormArithmetic(
+                $0, site, saved: site.saved, forwardSums: site.forwardWorkspace + memory.forwardSums,
+                backwardSums: site.backwardWorkspace + memory.backwardSums)
+        }
         GEMM.prepare
     }
 
-    private static func passes(
-        _ operation: Convolution, _ geometry: ConvolutionGeometry, _ extents: Extents
-    ) -> ConvolutionPasses {
-        // A batch-norm inside takes the bias into its shift.
-        ConvolutionPasses(
-            geometry,
-            PassSetting(operation.method, hasBias: operation.hasBias && operation.batchNorm == nil, extents))
+    private func weights(_ run: Run) -> UnsafePointer<Float> {
+        UnsafePointer(run.parameters + site.parameters[0].range.lowerBound)
     }
-
-    private static func biasStride(_ operation: Convolution) -> Int { (operation.outputs + 15) / 16 * 16 }
-
-    static func memory(_ operation: Convolution, _ extents: Extents) -> MemoryNeed {
-        let passes = passes(
-            operation, ConvolutionGeometry(operation, input: extents.inputs[0], output: extents.output), extents)
-        let threads = extents.threads
-        return MemoryNeed(
-            forwardWorkspace: passes.forward.memory.total(threads: threads)
-                + (operation.batchNorm == nil ? 0 : threads * 2 * biasStride(operation)),
-            backwardWorkspace: threads * biasStride(operation) + passes.weightGradient.memory.total(threads: threads)
-                + passes.inputGradient.memory.total(threads: threads))
+    private func bias(_ run: Run) -> UnsafePointer<Float>? {
+        operation.hasBias ? UnsafePointer(run.parameters + site.parameters[1].range.lowerBound) : nil
     }
+    /// What a measured batch-norm reads, all samples: the products and the bias, pixels dense.
+    private func batchNormInput(_ run: Run) -> UnsafeMutablePointer<Float> {
+        operation.isDeferred ? run.pointer(site.output) : run.arena + site.saved + memory.batchNormInput
+    }
+    /// This thread's output pixels, counted over all samples, where each is on its own.
+    private func pixels(_ run: Run) -> Range<Int> { run.part(of: run.rows * geometry.outputPixels) }
+    private var width: Int { geometry.window.output_width }
+
+    // MARK: Forward
 
     func forward(_ run: Run) {
-        let (x, y, stride) = (run.pointer(site.inputs[0]), run.pointer(site.output), site.output.pixelStride)
-        let weights = run.parameters + site.parameters[0].range.lowerBound
-        let bias = operation.hasBias ? UnsafePointer(run.parameters + site.parameters[1].range.lowerBound) : nil
         let scratch = PassScratch(run.arena + site.forwardWorkspace, passes.forward.memory, thread: run.thread)
-        passes.forward.prepare(run, weights: weights, scratch: scratch)
+        passes.forward.prepare(run, weights: weights(run), scratch: scratch)
         run.meet()
-        let width = geometry.window.output_width
-        let lines = part(run)
-        if let batchNorm = operation.batchNorm {
-            let scaling = run.arena + site.forwardWorkspace + passes.forward.memory.total(threads: run.threadCount)
-            let scale = scaling + run.thread * 2 * biasStride, shift = scale + biasStride
-            setScaling(run, batchNorm, bias: bias, scale, shift)
-            let residual = operation.hasResidual ? UnsafePointer(run.pointer(site.inputs[1])) : nil
-            return passes.forward.forward(
-                x, weights: weights, bias: nil, into: y, stride: stride, accumulate: false,
-                lines: lines, scratch: scratch
-            ) { lines in
-                let first = lines.lowerBound * width
-                dt_scale_shift_activation(
-                    y + first * stride, lines.count * width, operation.outputs, stride, scale, shift,
-                    residual.map { $0 + first * operation.outputs }, operation.activation.kind,
-                    operation.activation.slope)
-            }
+        if let batchNorm {
+            measure(run, batchNorm, scratch)
+        } else if let folded = operation.batchNorm {
+            normalize(run, folded, scratch)
+        } else {
+            activate(run, scratch)
         }
-        let missingBias = passes.forward.addsBias ? nil : bias
-        passes.forward.forward(
-            x, weights: weights, bias: bias, into: y, stride: stride, accumulate: false,
-            lines: lines, scratch: scratch
-        ) { lines in
+    }
+
+    /// Bias and activation.
+    private func activate(_ run: Run, _ scratch: PassScratch) {
+        let (y, stride) = (run.pointer(site.output), site.output.pixelStride)
+        let missingBias = passes.forward.addsBias ? nil : bias(run)
+        correlate(run, scratch, bias: bias(run), into: y, stride: stride) { lines in
             guard missingBias != nil || operation.activation != .identity else { return }
             dt_bias_activation(
                 y + lines.lowerBound * width * stride, lines.count * width, operation.outputs, stride, missingBias,
@@ -81,23 +69,29 @@ final class ConvolutionKernel: Kernel {
         }
     }
 
-    /// This thread's output lines, counted over all samples.
-    private func part(_ run: Run) -> Range<Int> {
-        let (height, group) = (geometry.window.output_height, passes.forward.lineGroup)
-        let groups = (height + group - 1) / group
-        let part = run.part(of: run.rows * groups)
-        func line(_ index: Int) -> Int { index / groups * height + index % groups * group }
-        return line(part.lowerBound)..<line(part.upperBound)
+    /// A batch-norm by running statistics, the residual and the activation.
+    private func normalize(_ run: Run, _ batchNorm: BatchNorm, _ scratch: PassScratch) {
+        let (y, stride) = (run.pointer(site.output), site.output.pixelStride)
+        let scale = run.arena + site.forwardWorkspace + memory.foldedScaling + run.thread * 2 * memory.biasStride
+        let shift = scale + memory.biasStride
+        setScaling(run, batchNorm, scale, shift)
+        let residual = operation.hasResidual ? UnsafePointer(run.pointer(site.inputs[1])) : nil
+        correlate(run, scratch, bias: nil, into: y, stride: stride) { lines in
+            let first = lines.lowerBound * width
+            dt_scale_shift_activation(
+                y + first * stride, lines.count * width, operation.outputs, stride, scale, shift,
+                residual.map { $0 + first * operation.outputs }, operation.activation.kind, operation.activation.slope)
+        }
     }
 
     /// The batch-norm as a factor and a summand of each output channel, the convolution's bias included.
     private func setScaling(
-        _ run: Run, _ batchNorm: BatchNorm, bias: UnsafePointer<Float>?, _ scale: UnsafeMutablePointer<Float>,
-        _ shift: UnsafeMutablePointer<Float>
+        _ run: Run, _ batchNorm: BatchNorm, _ scale: UnsafeMutablePointer<Float>, _ shift: UnsafeMutablePointer<Float>
     ) {
         func parameter(_ index: Int) -> UnsafeMutablePointer<Float> {
             run.parameters + site.parameters[(operation.hasBias ? 2 : 1) + index].range.lowerBound
         }
+        let bias = bias(run)
         let (mean, variance) = (parameter(batchNorm.firstBuffer), parameter(batchNorm.firstBuffer + 1))
         let affine = batchNorm.isAffine ? (weight: parameter(0), bias: parameter(1)) : nil
         for channel in 0..<operation.outputs {
@@ -109,42 +103,126 @@ final class ConvolutionKernel: Kernel {
         }
     }
 
+    /// The batch's statistics and, unless the reader does it, the normalisation by them.
+    private func measure(_ run: Run, _ batchNorm: BatchNormArithmetic, _ scratch: PassScratch) {
+        let (z, outputs) = (batchNormInput(run), operation.outputs)
+        let missingBias = passes.forward.addsBias ? nil : bias(run)
+        batchNorm.beginMeasuring(run)
+        correlate(run, scratch, bias: bias(run), into: z, stride: outputs) { lines in
+            let (block, pixels) = (z + lines.lowerBound * width * outputs, lines.count * width)
+            if let missingBias { dt_bias_activation(block, pixels, outputs, outputs, missingBias, DT_IDENTITY, 0) }
+            batchNorm.measure(run, block, pixels: pixels)
+        }
+        run.meet()
+        batchNorm.finishMeasuring(run)
+        if operation.isDeferred { return }
+        run.meet()
+        let (part, stride) = (pixels(run), site.output.pixelStride)
+        let residual = operation.hasResidual ? UnsafePointer(run.pointer(site.inputs[1])) : nil
+        batchNorm.normalize(
+            run, z + part.lowerBound * outputs, pixels: part.count,
+            residual: residual.map { $0 + part.lowerBound * outputs },
+            into: run.pointer(site.output) + part.lowerBound * stride, stride: stride)
+    }
+
+    /// The products of this thread's part; `finish` is called for each block of output lines, counted over all samples.
+    private func correlate(
+        _ run: Run, _ scratch: PassScratch, bias: UnsafePointer<Float>?, into y: UnsafeMutablePointer<Float>,
+        stride: Int,
+        finish: (_ lines: Range<Int>) -> Void
+    ) {
+        func correlate(
+            _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, lines: Range<Int>,
+            finish: (_ lines: Range<Int>) -> Void
+        ) {
+            passes.forward.forward(
+                x, weights: weights(run), bias: bias, into: y, stride: stride, accumulate: false, lines: lines,
+                scratch: scratch, finish: finish)
+        }
+        guard site.inputNormalization != nil else {
+            return correlate(run.pointer(site.inputs[0]), into: y, lines: lines(run), finish: finish)
+        }
+        let samples = run.part(of: run.rows)
+        let images = run.arena + site.forwardWorkspace + memory.forwardImages + run.thread * memory.forwardImageStride
+        let height = geometry.window.output_height
+        for first in Swift.stride(from: samples.lowerBound, to: samples.upperBound, by: memory.forwardBlockSamples) {
+            let block = first..<min(first + memory.forwardBlockSamples, samples.upperBound)
+            let firstLine = first * height
+            correlate(
+                image(run, block, normalizedInto: images), into: y + firstLine * width * stride,
+                lines: 0..<block.count * height
+            ) { lines in finish(firstLine + lines.lowerBound..<firstLine + lines.upperBound) }
+        }
+    }
+
+    /// This thread's output lines, counted over all samples.
+    private func lines(_ run: Run) -> Range<Int> {
+        let (height, group) = (geometry.window.output_height, passes.forward.lineGroup)
+        let groups = (height + group - 1) / group
+        let part = run.part(of: run.rows * groups)
+        func line(_ index: Int) -> Int { index / groups * height + index % groups * group }
+        return line(part.lowerBound)..<line(part.upperBound)
+    }
+
+    /// The images of `samples`: where they lie, or normalised in `block`.
+    private func image(
+        _ run: Run, _ samples: Range<Int>, normalizedInto block: UnsafeMutablePointer<Float>
+    ) -> UnsafePointer<Float> {
+        let x = UnsafePointer(run.pointer(site.inputs[0]) + samples.lowerBound * geometry.inputCount)
+        guard let normalization = site.inputNormalization else { return x }
+        dt_batch_norm_apply(
+            x, samples.count * geometry.window.height * geometry.window.width, geometry.inputs,
+            run.arena + normalization.scale, run.arena + normalization.shift, nil, normalization.appliesReLU ? 1 : 0,
+            block,
+            geometry.inputs)
+        return UnsafePointer(block)
+    }
+
+    // MARK: Backward
+
     func backward(_ run: Run) {
-        let x = run.pointer(site.inputs[0])
-        let (dz, stride) = (run.pointer(site.outputGradient!), site.outputGradient!.pixelStride)
-        let weights = run.parameters + site.parameters[0].range.lowerBound
-        let biasSums = run.arena + site.backwardWorkspace
-        let afterBias = biasSums + run.threadCount * biasStride
-        let weightScratch = PassScratch(afterBias, passes.weightGradient.memory, thread: run.thread)
+        if let batchNorm {
+            batchNorm.sumGradients(run, batchNormInput(run), pixels: pixels(run))
+            run.meet()
+            batchNorm.combineGradients(run)
+        }
+        let workspace = run.arena + site.backwardWorkspace
+        let weightScratch = PassScratch(
+            workspace + memory.weightGradientPass, passes.weightGradient.memory, thread: run.thread)
         let inputScratch = PassScratch(
-            afterBias + passes.weightGradient.memory.total(threads: run.threadCount), passes.inputGradient.memory,
-            thread: run.thread)
+            workspace + memory.inputGradientPass, passes.inputGradient.memory, thread: run.thread)
         let inputGradient = site.inputGradients[0]
         let weightGradient = run.gradient(of: site.parameters[0])
         let biasGradient = operation.hasBias ? run.gradient(of: site.parameters[1]) : nil
-        if inputGradient != nil {
-            passes.inputGradient.prepare(run, weights: weights, scratch: inputScratch)
-            run.meet()
-        }
+        if inputGradient != nil { passes.inputGradient.prepare(run, weights: weights(run), scratch: inputScratch) }
+        if inputGradient != nil || batchNorm != nil { run.meet() }
 
+        let biasSums = workspace + memory.biasSums
+        let images = workspace + memory.backwardImages + run.thread * memory.backwardImageStride
         let samples = run.part(of: run.rows)
         if !samples.isEmpty {
-            let biasSum = biasGradient == nil ? nil : biasSums + run.thread * biasStride
+            let biasSum = biasGradient == nil ? nil : biasSums + run.thread * memory.biasStride
             biasSum?.update(repeating: 0, count: operation.outputs)
             if weightGradient != nil { passes.weightGradient.begin(weightScratch) }
-            var first = samples.lowerBound
-            while first < samples.upperBound {
+            for first in Swift.stride(from: samples.lowerBound, to: samples.upperBound, by: passes.blockSamples) {
                 let block = first..<min(first + passes.blockSamples, samples.upperBound)
-                undoActivation(run, block, biasSum)
+                let (dz, stride) = productGradient(run, block, biasSum)
                 if weightGradient != nil {
-                    passes.weightGradient.add(x, dz, stride: stride, samples: block, scratch: weightScratch)
+                    passes.weightGradient.add(
+                        image(run, block, normalizedInto: images), dz, stride: stride, samples: 0..<block.count,
+                        scratch: weightScratch)
                 }
                 if let inputGradient {
                     passes.inputGradient.propagate(
-                        dz, stride: stride, weights: weights, into: run.pointer(inputGradient.place),
-                        accumulate: inputGradient.accumulate, samples: block, scratch: inputScratch)
+                        dz, stride: stride, weights: weights(run),
+                        into: run.pointer(inputGradient.place) + first * geometry.inputCount,
+                        accumulate: inputGradient.accumulate, samples: 0..<block.count, scratch: inputScratch)
                 }
-                first = block.upperBound
+                // Last: where the residual is the image itself, its gradient adds to the one just written.
+                if let batchNorm, operation.hasResidual, let residual = site.inputGradients[1] {
+                    batchNorm.propagate(
+                        run, batchNormInput(run), pixels: pixels(of: block), into: nil, residual: residual)
+                }
             }
         }
         run.meet()
@@ -156,17 +234,37 @@ final class ConvolutionKernel: Kernel {
         }
         if let biasGradient, run.thread == 0 {
             if !site.parameters[1].accumulate { biasGradient.update(repeating: 0, count: operation.outputs) }
-            for thread in 0..<active { dt_add_to(biasGradient, biasSums + thread * biasStride, operation.outputs) }
+            for thread in 0..<active {
+                dt_add_to(biasGradient, biasSums + thread * memory.biasStride, operation.outputs)
+            }
         }
     }
 
-    /// Turns the output's gradient into that of the sum before bias and activation, in place.
-    private func undoActivation(_ run: Run, _ samples: Range<Int>, _ biasSum: UnsafeMutablePointer<Float>?) {
-        let (output, gradient) = (site.output, site.outputGradient!)
-        dt_bias_activation_backward(
-            run.pointer(gradient) + samples.lowerBound * gradient.sampleStride, gradient.pixelStride,
-            run.pointer(output) + samples.lowerBound * output.sampleStride, output.pixelStride,
-            samples.count * geometry.outputPixels, operation.outputs, biasSum, operation.activation.kind,
-            operation.activation.slope)
+    private func pixels(of samples: Range<Int>) -> Range<Int> {
+        samples.lowerBound * geometry.outputPixels..<samples.upperBound * geometry.outputPixels
+    }
+
+    /// The gradient of the samples' products: the output's, taken back through what follows them, in place or, with a
+    /// batch-norm, in a block of its own. Adds its sum over the pixels to `biasSum`.
+    private func productGradient(
+        _ run: Run, _ samples: Range<Int>, _ biasSum: UnsafeMutablePointer<Float>?
+    ) -> (dz: UnsafeMutablePointer<Float>, stride: Int) {
+        let pixels = pixels(of: samples)
+        guard let batchNorm else {
+            let (output, gradient) = (site.output, site.outputGradient!)
+            let dz = run.pointer(gradient) + samples.lowerBound * gradient.sampleStride
+            dt_bias_activation_backward(
+                dz, gradient.pixelStride, run.pointer(output) + samples.lowerBound * output.sampleStride,
+                output.pixelStride, pixels.count, operation.outputs, biasSum, operation.activation.kind,
+                operation.activation.slope)
+            return (dz, gradient.pixelStride)
+        }
+        let dz = run.arena + site.backwardWorkspace + memory.gradients + run.thread * memory.gradientStride
+        batchNorm.propagate(run, batchNormInput(run), pixels: pixels, into: dz)
+        if let biasSum {
+            dt_bias_activation_backward(
+                dz, operation.outputs, dz, operation.outputs, pixels.count, operation.outputs, biasSum, DT_IDENTITY, 0)
+        }
+        return (dz, operation.outputs)
     }
 }

@@ -5,9 +5,10 @@ package import DTrainTensor
 /// Input height × width × channels; weight outputs × kernel height × kernel width × channels / groups in the arena
 /// (PyTorch: outputs × channels / groups × kernel height × kernel width).
 ///
-/// In evaluation a batch-norm by running statistics and a residual (a second input) may be folded in: they are applied,
-/// with the activation, while a block of the output is in the cache.
-package struct Convolution: Operation, ActivationFusing, ResidualFusing {
+/// The batch-norm that follows, a residual (a second input) and the activation may be inside. In evaluation they are applied
+/// while a block of the output is in the cache. In training the statistics are measured there, and on the way back the
+/// gradient goes through the batch-norm a block at a time, just before the convolution's own gradients take it.
+package struct Convolution: Operation, ActivationFusing, ResidualFusing, BatchNormDeferring {
     package let outputs: Int
     package let geometry: WindowGeometry
     package let groups: Int
@@ -17,6 +18,10 @@ package struct Convolution: Operation, ActivationFusing, ResidualFusing {
     /// The batch-norm that follows; its parameters stand behind those of the convolution.
     package private(set) var batchNorm: BatchNorm?
     package private(set) var hasResidual = false
+    /// Whether the output stays what it is before the batch-norm, for its only reader to normalise.
+    private(set) var isDeferred = false
+    /// Whether the input's normalisation was left to this convolution.
+    package private(set) var normalizesInput = false
 
     package init(
         outputs: Int, geometry: WindowGeometry, groups: Int, hasBias: Bool, method: ConvolutionMethod = .byRule
@@ -33,10 +38,14 @@ package struct Convolution: Operation, ActivationFusing, ResidualFusing {
         (geometry.dilation.width * (geometry.kernel.width - 1) + 1, geometry.stride.width)
     }
     package var writesStridedPixels: Bool { true }
-    package var backwardReads: BackwardReads { activation == .identity ? .inputs : [.inputs, .output] }
+    package var backwardReads: BackwardReads {
+        // With a batch-norm the output tells where ReLU passed only after a residual; deferred, it is the batch-norm's input.
+        let needsOutput = measuredBatchNorm.map { $0.isDeferred || $0.appliesReLU && $0.hasResidual }
+        return needsOutput ?? (activation != .identity) ? [.inputs, .output] : .inputs
+    }
 
     package func fused(with activation: Activation) -> (any Operation)? {
-        guard self.activation == .identity else { return nil }
+        guard self.activation == .identity, measuredBatchNorm == nil || activation == .relu else { return nil }
         var fused = self
         fused.activation = activation
         return fused
@@ -57,6 +66,30 @@ package struct Convolution: Operation, ActivationFusing, ResidualFusing {
         return fused
     }
 
+    package var measuredBatchNorm: BatchNormUse? {
+        guard let batchNorm, !batchNorm.usesRunningStatistics else { return nil }
+        return BatchNormUse(
+            operation: batchNorm, firstParameter: hasBias ? 2 : 1, appliesReLU: activation == .relu,
+            hasResidual: hasResidual, isDeferred: isDeferred)
+    }
+
+    func deferred() -> (any Operation)? {
+        guard measuredBatchNorm != nil, !hasResidual else { return nil }
+        var deferred = self
+        deferred.isDeferred = true
+        return deferred
+    }
+
+    func normalizingInput() -> Convolution {
+        var reader = self
+        reader.normalizesInput = true
+        return reader
+    }
+
+    package func stepStatistics(_ inputs: [Shape]) -> Int {
+        measuredBatchNorm == nil ? 0 : BatchNormStatistics.count(channels: outputs)
+    }
+
     package func outputShape(_ inputs: [Shape]) throws -> Shape {
         let input = inputs[0]
         try input.requireImage("a convolution")
@@ -72,6 +105,6 @@ package struct Convolution: Operation, ActivationFusing, ResidualFusing {
         output.count * geometry.kernel.height * geometry.kernel.width * inputs[0].imageChannels / groups
     }
 
-    package func memory(_ extents: Extents) -> MemoryNeed { ConvolutionKernel.memory(self, extents) }
+    package func memory(_ extents: Extents) -> MemoryNeed { ConvolutionMemory(self, extents).need }
     package func kernel(_ site: Site) -> any Kernel { ConvolutionKernel(self, site) }
 }

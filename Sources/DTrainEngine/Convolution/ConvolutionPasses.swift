@@ -170,6 +170,8 @@ struct ConvolutionPasses: Sendable {
     let inputGradient: any InputGradientPass
     /// Samples whose two gradients are computed in turn: their input and output gradient stay in the L2 cache together.
     let blockSamples: Int
+    /// The same on the way forward, where the input is made a block at a time.
+    let forwardBlockSamples: Int
 
     init(_ geometry: ConvolutionGeometry, _ setting: PassSetting) {
         let own = Self.ownPasses(geometry, setting)
@@ -182,6 +184,7 @@ struct ConvolutionPasses: Sendable {
         #endif
         let inCache = 64 * 1024 / (geometry.inputCount + geometry.outputPixels * geometry.outputs)
         blockSamples = max(1, inCache, weightGradient.blockSamples, inputGradient.blockSamples)
+        forwardBlockSamples = max(1, inCache, forward.blockSamples)
     }
 
     private static func ownPasses(

@@ -12,6 +12,7 @@ struct WinogradForward: ForwardPass {
 
     var memory: PassMemory { correlation.memory }
     var lineGroup: Int { correlation.tiles.side }
+    var blockSamples: Int { correlation.tiles.blockSamples }
 
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
         correlation.prepare(run, weights: weights, scratch: scratch)

@@ -7,7 +7,7 @@ package import DTrainTensor
 /// Mean and (biased) variance are those of the shard, of all shards at once (synchronised), or constants: the running
 /// statistics. Parameters, in this order: `weight` and `bias` where affine; `running_mean`, `running_var` and
 /// `num_batches_tracked`, which are buffers. Inputs: x, and the residual where something was fused.
-package struct BatchNorm: Operation, ActivationFusing, ResidualFusing {
+package struct BatchNorm: Operation, ActivationFusing, ResidualFusing, BatchNormDeferring {
     package let epsilon: Float
     /// The weight of a step's statistics in the running ones; nil averages over all steps so far.
     package let momentum: Float?
@@ -18,6 +18,8 @@ package struct BatchNorm: Operation, ActivationFusing, ResidualFusing {
     package let isSynchronised: Bool
     package private(set) var appliesReLU = false
     package private(set) var hasResidual = false
+    /// Whether the output is x as it was, for its only reader to normalise.
+    private(set) var isDeferred = false
 
     package init(
         epsilon: Float, momentum: Float?, isAffine: Bool, usesRunningStatistics: Bool, isSynchronised: Bool
@@ -32,9 +34,11 @@ package struct BatchNorm: Operation, ActivationFusing, ResidualFusing {
     package var name: String { "batchNorm" }
     package var backwardReads: BackwardReads {
         let reads: BackwardReads = usesRunningStatistics ? [] : .inputs
-        return appliesReLU ? reads.union(.output) : reads
+        // Without a residual the input tells where ReLU let it pass.
+        return appliesReLU && (usesRunningStatistics || hasResidual) ? reads.union(.output) : reads
     }
-    package var worksInPlace: Bool { usesRunningStatistics }
+    package var worksInPlace: Bool { usesRunningStatistics || isDeferred }
+    package var changesElements: Bool { !isDeferred }
     package var gradientWorksInPlace: Bool { true }
     package var writesStridedPixels: Bool { true }
 
@@ -50,6 +54,20 @@ package struct BatchNorm: Operation, ActivationFusing, ResidualFusing {
         var fused = self
         fused.hasResidual = true
         return fused
+    }
+
+    var use: BatchNormUse {
+        BatchNormUse(
+            operation: self, firstParameter: 0, appliesReLU: appliesReLU, hasResidual: hasResidual,
+            isDeferred: isDeferred)
+    }
+    package var measuredBatchNorm: BatchNormUse? { usesRunningStatistics ? nil : use }
+
+    func deferred() -> (any Operation)? {
+        guard !usesRunningStatistics, !hasResidual else { return nil }
+        var deferred = self
+        deferred.isDeferred = true
+        return deferred
     }
 
     package func outputShape(_ inputs: [Shape]) throws -> Shape {
@@ -70,7 +88,8 @@ package struct BatchNorm: Operation, ActivationFusing, ResidualFusing {
 
     package func memory(_ extents: Extents) -> MemoryNeed {
         let memory = BatchNormMemory(channels: extents.output.dimensions.last!, threads: extents.threads)
-        return MemoryNeed(saved: memory.savedCount, forwardWorkspace: memory.sumCount, backwardWorkspace: memory.sumCount)
+        return MemoryNeed(
+            saved: memory.savedCount, forwardWorkspace: memory.sumCount, backwardWorkspace: memory.sumCount)
     }
     package func kernel(_ site: Site) -> any Kernel { BatchNormKernel(self, site) }
 }
@@ -108,32 +127,5 @@ struct BatchNormStatistics {
             runningMean[channel] = Float(Double(runningMean[channel]) * (1 - share) + mean(channel) * share)
             variance[channel] = Float(Double(variance[channel]) * (1 - share) + unbiased * share)
         }
-    }
-}
-
-/// The memory of a batch-norm, in floats.
-struct BatchNormMemory {
-    let channels: Int
-    let threads: Int
-    private func rounded(_ count: Int) -> Int { (count + 15) / 16 * 16 }
-
-    /// Five vectors of a float a channel: mean, 1/deviation, and three that each pass makes for itself.
-    var savedCount: Int { 5 * rounded(channels) }
-    /// Sums in double: for all threads together, then two vectors for each thread.
-    var sumCount: Int { sharedSumCount + threads * threadSumCount }
-    private var sharedSumCount: Int { rounded(2 * BatchNormStatistics.count(channels: channels)) }
-    private var threadSumCount: Int { rounded(4 * channels) }
-
-    func vector(_ index: Int, in saved: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> {
-        saved + index * rounded(channels)
-    }
-    func sharedSums(_ workspace: UnsafeMutablePointer<Float>) -> BatchNormStatistics {
-        BatchNormStatistics(base: doubles(workspace), channels: channels)
-    }
-    func sums(_ workspace: UnsafeMutablePointer<Float>, thread: Int) -> UnsafeMutablePointer<Double> {
-        doubles(workspace + sharedSumCount + thread * threadSumCount)
-    }
-    private func doubles(_ floats: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Double> {
-        UnsafeMutableRawPointer(floats).assumingMemoryBound(to: Double.self)
     }
 }

@@ -1,0 +1,269 @@
+internal import CKernels
+internal import DTrainTensor
+
+/// A batch-norm that an operation is, or has inside.
+package struct BatchNormUse {
+    package let operation: BatchNorm
+    /// Where its parameters begin among those of the node.
+    package let firstParameter: Int
+    package let appliesReLU: Bool
+    package let hasResidual: Bool
+    /// Whether the output stays what it was before normalisation: its only reader, a convolution, normalises what it reads.
+    package let isDeferred: Bool
+}
+
+/// What a batch-norm computes of one thread's pixels, in its own kernel or in that of the convolution before it.
+///
+/// Threads share pixels. Each sums apart in double and the sums are added in thread order, so that the same number of
+/// threads gives the same bits.
+struct BatchNormArithmetic: Sendable {
+    private let operation: BatchNorm
+    private let site: Site
+    private let firstParameter: Int
+    private let appliesReLU: Bool
+    private let hasResidual: Bool
+    private let memory: BatchNormMemory
+    /// Offsets in the arena, in floats.
+    private let (saved, forwardSums, backwardSums): (Int, Int, Int)
+    private var channels: Int { memory.channels }
+
+    init(_ batchNorm: BatchNormUse, _ site: Site, saved: Int, forwardSums: Int, backwardSums: Int) {
+        operation = batchNorm.operation
+        firstParameter = batchNorm.firstParameter
+        (appliesReLU, hasResidual) = (batchNorm.appliesReLU, batchNorm.hasResidual)
+        self.site = site
+        memory = BatchNormMemory(channels: site.output.channels, threads: site.extents.threads)
+        (self.saved, self.forwardSums, self.backwardSums) = (saved, forwardSums, backwardSums)
+    }
+
+    // MARK: What lies where
+
+    private func parameter(_ index: Int, _ run: Run) -> UnsafeMutablePointer<Float> {
+        run.parameters + site.parameters[firstParameter + index].range.lowerBound
+    }
+    private func vector(_ vector: BatchNormMemory.Vector, _ run: Run) -> UnsafeMutablePointer<Float> {
+        memory.vector(vector, in: run.arena + saved)
+    }
+    private func channelPart(_ run: Run) -> Range<Int> { run.part(of: channels, granularity: 16) }
+    private func forwardSums(_ run: Run, thread: Int) -> BatchNormThreadSums {
+        memory.threadSums(run.arena + forwardSums, thread: thread)
+    }
+    private func backwardSums(_ run: Run, thread: Int) -> BatchNormThreadSums {
+        memory.threadSums(run.arena + backwardSums, thread: thread)
+    }
+
+    // MARK: Forward
+
+    func beginMeasuring(_ run: Run) { forwardSums(run, thread: run.thread).clear() }
+
+    /// Takes `pixels` dense pixels into this thread's sums.
+    func measure(_ run: Run, _ x: UnsafePointer<Float>, pixels: Int) {
+        let sums = forwardSums(run, thread: run.thread)
+        // The first pixel serves as the shift: a value of the data themselves.
+        if sums.count == 0 { sums.shift.update(from: x, count: channels) }
+        sums.count += Double(pixels)
+        dt_batch_norm_sums(x, pixels, channels, sums.shift, sums.first, sums.second)
+    }
+
+    /// Mean, deviation and with them scale and shift of this thread's channels. All threads come here after they have met,
+    /// and meet before they go on.
+    func finishMeasuring(_ run: Run) {
+        let count = Double(run.rows * site.output.pixels)
+        let local = BatchNormStatistics(base: run.statistics + site.statistics, channels: channels)
+        let total = memory.sharedSums(run.arena + forwardSums)
+        if run.thread == 0 { (local.samples, total.samples) = (count, count) }
+        for channel in channelPart(run) {
+            let (sum, square) = sums(run, channel, about: 0)
+            (local.sums[channel], local.squares[channel]) = (sum, square)
+            (total.sums[channel], total.squares[channel]) = (sum, square)
+            guard !operation.isSynchronised else { continue }
+            let mean = sum / count
+            setScale(run, channel, mean: mean, variance: max(0, sums(run, channel, about: mean).squares / count))
+        }
+        guard operation.isSynchronised else { return }
+        run.sumOverRanks(total.base, count: BatchNormStatistics.count(channels: channels))
+        for channel in channelPart(run) {
+            setScale(
+                run, channel, mean: total.mean(channel), variance: total.centredSquares(channel) / total.samples)
+        }
+        if run.thread == 0 { memory.globalCount(run.arena + saved).pointee = total.samples }
+    }
+
+    /// Σ (x − centre) and Σ (x − centre)² of a channel over all threads' pixels.
+    private func sums(_ run: Run, _ channel: Int, about centre: Double) -> (sum: Double, squares: Double) {
+        var total = (sum: 0.0, squares: 0.0)
+        for thread in 0..<run.threadCount {
+            let sums = forwardSums(run, thread: thread)
+            let offset = Double(sums.shift[channel]) - centre
+            total.sum += sums.first[channel] + sums.count * offset
+            total.squares += sums.second[channel] + offset * (2 * sums.first[channel] + sums.count * offset)
+        }
+        return total
+    }
+
+    /// As `finishMeasuring`, from the running statistics.
+    func useRunningStatistics(_ run: Run) {
+        let (mean, variance) = (parameter(operation.firstBuffer, run), parameter(operation.firstBuffer + 1, run))
+        for channel in channelPart(run) {
+            setScale(run, channel, mean: Double(mean[channel]), variance: Double(variance[channel]))
+        }
+    }
+
+    private func setScale(_ run: Run, _ channel: Int, mean: Double, variance: Double) {
+        let inverse = 1 / (variance + Double(operation.epsilon)).squareRoot()
+        let scale = (operation.isAffine ? Double(parameter(0, run)[channel]) : 1) * inverse
+        let bias = operation.isAffine ? Double(parameter(1, run)[channel]) : 0
+        vector(.mean, run)[channel] = Float(mean)
+        vector(.inverseDeviation, run)[channel] = Float(inverse)
+        vector(.scale, run)[channel] = Float(scale)
+        vector(.shift, run)[channel] = Float(bias - mean * scale)
+    }
+
+    /// y = f(x · scale + shift (+ residual)) for dense pixels of x and residual; those of y are `stride` floats apart.
+    func normalize(
+        _ run: Run, _ x: UnsafePointer<Float>, pixels: Int, residual: UnsafePointer<Float>?,
+        into y: UnsafeMutablePointer<Float>, stride: Int
+    ) {
+        dt_batch_norm_apply(
+            x, pixels, channels, vector(.scale, run), vector(.shift, run), residual, appliesReLU ? 1 : 0, y, stride)
+    }
+
+    // MARK: Backward
+
+    /// Where ReLU let pixels pass, from pixel `first` on: known from the input unless something was added to it, or it is
+    /// not kept.
+    private func mask(_ run: Run, from first: Int) -> dt_batch_norm_mask {
+        guard appliesReLU else { return dt_batch_norm_mask() }
+        guard hasResidual || operation.usesRunningStatistics else {
+            return dt_batch_norm_mask(y: nil, y_stride: 0, scale: vector(.scale, run), shift: vector(.shift, run))
+        }
+        let stride = site.output.pixelStride
+        return dt_batch_norm_mask(
+            y: run.pointer(site.output) + first * stride, y_stride: stride, scale: nil, shift: nil)
+    }
+
+    private func outputGradient(_ run: Run, from first: Int) -> UnsafeMutablePointer<Float> {
+        run.pointer(site.outputGradient!) + first * site.outputGradient!.pixelStride
+    }
+
+    /// This thread's sums over `pixels` of dz and of dz (x − mean), where `x` is all pixels.
+    func sumGradients(_ run: Run, _ x: UnsafePointer<Float>, pixels: Range<Int>) {
+        let sums = backwardSums(run, thread: run.thread)
+        sums.clear()
+        dt_batch_norm_backward_sums(
+            outputGradient(run, from: pixels.lowerBound), site.outputGradient!.pixelStride,
+            mask(run, from: pixels.lowerBound), x + pixels.lowerBound * channels, pixels.count, channels,
+            vector(.mean, run), sums.first, sums.second)
+    }
+
+    /// Adds up the threads' sums of this thread's channels: gradients of weight and bias, and what dx subtracts. All threads
+    /// come here after they have met, and meet before they go on.
+    func combineGradients(_ run: Run) {
+        let total = memory.sharedSums(run.arena + backwardSums)
+        let weight = operation.isAffine ? run.gradient(of: site.parameters[firstParameter]) : nil
+        let bias = operation.isAffine ? run.gradient(of: site.parameters[firstParameter + 1]) : nil
+        func set(_ gradient: UnsafeMutablePointer<Float>?, _ index: Int, _ channel: Int, _ value: Double) {
+            guard let gradient else { return }
+            let accumulates = site.parameters[firstParameter + index].accumulate
+            gradient[channel] = Float(value) + (accumulates ? gradient[channel] : 0)
+        }
+        var count = Double(run.rows * site.output.pixels)
+        for channel in channelPart(run) {
+            var (sum, product) = (0.0, 0.0)
+            for thread in 0..<run.threadCount {
+                let sums = backwardSums(run, thread: thread)
+                sum += sums.first[channel]
+                product += sums.second[channel]
+            }
+            (total.sums[channel], total.squares[channel]) = (sum, product)
+            set(weight, 0, channel, product * Double(vector(.inverseDeviation, run)[channel]))
+            set(bias, 1, channel, sum)
+        }
+        if operation.isSynchronised {
+            if run.thread == 0 { total.samples = 0 }
+            run.sumOverRanks(total.base, count: BatchNormStatistics.count(channels: channels))
+            count = memory.globalCount(run.arena + saved).pointee
+        }
+        for channel in channelPart(run) {
+            let inverse = Double(vector(.inverseDeviation, run)[channel])
+            vector(.offset, run)[channel] = Float(total.sums[channel] / count)
+            vector(.slope, run)[channel] = Float(total.squares[channel] / count * inverse * inverse)
+        }
+    }
+
+    /// Sets, or adds to, the gradients of `pixels` of the input and of the residual. `x` and `residual` are all pixels, `dx`
+    /// those of the range; null ones are left out.
+    func propagate(
+        _ run: Run, _ x: UnsafePointer<Float>?, pixels: Range<Int>, into dx: UnsafeMutablePointer<Float>?,
+        accumulate: Bool = false, residual: Site.Gradient? = nil
+    ) {
+        let isMeasured = !operation.usesRunningStatistics
+        let gradient = dt_batch_norm_gradient(
+            scale: vector(.scale, run), offset: isMeasured ? UnsafePointer(vector(.offset, run)) : nil,
+            mean: isMeasured ? UnsafePointer(vector(.mean, run)) : nil,
+            slope: isMeasured ? UnsafePointer(vector(.slope, run)) : nil)
+        dt_batch_norm_backward(
+            outputGradient(run, from: pixels.lowerBound), site.outputGradient!.pixelStride,
+            mask(run, from: pixels.lowerBound), x.map { $0 + pixels.lowerBound * channels }, pixels.count, channels,
+            gradient, dx, accumulate ? 1 : 0,
+            residual.map { run.pointer($0.place) + pixels.lowerBound * channels }, residual?.accumulate == true ? 1 : 0)
+    }
+}
+
+/// The memory of a batch-norm, in floats.
+struct BatchNormMemory {
+    /// A float a channel, kept from forward to backward. `scale` and `shift` make the forward pass, `offset` and `slope`
+    /// belong to the backward pass.
+    enum Vector: Int, CaseIterable { case mean, inverseDeviation, scale, shift, offset, slope }
+
+    let channels: Int
+    let threads: Int
+    private func rounded(_ count: Int) -> Int { (count + 15) / 16 * 16 }
+
+    /// The vectors, then the pixels of all ranks.
+    var savedCount: Int { Vector.allCases.count * rounded(channels) + 16 }
+    /// Sums in double: for all threads together, then for each thread.
+    var sumCount: Int { sharedSumCount + threads * threadSumCount }
+    private var sharedSumCount: Int { rounded(2 * BatchNormStatistics.count(channels: channels)) }
+    private var threadSumCount: Int { rounded(2 + 4 * channels) + rounded(channels) }
+
+    func offset(of vector: Vector) -> Int { vector.rawValue * rounded(channels) }
+    func vector(_ vector: Vector, in saved: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> {
+        saved + offset(of: vector)
+    }
+    /// Samples × pixels of all ranks in the last forward pass, where they are synchronised.
+    func globalCount(_ saved: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Double> {
+        doubles(saved + Vector.allCases.count * rounded(channels))
+    }
+    func sharedSums(_ sums: UnsafeMutablePointer<Float>) -> BatchNormStatistics {
+        BatchNormStatistics(base: doubles(sums), channels: channels)
+    }
+    func threadSums(_ sums: UnsafeMutablePointer<Float>, thread: Int) -> BatchNormThreadSums {
+        let start = sums + sharedSumCount + thread * threadSumCount
+        return BatchNormThreadSums(
+            base: doubles(start), shift: start + rounded(2 + 4 * channels), channels: channels)
+    }
+    private func doubles(_ floats: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Double> {
+        UnsafeMutableRawPointer(floats).assumingMemoryBound(to: Double.self)
+    }
+}
+
+/// What one thread has summed up: how many pixels, and two sums a channel.
+struct BatchNormThreadSums {
+    let base: UnsafeMutablePointer<Double>
+    /// What the values were taken relative to.
+    let shift: UnsafeMutablePointer<Float>
+    let channels: Int
+
+    var count: Double {
+        get { base[0] }
+        nonmutating set { base[0] = newValue }
+    }
+    var first: UnsafeMutablePointer<Double> { base + 1 }
+    var second: UnsafeMutablePointer<Double> { base + 1 + channels }
+
+    func clear() {
+        base.update(repeating: 0, count: 1 + 2 * channels)
+        shift.update(repeating: 0, count: channels)
+    }
+}
