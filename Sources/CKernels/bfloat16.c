@@ -1,17 +1,5 @@
 #include "bfloat16.h"
-#include "dispatch.h"
-
-DT_INLINE uint16_t rounded_to_bf16(float x) {
-    union { float value; uint32_t bits; } number = {.value = x};
-    uint32_t nearest = (number.bits + 0x7fff + (number.bits >> 16 & 1)) >> 16;
-    // The sum above would carry a NaN of the largest payload into the sign; a NaN keeps its upper bits and is quiet.
-    return (uint16_t)(x != x ? number.bits >> 16 | 0x40 : nearest);
-}
-
-DT_INLINE float widened_bf16(uint16_t x) {
-    union { uint32_t bits; float value; } number = {.bits = (uint32_t)x << 16};
-    return number.value;
-}
+#include "element.h"
 
 DT_DISPATCH
 void dt_bf16_round(const float *restrict values, float *restrict residual, uint16_t *restrict rounded, size_t count) {
@@ -49,14 +37,57 @@ void dt_bf16_widen(const uint16_t *restrict from, float *restrict to, size_t cou
 }
 
 DT_DISPATCH
-void dt_bf16_round_rows(const float *from, size_t from_stride, uint16_t *to, size_t rows, size_t count) {
-    if (from_stride == count) {
+void dt_bf16_round_rows(const float *from, size_t from_stride, uint16_t *to, size_t to_stride, size_t rows, size_t count) {
+    if (from_stride == count && to_stride == count) {
         count *= rows;
         rows = 1;
     }
     for (size_t row = 0; row < rows; row++) {
         const float *restrict x = from + row * from_stride;
-        uint16_t *restrict y = to + row * count;
+        uint16_t *restrict y = to + row * to_stride;
         for (size_t i = 0; i < count; i++) y[i] = rounded_to_bf16(x[i]);
+    }
+}
+
+DT_DISPATCH
+void dt_bf16_widen_rows(const uint16_t *from, size_t from_stride, float *to, size_t to_stride, size_t rows, size_t count) {
+    for (size_t row = 0; row < rows; row++) {
+        const uint16_t *restrict x = from + row * from_stride;
+        float *restrict y = to + row * to_stride;
+        for (size_t i = 0; i < count; i++) y[i] = widened_bf16(x[i]);
+    }
+}
+
+DT_DISPATCH
+void dt_bf16_copy_rows(const uint16_t *from, size_t from_stride, uint16_t *to, size_t to_stride, size_t rows,
+                       size_t count, int accumulate) {
+    for (size_t row = 0; row < rows; row++) {
+        const uint16_t *restrict x = from + row * from_stride;
+        uint16_t *restrict y = to + row * to_stride;
+        if (accumulate)
+            for (size_t i = 0; i < count; i++) y[i] = rounded_to_bf16(widened_bf16(y[i]) + widened_bf16(x[i]));
+        else memcpy(y, x, count * sizeof *y);
+    }
+}
+
+DT_DISPATCH
+void dt_bf16_bias_relu(uint16_t *y, size_t rows, size_t count, size_t stride, const float *bias, int relu) {
+    for (size_t row = 0; row < rows; row++, y += stride)
+        for (size_t i = 0; i < count; i++) {
+            const float value = widened_bf16(y[i]) + (bias ? bias[i] : 0);
+            y[i] = rounded_to_bf16(relu && value < 0 ? 0 : value);           // NaN stays NaN
+        }
+}
+
+DT_DISPATCH
+void dt_bf16_bias_relu_backward(uint16_t *gradient, size_t gradient_stride, const uint16_t *y, size_t y_stride, size_t rows,
+                                size_t count, float *bias_gradient, int relu) {
+    for (size_t row = 0; row < rows; row++) {
+        uint16_t *restrict g = gradient + row * gradient_stride;
+        const uint16_t *restrict output = y + row * y_stride;
+        if (relu)
+            for (size_t i = 0; i < count; i++) g[i] = widened_bf16(output[i]) > 0 ? g[i] : 0;
+        if (bias_gradient)
+            for (size_t i = 0; i < count; i++) bias_gradient[i] += widened_bf16(g[i]);
     }
 }

@@ -1,7 +1,6 @@
 #include "winograd.h"
-#include "dispatch.h"
+#include "element.h"
 
-typedef float vector __attribute__((vector_size(64), aligned(4), may_alias));
 enum { LANES = DT_WINOGRAD_LANES, SIDE = 6, PLANES = DT_WINOGRAD_PLANES };
 
 // Polynomials of degree 5 are evaluated at 0, ±P, ±Q and infinity. 5/8 and 3/2 keep the transforms' condition, and with it the
@@ -58,55 +57,72 @@ DT_INLINE void transform_output(const int outputs, const vector *m, size_t step,
     }
 }
 
-/// The first `count` of a vector's floats, and zeros.
-DT_INLINE void load(const float *from, size_t count, vector *to) {
+/// The first `count` of 16 elements, and zeros. Images may be bf16 (a constant in each copy of the loops); what is
+/// transformed is fp32.
+DT_INLINE void load(const void *elements, ptrdiff_t offset, const int is_bf16, size_t count, vector *to) {
+    const float *floats = (const float *)elements + offset;
+    const uint16_t *halves = (const uint16_t *)elements + offset;
     if (count >= LANES) {
-        *to = *(const vector *)from;
+        if (is_bf16) load_bf16(halves, to);
+        else load_floats(floats, to);
         return;
     }
     float part[LANES] = {0};
-    for (size_t i = 0; i < count; i++) part[i] = from[i];
-    *to = *(const vector *)part;
+    for (size_t i = 0; i < count; i++) part[i] = is_bf16 ? widened_bf16(halves[i]) : floats[i];
+    load_floats(part, to);
 }
 
-/// Sets the first `count` floats, or adds to them.
-DT_INLINE void store(const vector *value, float *to, size_t count, int accumulate) {
+/// Sets the first `count` elements, or adds to them.
+DT_INLINE void store(const vector *value, void *elements, size_t offset, const int is_bf16, size_t count, int accumulate) {
+    vector sum = *value;
+    if (accumulate) {
+        vector before;
+        load(elements, (ptrdiff_t)offset, is_bf16, count, &before);
+        sum += before;
+    }
+    float *floats = (float *)elements + offset;
+    uint16_t *halves = (uint16_t *)elements + offset;
     if (count >= LANES) {
-        *(vector *)to = accumulate ? *(vector *)to + *value : *value;
+        if (is_bf16) store_bf16(&sum, halves);
+        else store_floats(&sum, floats);
         return;
     }
     float part[LANES];
-    *(vector *)part = *value;
-    for (size_t i = 0; i < count; i++) to[i] = accumulate ? to[i] + part[i] : part[i];
+    store_floats(&sum, part);
+    for (size_t i = 0; i < count; i++) {
+        if (is_bf16) halves[i] = rounded_to_bf16(part[i]);
+        else floats[i] = part[i];
+    }
 }
 
 DT_INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 // MARK: Input
 
-DT_DISPATCH
-void dt_winograd_input(size_t kernel, const float *image, size_t height, size_t width, size_t channels,
-                       size_t pixel_stride, ptrdiff_t top, ptrdiff_t left, size_t tiles, float *v, size_t row,
-                       size_t plane) {
+DT_INLINE void input_tiles(const int is_bf16, size_t kernel, const void *image, size_t height, size_t width,
+                           size_t channels, size_t pixel_stride, ptrdiff_t top, ptrdiff_t left, size_t tiles, float *v,
+                           size_t row, size_t plane) {
     const ptrdiff_t tile_step = (ptrdiff_t)(SIDE + 1 - kernel);
     for (size_t tile = 0; tile < tiles; tile++, left += tile_step, v += row) {
         const int inside = top >= 0 && left >= 0 && top + SIDE <= (ptrdiff_t)height && left + SIDE <= (ptrdiff_t)width;
-        const float *corner = image + (top * (ptrdiff_t)width + left) * (ptrdiff_t)pixel_stride;
+        const ptrdiff_t corner = (top * (ptrdiff_t)width + left) * (ptrdiff_t)pixel_stride;
         for (size_t c = 0; c < channels; c += LANES) {
             vector d[PLANES], half[PLANES], out[SIDE];
             const size_t count = channels - c;
             if (inside && count >= LANES) {
                 UNROLLED for (size_t i = 0; i < SIDE; i++) {
                     UNROLLED for (size_t j = 0; j < SIDE; j++)
-                        d[i * SIDE + j] = *(const vector *)(corner + (i * width + j) * pixel_stride + c);
+                        load(image, corner + (ptrdiff_t)((i * width + j) * pixel_stride + c), is_bf16, LANES,
+                             &d[i * SIDE + j]);
                 }
             } else
                 for (ptrdiff_t i = 0; i < SIDE; i++)
                     for (ptrdiff_t j = 0; j < SIDE; j++) {
                         const int there = top + i >= 0 && top + i < (ptrdiff_t)height && left + j >= 0 &&
                                           left + j < (ptrdiff_t)width;
-                        const ptrdiff_t offset = (i * (ptrdiff_t)width + j) * (ptrdiff_t)pixel_stride + (ptrdiff_t)c;
-                        load(corner + (there ? offset : 0), there ? count : 0, &d[i * SIDE + j]);
+                        const ptrdiff_t offset =
+                            corner + (i * (ptrdiff_t)width + j) * (ptrdiff_t)pixel_stride + (ptrdiff_t)c;
+                        load(image, there ? offset : 0, is_bf16, there ? count : 0, &d[i * SIDE + j]);
                     }
             UNROLLED for (size_t j = 0; j < SIDE; j++) transform_input(d + j, SIDE, half + j, SIDE);
             UNROLLED for (size_t i = 0; i < SIDE; i++) {
@@ -117,10 +133,20 @@ void dt_winograd_input(size_t kernel, const float *image, size_t height, size_t 
     }
 }
 
+DT_DISPATCH
+void dt_winograd_input(size_t kernel, dt_elements image, size_t height, size_t width, size_t channels,
+                       size_t pixel_stride, ptrdiff_t top, ptrdiff_t left, size_t tiles, float *v, size_t row,
+                       size_t plane) {
+#define ARGUMENTS kernel, image.start, height, width, channels, pixel_stride, top, left, tiles, v, row, plane
+    if (image.is_bf16) input_tiles(1, ARGUMENTS);
+    else input_tiles(0, ARGUMENTS);
+#undef ARGUMENTS
+}
+
 // MARK: Output
 
-DT_INLINE void output_tiles(const int side, const float *m, size_t row, size_t plane, size_t tiles, size_t channels,
-                            const float *bias, int accumulate, float *y, size_t pixel_stride, size_t lines,
+DT_INLINE void output_tiles(const int side, const int is_bf16, const float *m, size_t row, size_t plane, size_t tiles,
+                            size_t channels, const float *bias, int accumulate, void *y, size_t pixel_stride, size_t lines,
                             size_t width) {
     for (size_t tile = 0; tile < tiles; tile++, m += row) {
         const size_t left = tile * (size_t)side, columns = least(width - left, (size_t)side);
@@ -129,30 +155,35 @@ DT_INLINE void output_tiles(const int side, const float *m, size_t row, size_t p
             const size_t count = channels - c;
             UNROLLED for (size_t i = 0; i < PLANES; i++) values[i] = *(const vector *)(m + i * plane + c);
             UNROLLED for (size_t j = 0; j < SIDE; j++) transform_output(side, values + j, SIDE, half + j, SIDE);
-            if (bias) load(bias + c, count, &initial);
+            if (bias) load(bias, (ptrdiff_t)c, 0, count, &initial);
             UNROLLED for (int i = 0; i < side; i++) {
                 transform_output(side, half + i * SIDE, 1, out + i * side, 1);
                 UNROLLED for (int j = 0; j < side; j++) out[i * side + j] += initial;
             }
-            float *to = y + left * pixel_stride + c;
+            const size_t to = left * pixel_stride + c;
             if (lines >= (size_t)side && columns == (size_t)side && count >= LANES) {
                 UNROLLED for (size_t i = 0; i < (size_t)side; i++) {
                     UNROLLED for (size_t j = 0; j < (size_t)side; j++)
-                        store(&out[i * (size_t)side + j], to + (i * width + j) * pixel_stride, LANES, accumulate);
+                        store(&out[i * (size_t)side + j], y, to + (i * width + j) * pixel_stride, is_bf16, LANES, accumulate);
                 }
             } else
                 for (size_t i = 0; i < least(lines, (size_t)side); i++)
                     for (size_t j = 0; j < columns; j++)
-                        store(&out[i * (size_t)side + j], to + (i * width + j) * pixel_stride, count, accumulate);
+                        store(&out[i * (size_t)side + j], y, to + (i * width + j) * pixel_stride, is_bf16, count, accumulate);
         }
     }
 }
 
 DT_DISPATCH
 void dt_winograd_output(size_t kernel, const float *m, size_t row, size_t plane, size_t tiles, size_t channels,
-                        const float *bias, int accumulate, float *y, size_t pixel_stride, size_t lines, size_t width) {
-    if (kernel == 3) output_tiles(4, m, row, plane, tiles, channels, bias, accumulate, y, pixel_stride, lines, width);
-    else output_tiles(2, m, row, plane, tiles, channels, bias, accumulate, y, pixel_stride, lines, width);
+                        const float *bias, int accumulate, dt_elements y, size_t pixel_stride, size_t lines,
+                        size_t width) {
+#define ARGUMENTS m, row, plane, tiles, channels, bias, accumulate, y.start, pixel_stride, lines, width
+    if (kernel == 3 && y.is_bf16) output_tiles(4, 1, ARGUMENTS);
+    else if (kernel == 3) output_tiles(4, 0, ARGUMENTS);
+    else if (y.is_bf16) output_tiles(2, 1, ARGUMENTS);
+    else output_tiles(2, 0, ARGUMENTS);
+#undef ARGUMENTS
 }
 
 // MARK: Weights
@@ -184,7 +215,7 @@ DT_INLINE void weights_of(const int taps, const float *weights, size_t outputs, 
                 for (size_t r = 0; r < size; r++)
                     for (size_t i = 0; i < positions; i++) {
                         vector value;
-                        load(weights + ((block + r) * positions + i) * inputs + column, count, &value);
+                        load(weights, (ptrdiff_t)(((block + r) * positions + i) * inputs + column), 0, count, &value);
                         *(vector *)(taps_of[r] + i * LANES) = value;
                     }
             else
@@ -208,7 +239,7 @@ void dt_winograd_weights(size_t kernel, const float *weights, size_t outputs, si
 
 // MARK: Gradients
 
-DT_INLINE void gradient_tiles(const int side, const float *dz, size_t lines, size_t width, size_t channels,
+DT_INLINE void gradient_tiles(const int side, const int is_bf16, const void *dz, size_t lines, size_t width, size_t channels,
                               size_t pixel_stride, size_t tiles, float *z, size_t row, size_t plane) {
     for (size_t tile = 0; tile < tiles; tile++, z += row) {
         const size_t left = tile * (size_t)side, columns = least(width - left, (size_t)side);
@@ -218,7 +249,7 @@ DT_INLINE void gradient_tiles(const int side, const float *dz, size_t lines, siz
             UNROLLED for (size_t i = 0; i < (size_t)side; i++) {
                 UNROLLED for (size_t j = 0; j < (size_t)side; j++) {
                     const int there = i < lines && j < columns;
-                    load(dz + (there ? (i * width + left + j) * pixel_stride : 0) + c, there ? count : 0,
+                    load(dz, (ptrdiff_t)((there ? (i * width + left + j) * pixel_stride : 0) + c), is_bf16, there ? count : 0,
                          &d[i * (size_t)side + j]);
                 }
             }
@@ -233,10 +264,14 @@ DT_INLINE void gradient_tiles(const int side, const float *dz, size_t lines, siz
 }
 
 DT_DISPATCH
-void dt_winograd_output_gradient(size_t kernel, const float *dz, size_t lines, size_t width, size_t channels,
+void dt_winograd_output_gradient(size_t kernel, dt_elements dz, size_t lines, size_t width, size_t channels,
                                  size_t pixel_stride, size_t tiles, float *z, size_t row, size_t plane) {
-    if (kernel == 3) gradient_tiles(4, dz, lines, width, channels, pixel_stride, tiles, z, row, plane);
-    else gradient_tiles(2, dz, lines, width, channels, pixel_stride, tiles, z, row, plane);
+#define ARGUMENTS dz.start, lines, width, channels, pixel_stride, tiles, z, row, plane
+    if (kernel == 3 && dz.is_bf16) gradient_tiles(4, 1, ARGUMENTS);
+    else if (kernel == 3) gradient_tiles(4, 0, ARGUMENTS);
+    else if (dz.is_bf16) gradient_tiles(2, 1, ARGUMENTS);
+    else gradient_tiles(2, 0, ARGUMENTS);
+#undef ARGUMENTS
 }
 
 DT_INLINE void weight_gradient_of(const int taps, const float *sums, size_t plane, size_t parts, size_t part,
@@ -252,7 +287,7 @@ DT_INLINE void weight_gradient_of(const int taps, const float *sums, size_t plan
         UNROLLED for (int i = 0; i < taps; i++) {
             transform_output(taps, half + i * SIDE, 1, out, 1);
             UNROLLED for (int j = 0; j < taps; j++)
-                store(&out[j], gradient + (size_t)(i * taps + j) * inputs + c, count, accumulate);
+                store(&out[j], gradient, (size_t)(i * taps + j) * inputs + c, 0, count, accumulate);
         }
     }
 }

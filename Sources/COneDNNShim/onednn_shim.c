@@ -89,9 +89,10 @@ static dnnl_status_t describe(dnnl_primitive_desc_t *result, dnnl_engine_t engin
     bool forward = d->pass == DT_ONEDNN_FORWARD, input_gradient = d->pass == DT_ONEDNN_INPUT_GRADIENT;
     dnnl_memory_desc_t input, output, bias;
     dnnl_status_t status = image_desc(&input, samples, d->inputs, d->height, d->width,
-                                      d->is_bf16 && !input_gradient);
+                                      d->is_bf16 && (!input_gradient || d->has_bf16_result));
     if (status != dnnl_success) return status;
-    status = image_desc(&output, samples, d->outputs, d->output_height, d->output_width, d->is_bf16 && !forward);
+    status = image_desc(&output, samples, d->outputs, d->output_height, d->output_width,
+                        d->is_bf16 && (!forward || d->has_bf16_result));
     if (status != dnnl_success) return free_desc(input), status;
     dnnl_dims_t bias_extents = {(dnnl_dim_t)d->outputs};
     status = make_tagged(&bias, 1, bias_extents, dnnl_f32, dnnl_a);

@@ -1,3 +1,4 @@
+internal import CKernels
 package import DTrainTensor
 
 /// One kind of node: its shape rule, what it costs, what it keeps, and how it becomes a kernel.
@@ -31,6 +32,8 @@ package protocol Operation: Sendable {
     var changesElements: Bool { get }
     /// Whether the output's pixels may lie apart, as a slice of a concatenation's channels do.
     var writesStridedPixels: Bool { get }
+    /// What may lie in memory as bf16 while training in that precision.
+    func storedElements(_ extents: Extents) -> StoredElements
     /// Memory beyond inputs, outputs and gradients.
     func memory(_ extents: Extents) -> MemoryNeed
     /// The batch-norm by the batch's own statistics that it is, or has inside.
@@ -86,6 +89,9 @@ package struct Extents: Sendable {
     package let threads: Int
     package let training: Bool
     package let precision: Precision
+    /// How the inputs and the output lie in memory.
+    package internal(set) var inputElements: [Element]
+    package internal(set) var outputElement: Element
 }
 
 /// Memory an operation asks for, in floats.
@@ -101,7 +107,7 @@ package struct MemoryNeed: Sendable {
 /// Where a value or its gradient lies.
 package struct Place: Sendable {
     package enum Memory: Sendable {
-        /// At this offset, in floats, of the plan's arena.
+        /// At this offset, in bytes, of the plan's arena.
         case arena(Int)
         /// The samples, or the labels, that a run is given.
         case input, labels
@@ -109,13 +115,14 @@ package struct Place: Sendable {
     package var memory: Memory
     /// The shape of one row.
     package let shape: Shape
-    /// Floats from one pixel to the next; more than the channels where this is a slice of a concatenation.
+    /// Elements from one pixel to the next; more than the channels where this is a slice of a concatenation.
     package var pixelStride: Int
     package let rows: Graph.Rows
+    package let element: Element
 
     package var channels: Int { shape.dimensions.last ?? 1 }
     package var pixels: Int { shape.count / max(channels, 1) }
-    /// Floats from one row to the next.
+    /// Elements from one row to the next.
     package var sampleStride: Int { pixels * pixelStride }
 }
 
@@ -262,11 +269,15 @@ package final class Run: @unchecked Sendable {
     /// The rows of a value in this run.
     package func rows(_ place: Place) -> Int { place.rows == .samples ? rows : sequences!.tokenCount }
 
-    /// The first element of a value.
-    package func pointer(_ place: Place) -> UnsafeMutablePointer<Float> {
+    /// The first element of a value that lies in memory as fp32.
+    package func pointer(_ place: Place) -> UnsafeMutablePointer<Float> { elements(place).floats }
+
+    /// The elements of a value.
+    func elements(_ place: Place) -> Elements {
         switch place.memory {
-        case .arena(let offset): arena + offset
-        case .input: input
+        case .arena(let offset):
+            Elements(start: UnsafeMutableRawPointer(arena) + offset, is_bf16: place.element == .bf16 ? 1 : 0)
+        case .input: Elements(input)
         case .labels: fatalError("labels are read through `labels`")
         }
     }
@@ -287,6 +298,7 @@ extension Operation {
     package var changesElements: Bool { true }
     package var writesStridedPixels: Bool { false }
     package func multiplyAdds(inputs: [Shape], output: Shape) -> Int { 0 }
+    package func storedElements(_ extents: Extents) -> StoredElements { .fp32 }
     package func memory(_ extents: Extents) -> MemoryNeed { MemoryNeed() }
 }
 

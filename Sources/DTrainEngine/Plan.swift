@@ -33,14 +33,20 @@ package final class Plan {
         self.capacity = capacity
 
         let needsGradient = Self.valuesWithGradient(graph)
-        let places = ValuePlaces(graph, needsGradient: needsGradient, capacity: capacity)
         let nodeCount = graph.nodes.count
-        let extents = graph.nodes.map { node in
+        var extents = graph.nodes.map { node in
             Extents(
                 inputs: node.inputs.map { graph.values[$0].shape }, output: graph.values[node.output].shape,
                 samples: capacity, rows: capacity * graph.rowsPerSample(node), longest: graph.longest,
-                threads: threads, training: graph.mode == .training, precision: precision)
+                threads: threads, training: graph.mode == .training, precision: precision,
+                inputElements: node.inputs.map { _ in .fp32 }, outputElement: .fp32)
         }
+        let elements = Self.elements(graph, extents)
+        for (index, node) in graph.nodes.enumerated() {
+            extents[index].inputElements = node.inputs.map { elements[$0] }
+            extents[index].outputElement = elements[node.output]
+        }
+        let places = ValuePlaces(graph, needsGradient: needsGradient, capacity: capacity, elements: elements)
         var buffers = places.buffers
         var scratch: [(saved: Int, forward: Int, backward: Int)] = []
         for (index, node) in graph.nodes.enumerated() {
@@ -61,13 +67,14 @@ package final class Plan {
             let shape = graph.values[value].shape
             let rows = graph.values[value].rows
             if let slot {
+                let floats = memory.offsets[slot.buffer] * MemoryLayout<Float>.stride
                 return Place(
-                    memory: .arena(memory.offsets[slot.buffer] + slot.channelOffset), shape: shape,
-                    pixelStride: slot.pixelStride, rows: rows)
+                    memory: .arena(floats + slot.channelOffset * elements[value].byteCount), shape: shape,
+                    pixelStride: slot.pixelStride, rows: rows, element: elements[value])
             }
             return Place(
                 memory: places.leafOf[value] == .labels ? .labels : .input, shape: shape,
-                pixelStride: shape.dimensions.last ?? 1, rows: rows)
+                pixelStride: shape.dimensions.last ?? 1, rows: rows, element: .fp32)
         }
 
         let segments = Dictionary(uniqueKeysWithValues: layout.segments.map { ($0.name, $0) })
@@ -128,6 +135,14 @@ package final class Plan {
             ? Self.backwardOrder(graph, needsGradient: needsGradient, ranges: ranges, layout: layout) : []
         outputPlace = place(graph.output, places.slots[graph.output])
         lossPlace = graph.loss.map { place($0, places.slots[$0]) }
+    }
+
+    /// How each value lies in memory.
+    private static func elements(_ graph: Graph, _ extents: [Extents]) -> [Element] {
+        guard graph.mode == .training, extents.first?.precision == .bf16 else {
+            return graph.values.map { _ in .fp32 }
+        }
+        return graph.storedElements(zip(graph.nodes, extents).map { $0.operation.storedElements($1) })
     }
 
     /// What the batch-norm before `node` left to it. `saved` tells where a node keeps what its backward pass needs.

@@ -16,6 +16,8 @@ struct ValuePlaces {
     private let consumers: [[Int]]
     private let needsGradient: [Bool]
     private let capacity: Int
+    /// How each value, and its gradient, lies in memory.
+    private let elements: [Element]
 
     /// nil for the leaves, which the caller of a run owns.
     private(set) var slots: [Slot?]
@@ -29,10 +31,11 @@ struct ValuePlaces {
     private var nodeCount: Int { graph.nodes.count }
     private func backwardTime(_ node: Int) -> Int { 2 * nodeCount - 1 - node }
 
-    init(_ graph: Graph, needsGradient: [Bool], capacity: Int) {
+    init(_ graph: Graph, needsGradient: [Bool], capacity: Int, elements: [Element]) {
         self.graph = graph
         self.needsGradient = needsGradient
         self.capacity = capacity
+        self.elements = elements
         consumers = graph.consumers()
         slots = [Slot?](repeating: nil, count: graph.values.count)
         gradientSlots = slots
@@ -46,7 +49,9 @@ struct ValuePlaces {
 
     private mutating func newBuffer(for value: Int) -> Slot {
         let rows = graph.values[value].rows == .steps ? capacity * graph.longest : capacity
-        buffers.append(MemoryPlan.Buffer(count: rows * graph.values[value].shape.count, first: .max, last: .min))
+        buffers.append(
+            MemoryPlan.Buffer(
+                count: elements[value].floatCount(rows * graph.values[value].shape.count), first: .max, last: .min))
         members.append([])
         return Slot(buffer: buffers.count - 1, pixelStride: channels(value))
     }

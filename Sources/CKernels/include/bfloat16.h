@@ -16,5 +16,19 @@ void dt_bf16_sum(const uint16_t *parts, size_t part_count, size_t stride, float 
 /// to[i] = from[i], exactly.
 void dt_bf16_widen(const uint16_t *from, float *to, size_t count);
 
-/// Rounds `rows` runs of `count` floats, `from_stride` floats apart. The runs lie together in `to`.
-void dt_bf16_round_rows(const float *from, size_t from_stride, uint16_t *to, size_t rows, size_t count);
+/// Rounds `rows` runs of `count` floats, `from_stride` floats apart, to runs that are `to_stride` apart.
+void dt_bf16_round_rows(const float *from, size_t from_stride, uint16_t *to, size_t to_stride, size_t rows, size_t count);
+
+/// The way back, exactly.
+void dt_bf16_widen_rows(const uint16_t *from, size_t from_stride, float *to, size_t to_stride, size_t rows, size_t count);
+
+/// Copies `rows` runs of `count` elements, or adds them to those of `to` and rounds.
+void dt_bf16_copy_rows(const uint16_t *from, size_t from_stride, uint16_t *to, size_t to_stride, size_t rows,
+                       size_t count, int accumulate);
+
+/// y[p][c] = f(y[p][c] + bias[c]), f being ReLU or nothing; `bias` may be null.
+void dt_bf16_bias_relu(uint16_t *y, size_t rows, size_t count, size_t stride, const float *bias, int relu);
+
+/// The way back: gradient[p][c] = 0 where ReLU let nothing pass, and bias_gradient[c] += the sum over p (when not null).
+void dt_bf16_bias_relu_backward(uint16_t *gradient, size_t gradient_stride, const uint16_t *y, size_t y_stride, size_t rows,
+                                size_t count, float *bias_gradient, int relu);

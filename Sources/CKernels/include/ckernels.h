@@ -5,6 +5,7 @@
 #include "batch_norm.h"
 #include "bfloat16.h"
 #include "depthwise.h"
+#include "elements.h"
 #include "elementwise.h"
 #include "local_response_norm.h"
 #include "loss.h"

@@ -1,5 +1,6 @@
 #pragma once
 #include <stddef.h>
+#include "elements.h"
 
 /// Winograd's minimal filtering (Lavin and Gray, 2016, arXiv:1509.09308) with tiles of 6 × 6, for kernels of 3 × 3 and 5 × 5
 /// and stride 1. A tile of 6 × 6 input pixels gives (7 − kernel)² output pixels; between the transforms there are 36
@@ -14,14 +15,14 @@ enum { DT_WINOGRAD_LANES = 16, DT_WINOGRAD_PLANES = 36 };
 
 /// Bᵀ X B for `tiles` tiles next to each other, the first with its corner at (`top`, `left`) of the image; pixels outside the
 /// image are zeros.
-void dt_winograd_input(size_t kernel, const float *image, size_t height, size_t width, size_t channels,
+void dt_winograd_input(size_t kernel, dt_elements image, size_t height, size_t width, size_t channels,
                        size_t pixel_stride, ptrdiff_t top, ptrdiff_t left, size_t tiles, float *v, size_t row,
                        size_t plane);
 
 /// Aᵀ M A for `tiles` tiles next to each other, plus a bias where it is not null: sets `lines` × `width` output pixels, or
 /// adds to them.
 void dt_winograd_output(size_t kernel, const float *m, size_t row, size_t plane, size_t tiles, size_t channels,
-                        const float *bias, int accumulate, float *y, size_t pixel_stride, size_t lines, size_t width);
+                        const float *bias, int accumulate, dt_elements y, size_t pixel_stride, size_t lines, size_t width);
 
 /// G W Gᵀ for the weights (outputs × kernel × kernel × inputs) as panels of `panel` columns: plane × panel × row × column.
 /// Forward, rows are inputs and columns outputs; `turned`, for the input's gradient, rows are outputs, columns inputs, and
@@ -30,7 +31,7 @@ void dt_winograd_weights(size_t kernel, const float *weights, size_t outputs, si
                          size_t first_row, size_t end_row, float *u, size_t plane);
 
 /// G' dZ G'ᵀ for `tiles` tiles next to each other, of `lines` × `width` pixels; what is missing to whole tiles are zeros.
-void dt_winograd_output_gradient(size_t kernel, const float *dz, size_t lines, size_t width, size_t channels,
+void dt_winograd_output_gradient(size_t kernel, dt_elements dz, size_t lines, size_t width, size_t channels,
                                  size_t pixel_stride, size_t tiles, float *z, size_t row, size_t plane);
 
 /// A'ᵀ [Σ over `parts`] A' for one output: sets its weights' gradient (kernel × kernel × inputs), or adds to it. The parts are

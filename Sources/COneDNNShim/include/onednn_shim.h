@@ -15,8 +15,9 @@ typedef enum { DT_ONEDNN_FORWARD, DT_ONEDNN_INPUT_GRADIENT, DT_ONEDNN_WEIGHT_GRA
 
 typedef struct {
     dt_onednn_pass pass;
-    /// Inputs of the product in bf16, its result in fp32; otherwise everything in fp32.
+    /// Factors in bf16; otherwise everything in fp32.
     bool is_bf16;
+    bool has_bf16_result;                     ///< with factors in bf16; weight gradients are fp32 in any case
     bool has_bias;                            ///< forward alone
     size_t block_samples;                     ///< samples of a whole block; rests are run one by one
     size_t groups, inputs, outputs;           ///< channels of all groups together

@@ -35,8 +35,9 @@ final class ConvolutionKernel: Kernel {
         operation.hasBias ? UnsafePointer(run.parameters + site.parameters[1].range.lowerBound) : nil
     }
     /// What a measured batch-norm reads, all samples: the products and the bias, pixels dense.
-    private func batchNormInput(_ run: Run) -> UnsafeMutablePointer<Float> {
-        operation.isDeferred ? run.pointer(site.output) : run.arena + site.saved + memory.batchNormInput
+    private func batchNormInput(_ run: Run) -> Elements {
+        operation.isDeferred
+            ? run.elements(site.output) : Elements(run.arena + site.saved + memory.batchNormInput, memory.output)
     }
     /// This thread's output pixels, counted over all samples, where each is on its own.
     private func pixels(_ run: Run) -> Range<Int> { run.part(of: run.rows * geometry.outputPixels) }
@@ -59,13 +60,25 @@ final class ConvolutionKernel: Kernel {
 
     /// Bias and activation.
     private func activate(_ run: Run, _ scratch: PassScratch) {
-        let (y, stride) = (run.pointer(site.output), site.output.pixelStride)
+        let (y, stride) = (run.elements(site.output), site.output.pixelStride)
         let missingBias = passes.forward.addsBias ? nil : bias(run)
         correlate(run, scratch, bias: bias(run), into: y, stride: stride) { lines in
-            guard missingBias != nil || operation.activation != .identity else { return }
+            finish(
+                y + lines.lowerBound * width * stride, pixels: lines.count * width, stride: stride, bias: missingBias,
+                operation.activation)
+        }
+    }
+
+    /// y = f(y + bias).
+    private func finish(
+        _ y: Elements, pixels: Int, stride: Int, bias: UnsafePointer<Float>?, _ activation: Activation
+    ) {
+        guard bias != nil || activation != .identity else { return }
+        if y.element == .bf16 {
+            dt_bf16_bias_relu(y.halves, pixels, operation.outputs, stride, bias, activation == .relu ? 1 : 0)
+        } else {
             dt_bias_activation(
-                y + lines.lowerBound * width * stride, lines.count * width, operation.outputs, stride, missingBias,
-                operation.activation.kind, operation.activation.slope)
+                y.floats, pixels, operation.outputs, stride, bias, activation.kind, activation.slope)
         }
     }
 
@@ -76,7 +89,7 @@ final class ConvolutionKernel: Kernel {
         let shift = scale + memory.biasStride
         setScaling(run, batchNorm, scale, shift)
         let residual = operation.hasResidual ? UnsafePointer(run.pointer(site.inputs[1])) : nil
-        correlate(run, scratch, bias: nil, into: y, stride: stride) { lines in
+        correlate(run, scratch, bias: nil, into: Elements(y), stride: stride) { lines in
             let first = lines.lowerBound * width
             dt_scale_shift_activation(
                 y + first * stride, lines.count * width, operation.outputs, stride, scale, shift,
@@ -110,7 +123,7 @@ final class ConvolutionKernel: Kernel {
         batchNorm.beginMeasuring(run)
         correlate(run, scratch, bias: bias(run), into: z, stride: outputs) { lines in
             let (block, pixels) = (z + lines.lowerBound * width * outputs, lines.count * width)
-            if let missingBias { dt_bias_activation(block, pixels, outputs, outputs, missingBias, DT_IDENTITY, 0) }
+            finish(block, pixels: pixels, stride: outputs, bias: missingBias, .identity)
             batchNorm.measure(run, block, pixels: pixels)
         }
         run.meet()
@@ -118,29 +131,26 @@ final class ConvolutionKernel: Kernel {
         if operation.isDeferred { return }
         run.meet()
         let (part, stride) = (pixels(run), site.output.pixelStride)
-        let residual = operation.hasResidual ? UnsafePointer(run.pointer(site.inputs[1])) : nil
+        let residual = operation.hasResidual ? run.elements(site.inputs[1]) + part.lowerBound * outputs : .none
         batchNorm.normalize(
-            run, z + part.lowerBound * outputs, pixels: part.count,
-            residual: residual.map { $0 + part.lowerBound * outputs },
-            into: run.pointer(site.output) + part.lowerBound * stride, stride: stride)
+            run, z + part.lowerBound * outputs, pixels: part.count, residual: residual,
+            into: run.elements(site.output) + part.lowerBound * stride, stride: stride)
     }
 
     /// The products of this thread's part; `finish` is called for each block of output lines, counted over all samples.
     private func correlate(
-        _ run: Run, _ scratch: PassScratch, bias: UnsafePointer<Float>?, into y: UnsafeMutablePointer<Float>,
-        stride: Int,
+        _ run: Run, _ scratch: PassScratch, bias: UnsafePointer<Float>?, into y: Elements, stride: Int,
         finish: (_ lines: Range<Int>) -> Void
     ) {
         func correlate(
-            _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, lines: Range<Int>,
-            finish: (_ lines: Range<Int>) -> Void
+            _ x: Elements, into y: Elements, lines: Range<Int>, finish: (_ lines: Range<Int>) -> Void
         ) {
             passes.forward.forward(
                 x, weights: weights(run), bias: bias, into: y, stride: stride, accumulate: false, lines: lines,
                 scratch: scratch, finish: finish)
         }
         guard site.inputNormalization != nil else {
-            return correlate(run.pointer(site.inputs[0]), into: y, lines: lines(run), finish: finish)
+            return correlate(run.elements(site.inputs[0]), into: y, lines: lines(run), finish: finish)
         }
         let samples = run.part(of: run.rows)
         let images = run.arena + site.forwardWorkspace + memory.forwardImages + run.thread * memory.forwardImageStride
@@ -167,15 +177,14 @@ final class ConvolutionKernel: Kernel {
     /// The images of `samples`: where they lie, or normalised in `block`.
     private func image(
         _ run: Run, _ samples: Range<Int>, normalizedInto block: UnsafeMutablePointer<Float>
-    ) -> UnsafePointer<Float> {
-        let x = UnsafePointer(run.pointer(site.inputs[0]) + samples.lowerBound * geometry.inputCount)
+    ) -> Elements {
+        let x = run.elements(site.inputs[0]) + samples.lowerBound * geometry.inputCount
         guard let normalization = site.inputNormalization else { return x }
         dt_batch_norm_apply(
             x, samples.count * geometry.window.height * geometry.window.width, geometry.inputs,
-            run.arena + normalization.scale, run.arena + normalization.shift, nil, normalization.appliesReLU ? 1 : 0,
-            block,
-            geometry.inputs)
-        return UnsafePointer(block)
+            run.arena + normalization.scale, run.arena + normalization.shift, .none, normalization.appliesReLU ? 1 : 0,
+            Elements(block, memory.input), geometry.inputs)
+        return Elements(block, memory.input)
     }
 
     // MARK: Backward
@@ -215,13 +224,13 @@ final class ConvolutionKernel: Kernel {
                 if let inputGradient {
                     passes.inputGradient.propagate(
                         dz, stride: stride, weights: weights(run),
-                        into: run.pointer(inputGradient.place) + first * geometry.inputCount,
+                        into: run.elements(inputGradient.place) + first * geometry.inputCount,
                         accumulate: inputGradient.accumulate, samples: 0..<block.count, scratch: inputScratch)
                 }
                 // Last: where the residual is the image itself, its gradient adds to the one just written.
                 if let batchNorm, operation.hasResidual, let residual = site.inputGradients[1] {
                     batchNorm.propagate(
-                        run, batchNormInput(run), pixels: pixels(of: block), into: nil, residual: residual)
+                        run, batchNormInput(run), pixels: pixels(of: block), into: .none, residual: residual)
                 }
             }
         }
@@ -248,23 +257,39 @@ final class ConvolutionKernel: Kernel {
     /// batch-norm, in a block of its own. Adds its sum over the pixels to `biasSum`.
     private func productGradient(
         _ run: Run, _ samples: Range<Int>, _ biasSum: UnsafeMutablePointer<Float>?
-    ) -> (dz: UnsafeMutablePointer<Float>, stride: Int) {
-        let pixels = pixels(of: samples)
+    ) -> (dz: Elements, stride: Int) {
+        let (pixels, outputs) = (pixels(of: samples), operation.outputs)
         guard let batchNorm else {
             let (output, gradient) = (site.output, site.outputGradient!)
-            let dz = run.pointer(gradient) + samples.lowerBound * gradient.sampleStride
-            dt_bias_activation_backward(
-                dz, gradient.pixelStride, run.pointer(output) + samples.lowerBound * output.sampleStride,
-                output.pixelStride, pixels.count, operation.outputs, biasSum, operation.activation.kind,
-                operation.activation.slope)
+            let dz = run.elements(gradient) + samples.lowerBound * gradient.sampleStride
+            undo(
+                operation.activation, dz, stride: gradient.pixelStride,
+                output: run.elements(output) + samples.lowerBound * output.sampleStride,
+                outputStride: output.pixelStride, pixels: pixels.count, biasSum)
             return (dz, gradient.pixelStride)
         }
-        let dz = run.arena + site.backwardWorkspace + memory.gradients + run.thread * memory.gradientStride
+        let block = run.arena + site.backwardWorkspace + memory.gradients + run.thread * memory.gradientStride
+        let dz = Elements(block, memory.output)
         batchNorm.propagate(run, batchNormInput(run), pixels: pixels, into: dz)
-        if let biasSum {
-            dt_bias_activation_backward(
-                dz, operation.outputs, dz, operation.outputs, pixels.count, operation.outputs, biasSum, DT_IDENTITY, 0)
+        if biasSum != nil {
+            undo(.identity, dz, stride: outputs, output: dz, outputStride: outputs, pixels: pixels.count, biasSum)
         }
-        return (dz, operation.outputs)
+        return (dz, outputs)
+    }
+
+    /// gradient *= f'(output), and adds its sum over the pixels to `biasSum`.
+    private func undo(
+        _ activation: Activation, _ gradient: Elements, stride: Int, output: Elements, outputStride: Int, pixels: Int,
+        _ biasSum: UnsafeMutablePointer<Float>?
+    ) {
+        if gradient.element == .bf16 {
+            dt_bf16_bias_relu_backward(
+                gradient.halves, stride, output.halves, outputStride, pixels, operation.outputs, biasSum,
+                activation == .relu ? 1 : 0)
+        } else {
+            dt_bias_activation_backward(
+                gradient.floats, stride, output.floats, outputStride, pixels, operation.outputs, biasSum,
+                activation.kind, activation.slope)
+        }
     }
 }

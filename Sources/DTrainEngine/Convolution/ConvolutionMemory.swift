@@ -24,6 +24,9 @@ struct ConvolutionMemory: Sendable {
     let backwardImages: Int
     let gradients: Int
 
+    /// How images, and outputs with what becomes of them, lie in memory.
+    let (input, output): (Element, Element)
+
     /// Floats from one thread's vector of outputs, or block, to the next one's.
     let biasStride: Int
     let forwardImageStride: Int
@@ -37,6 +40,7 @@ struct ConvolutionMemory: Sendable {
         // A batch-norm by running statistics takes the bias into its shift.
         let addsBias = operation.hasBias && (operation.batchNorm == nil || operation.measuredBatchNorm != nil)
         passes = ConvolutionPasses(geometry, PassSetting(operation.method, hasBias: addsBias, extents))
+        (input, output) = (extents.inputElements[0], extents.outputElement)
         let threads = extents.threads
         func lines(_ count: Int) -> Int { (count + 15) / 16 * 16 }
 
@@ -44,9 +48,10 @@ struct ConvolutionMemory: Sendable {
         forwardBlockSamples = min(passes.forwardBlockSamples, extents.samples)
         let blockSamples = min(passes.blockSamples, extents.samples)
         let isMeasured = operation.measuredBatchNorm != nil
-        forwardImageStride = operation.normalizesInput ? lines(forwardBlockSamples * geometry.inputCount) : 0
-        backwardImageStride = operation.normalizesInput ? lines(blockSamples * geometry.inputCount) : 0
-        gradientStride = isMeasured ? lines(blockSamples * geometry.outputPixels * geometry.outputs) : 0
+        forwardImageStride = operation.normalizesInput ? lines(input.floatCount(forwardBlockSamples * geometry.inputCount)) : 0
+        backwardImageStride = operation.normalizesInput ? lines(input.floatCount(blockSamples * geometry.inputCount)) : 0
+        let outputCount = geometry.outputPixels * geometry.outputs
+        gradientStride = isMeasured ? lines(output.floatCount(blockSamples * outputCount)) : 0
         let batchNorm = BatchNormMemory(channels: operation.outputs, threads: threads)
         let sumCount = isMeasured ? batchNorm.sumCount : 0
 
@@ -58,7 +63,7 @@ struct ConvolutionMemory: Sendable {
         if isMeasured { need.saved = lines(batchNorm.savedCount) }
         batchNormInput = place(
             \.saved,
-            isMeasured && !operation.isDeferred ? extents.samples * geometry.outputPixels * geometry.outputs : 0)
+            isMeasured && !operation.isDeferred ? output.floatCount(extents.samples * outputCount) : 0)
         _ = place(\.forwardWorkspace, passes.forward.memory.total(threads: threads))
         forwardSums = place(\.forwardWorkspace, sumCount)
         foldedScaling = place(

@@ -105,6 +105,14 @@ package struct Convolution: Operation, ActivationFusing, ResidualFusing, BatchNo
         output.count * geometry.kernel.height * geometry.kernel.width * inputs[0].imageChannels / groups
     }
 
+    package func storedElements(_ extents: Extents) -> StoredElements {
+        guard activation == .identity || activation == .relu else { return .fp32 }
+        // Which passes there are may depend on what they write.
+        var halves = extents
+        (halves.inputElements, halves.outputElement) = (extents.inputs.map { _ in .bf16 }, .bf16)
+        return [extents, halves].allSatisfy { ConvolutionMemory(self, $0).passes.takeBF16 } ? .converted : .fp32
+    }
+
     package func memory(_ extents: Extents) -> MemoryNeed { ConvolutionMemory(self, extents).need }
     package func kernel(_ site: Site) -> any Kernel { ConvolutionKernel(self, site) }
 }

@@ -78,6 +78,8 @@ struct PassScratch {
 /// A way to compute one of a convolution's three products.
 protocol ConvolutionPass: Sendable {
     var memory: PassMemory { get }
+    /// Whether images and gradients may be bf16 elements; otherwise they are fp32.
+    var takesBF16: Bool { get }
     /// The samples that it wants at once to be fast; the way back goes through samples in blocks.
     var blockSamples: Int { get }
     /// Brings the weights into the pass's own order. All threads take part, and meet before they go on.
@@ -85,6 +87,7 @@ protocol ConvolutionPass: Sendable {
 }
 
 extension ConvolutionPass {
+    var takesBF16: Bool { false }
     var blockSamples: Int { 1 }
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {}
 }
@@ -98,8 +101,7 @@ protocol ForwardPass: ConvolutionPass {
     /// Computes the output lines `lines`, counted over all samples, and calls `finish` for each block of them while it is
     /// in the cache. Output pixels are `stride` floats apart; they are set, or added to.
     func forward(
-        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
-        into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
+        _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into y: Elements, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
         finish: (_ lines: Range<Int>) -> Void)
 }
 
@@ -113,7 +115,7 @@ protocol WeightGradientPass: ConvolutionPass {
     func begin(_ scratch: PassScratch)
     /// Adds the samples' share to the thread's sum.
     func add(
-        _ x: UnsafePointer<Float>, _ dz: UnsafePointer<Float>, stride: Int, samples: Range<Int>, scratch: PassScratch)
+        _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch)
     /// Sets, or adds to, the gradient with the sums of the first `active` threads, in their order; each thread does a part.
     func finish(
         _ run: Run, active: Int, into gradient: UnsafeMutablePointer<Float>, accumulate: Bool, scratch: PassScratch)
@@ -122,8 +124,7 @@ protocol WeightGradientPass: ConvolutionPass {
 /// dX = dZ ⋆ W transposed.
 protocol InputGradientPass: ConvolutionPass {
     func propagate(
-        _ dz: UnsafePointer<Float>, stride: Int, weights: UnsafePointer<Float>, into dx: UnsafeMutablePointer<Float>,
-        accumulate: Bool, samples: Range<Int>, scratch: PassScratch)
+        _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool, samples: Range<Int>, scratch: PassScratch)
 }
 
 /// How the passes of a convolution are computed.
@@ -144,6 +145,8 @@ package enum ConvolutionMethod: Sendable {
 struct PassSetting {
     let method: ConvolutionMethod
     let precision: Precision
+    /// How images and outputs, and their gradients, lie in memory.
+    let (input, output): (Element, Element)
     /// Whether the forward pass is given a bias.
     let hasBias: Bool
     /// Whether the plan trains. One that evaluates sums in the order of the definition: minimal filtering rounds up to half as
@@ -157,6 +160,7 @@ struct PassSetting {
         self.method = method
         self.hasBias = hasBias
         precision = extents.precision
+        (input, output) = (extents.inputElements[0], extents.outputElement)
         isTraining = extents.training
         samples = extents.samples
         threads = extents.threads
@@ -186,6 +190,9 @@ struct ConvolutionPasses: Sendable {
         blockSamples = max(1, inCache, weightGradient.blockSamples, inputGradient.blockSamples)
         forwardBlockSamples = max(1, inCache, forward.blockSamples)
     }
+
+    /// Whether images, outputs and their gradients may be bf16 elements.
+    var takeBF16: Bool { forward.takesBF16 && weightGradient.takesBF16 && inputGradient.takesBF16 }
 
     private static func ownPasses(
         _ geometry: ConvolutionGeometry, _ setting: PassSetting

@@ -17,7 +17,8 @@ package struct ConvolutionSpeed {
         let geometry = ConvolutionGeometry(operation, input: input, output: output)
         let extents = Extents(
             inputs: [input], output: output, samples: samples, rows: samples, longest: 1, threads: 1, training: true,
-            precision: precision)
+            precision: precision,
+            inputElements: [.fp32], outputElement: .fp32)
         let passes = ConvolutionPasses(geometry, PassSetting(operation.method, hasBias: false, extents))
         // Kernels read whole vectors beyond the end.
         func floats(_ count: Int) -> AlignedMemory { AlignedMemory(byteCount: 4 * (count + 64)) }
@@ -60,7 +61,7 @@ package struct ConvolutionSpeed {
         forward = speed {
             passes.forward.prepare(run, weights: weights, scratch: forwardScratch)
             passes.forward.forward(
-                x, weights: weights, bias: nil, into: y, stride: stride, accumulate: false,
+                Elements(x), weights: weights, bias: nil, into: Elements(y), stride: stride, accumulate: false,
                 lines: 0..<samples * geometry.window.output_height, scratch: forwardScratch
             ) { _ in }
         }
@@ -68,7 +69,8 @@ package struct ConvolutionSpeed {
         weightGradient = speed {
             passes.weightGradient.begin(weightScratch)
             for block in blocks {
-                passes.weightGradient.add(x, y, stride: stride, samples: block, scratch: weightScratch)
+                passes.weightGradient.add(
+                    Elements(x), Elements(y), stride: stride, samples: block, scratch: weightScratch)
             }
             passes.weightGradient.finish(run, active: 1, into: gradient, accumulate: false, scratch: weightScratch)
         }
@@ -77,7 +79,7 @@ package struct ConvolutionSpeed {
             passes.inputGradient.prepare(run, weights: weights, scratch: inputScratch)
             for block in blocks {
                 passes.inputGradient.propagate(
-                    y, stride: stride, weights: weights, into: x, accumulate: false, samples: block,
+                    Elements(y), stride: stride, weights: weights, into: Elements(x), accumulate: false, samples: block,
                     scratch: inputScratch)
             }
         }

@@ -42,10 +42,11 @@ struct DepthwiseForward: ForwardPass {
     }
 
     func forward(
-        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
-        into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
+        _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+        into y: Elements, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
         finish: (_ lines: Range<Int>) -> Void
     ) {
+        let (x, y) = (x.floats, y.floats)
         for first in Swift.stride(from: lines.lowerBound, to: lines.upperBound, by: blockLines) {
             let block = first..<min(first + blockLines, lines.upperBound)
             dt_depthwise_forward(
@@ -67,8 +68,9 @@ struct DepthwiseWeightGradient: WeightGradientPass {
     func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: weights.count) }
 
     func add(
-        _ x: UnsafePointer<Float>, _ dz: UnsafePointer<Float>, stride: Int, samples: Range<Int>, scratch: PassScratch
+        _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch
     ) {
+        let (x, dz) = (x.floats, dz.floats)
         let height = weights.window.output_height
         dt_depthwise_weight_gradient(
             x, dz, stride, weights.channels, weights.window, samples.lowerBound * height, samples.count * height,
@@ -105,9 +107,10 @@ struct DepthwiseInputGradient: InputGradientPass {
     }
 
     func propagate(
-        _ dz: UnsafePointer<Float>, stride: Int, weights: UnsafePointer<Float>, into dx: UnsafeMutablePointer<Float>,
+        _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements,
         accumulate: Bool, samples: Range<Int>, scratch: PassScratch
     ) {
+        let (dz, dx) = (dz.floats, dx.floats)
         if !accumulate {
             (dx + samples.lowerBound * inputCount).update(repeating: 0, count: samples.count * inputCount)
         }

@@ -17,10 +17,11 @@ struct DirectForward: ForwardPass {
     }
 
     func forward(
-        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
-        into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
+        _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+        into y: Elements, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
         finish: (_ lines: Range<Int>) -> Void
     ) {
+        let (x, y) = (x.floats, y.floats)
         let window = correlation.window
         let (height, width) = (window.output_height, window.output_width)
         var line = lines.lowerBound
@@ -61,9 +62,10 @@ struct DirectInputGradient: InputGradientPass {
     }
 
     func propagate(
-        _ dz: UnsafePointer<Float>, stride: Int, weights: UnsafePointer<Float>, into dx: UnsafeMutablePointer<Float>,
+        _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements,
         accumulate: Bool, samples: Range<Int>, scratch: PassScratch
     ) {
+        let (dz, dx) = (dz.floats, dx.floats)
         let window = correlation.window
         for sample in samples {
             var first = 0
@@ -109,8 +111,9 @@ struct DirectWeightGradient: WeightGradientPass {
     func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: correlation.panels.count) }
 
     func add(
-        _ x: UnsafePointer<Float>, _ dz: UnsafePointer<Float>, stride: Int, samples: Range<Int>, scratch: PassScratch
+        _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch
     ) {
+        let (x, dz) = (x.floats, dz.floats)
         let window = correlation.window
         let image = window.height * window.width * correlation.inputs
         let (height, width, outputs) = (window.output_height, window.output_width, correlation.outputs)

@@ -10,6 +10,7 @@
     extension OneDNNPass {
         var memory: PassMemory { PassMemory(shared: product.weightCount, perThread: product.threadCount) }
         var blockSamples: Int { product.blockSamples }
+        var takesBF16: Bool { product.isBF16 }
 
         func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
             guard run.thread == 0 else { return }
@@ -32,8 +33,7 @@
         }
 
         func forward(
-            _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
-            into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
+            _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into y: Elements, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
             finish: (_ lines: Range<Int>) -> Void
         ) {
             let geometry = product.geometry
@@ -42,13 +42,14 @@
             product.forEachBlock(of: lines.lowerBound / height..<lines.upperBound / height) { samples in
                 let pixels = samples.count * geometry.outputPixels
                 let target = y + samples.lowerBound * geometry.outputPixels * stride
-                let result = isInPlace ? target : product.outputBlock(scratch.own)
+                let result = isInPlace ? target : Elements(product.outputBlock(scratch.own), y.element)
                 product.run(
                     samples.count, input: product.image(x, samples, scratch.own), packed: scratch.shared, bias: bias,
-                    output: result, thread: scratch.thread, scratch: scratch.own)
+                    output: result.start, thread: scratch.thread, scratch: scratch.own)
                 if !isInPlace {
-                    dt_copy_rows(
-                        result, geometry.outputs, target, stride, pixels, geometry.outputs, accumulate ? 1 : 0)
+                    result.copyRows(
+                        stride: geometry.outputs, to: target, stride: stride, rows: pixels, count: geometry.outputs,
+                        accumulate: accumulate)
                 }
                 finish(samples.lowerBound * height..<samples.upperBound * height)
             }
@@ -67,17 +68,19 @@
         }
 
         func propagate(
-            _ dz: UnsafePointer<Float>, stride: Int, weights: UnsafePointer<Float>,
-            into dx: UnsafeMutablePointer<Float>, accumulate: Bool, samples: Range<Int>, scratch: PassScratch
+            _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool, samples: Range<Int>, scratch: PassScratch
         ) {
             product.forEachBlock(of: samples) { samples in
                 let target = dx + samples.lowerBound * product.geometry.inputCount
-                let result = accumulate ? product.inputBlock(scratch.own) : target
+                let result = accumulate ? Elements(product.inputBlock(scratch.own), dx.element) : target
                 product.run(
-                    samples.count, input: result, packed: scratch.shared,
+                    samples.count, input: result.start, packed: scratch.shared,
                     output: product.outputGradient(dz, stride: stride, samples, scratch.own), thread: scratch.thread,
                     scratch: scratch.own)
-                if accumulate { dt_add_to(target, result, samples.count * product.geometry.inputCount) }
+                let count = samples.count * product.geometry.inputCount
+                if accumulate {
+                    result.copyRows(stride: count, to: target, stride: count, rows: 1, count: count, accumulate: true)
+                }
             }
         }
     }
@@ -96,6 +99,7 @@
         /// A thread's memory: whether there is a sum yet, the sum, a block's share of it, and what the product needs.
         var memory: PassMemory { PassMemory(perThread: 16 + sumCount + shareCount + product.threadCount) }
         var blockSamples: Int { product.blockSamples }
+        var takesBF16: Bool { product.isBF16 }
         private var sumCount: Int { product.weightCount }
         /// In the end the share's memory takes the gradient in dtrain's order.
         private var shareCount: Int {
@@ -111,7 +115,7 @@
         func begin(_ scratch: PassScratch) { scratch.own[0] = 0 }
 
         func add(
-            _ x: UnsafePointer<Float>, _ dz: UnsafePointer<Float>, stride: Int, samples: Range<Int>,
+            _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>,
             scratch: PassScratch
         ) {
             let own = scratch.own
@@ -148,7 +152,7 @@
     extension OneDNNProduct {
         /// The samples' images as a factor.
         fileprivate func image(
-            _ x: UnsafePointer<Float>, _ samples: Range<Int>, _ scratch: UnsafeMutablePointer<Float>
+            _ x: Elements, _ samples: Range<Int>, _ scratch: UnsafeMutablePointer<Float>
         ) -> UnsafeMutableRawPointer {
             factor(
                 x + samples.lowerBound * geometry.inputCount, stride: geometry.inputs,
@@ -158,7 +162,7 @@
 
         /// The gradients of the samples' outputs as a factor.
         fileprivate func outputGradient(
-            _ dz: UnsafePointer<Float>, stride: Int, _ samples: Range<Int>, _ scratch: UnsafeMutablePointer<Float>
+            _ dz: Elements, stride: Int, _ samples: Range<Int>, _ scratch: UnsafeMutablePointer<Float>
         ) -> UnsafeMutableRawPointer {
             factor(
                 dz + samples.lowerBound * geometry.outputPixels * stride, stride: stride,

@@ -25,6 +25,7 @@
             var description = dt_onednn_description()
             description.pass = pass
             description.is_bf16 = isBF16
+            description.has_bf16_result = (pass == DT_ONEDNN_FORWARD ? setting.output : setting.input) == .bf16
             description.has_bias = setting.hasBias && pass == DT_ONEDNN_FORWARD
             description.block_samples = blockSamples
             (description.groups, description.inputs, description.outputs) =
@@ -92,17 +93,17 @@
 
         /// A factor as oneDNN takes it: `values` themselves where they are that, otherwise a copy in `block`.
         func factor(
-            _ values: UnsafePointer<Float>, stride: Int, pixels: Int, channels: Int,
+            _ values: Elements, stride: Int, pixels: Int, channels: Int,
             block: UnsafeMutablePointer<Float>
         ) -> UnsafeMutableRawPointer {
-            if isBF16 {
-                dt_bf16_round_rows(
-                    values, stride, UnsafeMutableRawPointer(block).assumingMemoryBound(to: UInt16.self), pixels,
-                    channels)
-            } else if stride == channels {
-                return UnsafeMutableRawPointer(mutating: values)
+            let wanted: Element = isBF16 ? .bf16 : .fp32
+            if values.element == wanted, stride == channels { return values.start }
+            let copy = Elements(block, wanted)
+            if values.element == wanted {
+                values.copyRows(
+                    stride: stride, to: copy, stride: channels, rows: pixels, count: channels, accumulate: false)
             } else {
-                dt_copy_rows(values, stride, block, channels, pixels, channels, 0)
+                copy.setRows(stride: channels, from: values.floats, stride: stride, rows: pixels, count: channels)
             }
             return UnsafeMutableRawPointer(block)
         }

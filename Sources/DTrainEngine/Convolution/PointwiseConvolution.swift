@@ -88,10 +88,11 @@ struct PointwiseForward: ForwardPass {
     }
 
     func forward(
-        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
-        into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
+        _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+        into y: Elements, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
         finish: (_ lines: Range<Int>) -> Void
     ) {
+        let (x, y) = (x.floats, y.floats)
         blocks.forEachBlock(of: lines) { lines in
             let source = blocks.inputs(x, lines: lines, readsVectors: false, copy: scratch.own)
             panels.forEachPanel { panel, rowStride, start in
@@ -122,9 +123,10 @@ struct PointwiseInputGradient: InputGradientPass {
     }
 
     func propagate(
-        _ dz: UnsafePointer<Float>, stride: Int, weights: UnsafePointer<Float>, into dx: UnsafeMutablePointer<Float>,
+        _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements,
         accumulate: Bool, samples: Range<Int>, scratch: PassScratch
     ) {
+        let (dz, dx) = (dz.floats, dx.floats)
         let (geometry, inputs) = (blocks.geometry, panels.columns)
         if !geometry.hasUnitStride, !accumulate {
             (dx + samples.lowerBound * geometry.inputCount)
@@ -181,8 +183,9 @@ struct PointwiseWeightGradient: WeightGradientPass {
     func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: sumCount) }
 
     func add(
-        _ x: UnsafePointer<Float>, _ dz: UnsafePointer<Float>, stride: Int, samples: Range<Int>, scratch: PassScratch
+        _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch
     ) {
+        let (x, dz) = (x.floats, dz.floats)
         let copy = scratch.own + sumCount
         blocks.forEachBlock(of: samples.lowerBound * blocks.height..<samples.upperBound * blocks.height) { lines in
             let right = blocks.inputs(x, lines: lines, readsVectors: true, copy: copy)

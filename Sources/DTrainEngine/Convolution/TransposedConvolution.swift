@@ -112,7 +112,7 @@ private final class TransposedConvolutionKernel: Kernel {
         run.meet()
         for sample in run.part(of: run.rows) {
             passes.inputGradient.propagate(
-                run.pointer(input), stride: input.pixelStride, weights: weights, into: y, accumulate: false,
+                Elements(run.pointer(input)), stride: input.pixelStride, weights: weights, into: Elements(y), accumulate: false,
                 samples: sample..<sample + 1, scratch: scratch)
             guard operation.hasBias else { continue }
             dt_bias_activation(
@@ -138,8 +138,8 @@ private final class TransposedConvolutionKernel: Kernel {
             run.meet()
             let height = input.shape.imageHeight
             passes.forward.forward(
-                dy, weights: weights, bias: nil, into: run.pointer(gradient.place), stride: gradient.place.pixelStride,
-                accumulate: gradient.accumulate, lines: samples.lowerBound * height..<samples.upperBound * height,
+                Elements(dy), weights: weights, bias: nil, into: Elements(run.pointer(gradient.place)),
+                stride: gradient.place.pixelStride, accumulate: gradient.accumulate, lines: samples.lowerBound * height..<samples.upperBound * height,
                 scratch: scratch
             ) { _ in }
         }
@@ -148,7 +148,8 @@ private final class TransposedConvolutionKernel: Kernel {
         let biasGradient = operation.hasBias ? run.gradient(of: site.parameters[1]) : nil
         if weightGradient != nil, !samples.isEmpty {
             passes.weightGradient.begin(weightScratch)
-            passes.weightGradient.add(dy, x, stride: input.pixelStride, samples: samples, scratch: weightScratch)
+            passes.weightGradient.add(
+                Elements(dy), Elements(x), stride: input.pixelStride, samples: samples, scratch: weightScratch)
         }
         if biasGradient != nil, !samples.isEmpty {
             let sum = biasSums + run.thread * biasStride

@@ -53,10 +53,11 @@ struct UnfoldedForward: ForwardPass {
     var memory: PassMemory { PassMemory(perThread: rows.blockCount) }
 
     func forward(
-        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
-        into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
+        _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+        into y: Elements, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
         finish: (_ lines: Range<Int>) -> Void
     ) {
+        let (x, y) = (x.floats, y.floats)
         let (geometry, k) = (rows.geometry, rows.geometry.rowLength)
         rows.forEachBlock(of: lines) { block in
             for group in 0..<geometry.groups {
@@ -83,8 +84,9 @@ struct UnfoldedWeightGradient: WeightGradientPass {
     func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: rows.geometry.weightCount) }
 
     func add(
-        _ x: UnsafePointer<Float>, _ dz: UnsafePointer<Float>, stride: Int, samples: Range<Int>, scratch: PassScratch
+        _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch
     ) {
+        let (x, dz) = (x.floats, dz.floats)
         let (geometry, k) = (rows.geometry, rows.geometry.rowLength)
         let height = geometry.window.output_height
         rows.forEachBlock(of: samples.lowerBound * height..<samples.upperBound * height) { block in
@@ -119,9 +121,10 @@ struct UnfoldedInputGradient: InputGradientPass {
     var memory: PassMemory { PassMemory(perThread: rows.blockCount) }
 
     func propagate(
-        _ dz: UnsafePointer<Float>, stride: Int, weights: UnsafePointer<Float>, into dx: UnsafeMutablePointer<Float>,
+        _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements,
         accumulate: Bool, samples: Range<Int>, scratch: PassScratch
     ) {
+        let (dz, dx) = (dz.floats, dx.floats)
         let (geometry, k) = (rows.geometry, rows.geometry.rowLength)
         let height = geometry.window.output_height
         if !accumulate {

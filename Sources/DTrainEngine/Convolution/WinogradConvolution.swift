@@ -4,6 +4,7 @@ internal import DTrainTensor
 /// Y = X ⋆ W by minimal filtering.
 struct WinogradForward: ForwardPass {
     let addsBias = true
+    let takesBF16 = true
     private let correlation: WinogradCorrelation
 
     init(_ geometry: ConvolutionGeometry) {
@@ -19,8 +20,7 @@ struct WinogradForward: ForwardPass {
     }
 
     func forward(
-        _ x: UnsafePointer<Float>, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
-        into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
+        _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into y: Elements, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
         finish: (_ lines: Range<Int>) -> Void
     ) {
         let tiles = correlation.tiles
@@ -35,6 +35,7 @@ struct WinogradForward: ForwardPass {
 
 /// dX by minimal filtering: the correlation of dZ with the kernel turned by 180°, padded by kernel − 1 − padding.
 struct WinogradInputGradient: InputGradientPass {
+    let takesBF16 = true
     private let correlation: WinogradCorrelation
 
     init(_ geometry: ConvolutionGeometry) {
@@ -49,8 +50,7 @@ struct WinogradInputGradient: InputGradientPass {
     }
 
     func propagate(
-        _ dz: UnsafePointer<Float>, stride: Int, weights: UnsafePointer<Float>, into dx: UnsafeMutablePointer<Float>,
-        accumulate: Bool, samples: Range<Int>, scratch: PassScratch
+        _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool, samples: Range<Int>, scratch: PassScratch
     ) {
         let tiles = correlation.tiles
         tiles.forEachBlock(of: samples.lowerBound * tiles.rowsPerSample..<samples.upperBound * tiles.rowsPerSample) {
@@ -63,6 +63,7 @@ struct WinogradInputGradient: InputGradientPass {
 
 /// dW by minimal filtering: dZ's tiles are the kernels. Sums stay transformed until the last sample.
 struct WinogradWeightGradient: WeightGradientPass {
+    let takesBF16 = true
     private let tiles: WinogradTiles
     private let groups: ChannelGroups
 
@@ -95,7 +96,7 @@ struct WinogradWeightGradient: WeightGradientPass {
     func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: planes * sumPlane) }
 
     func add(
-        _ x: UnsafePointer<Float>, _ dz: UnsafePointer<Float>, stride: Int, samples: Range<Int>, scratch: PassScratch
+        _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch
     ) {
         let window = tiles.window
         let (inputPlane, outputPlane) = (tiles.tilesPerBlock * inputStride, tiles.tilesPerBlock * outputStride)

@@ -74,7 +74,7 @@ struct WinogradTiles: Sendable {
 
     /// Bᵀ X B of a block's tiles.
     func transformInput(
-        _ x: UnsafePointer<Float>, pixelStride: Int, channels: Int, rows: Range<Int>,
+        _ x: Elements, pixelStride: Int, channels: Int, rows: Range<Int>,
         into v: UnsafeMutablePointer<Float>, rowStride: Int
     ) {
         for row in rows {
@@ -139,8 +139,7 @@ struct WinogradCorrelation: Sendable {
 
     /// Computes a block of tile rows: sets the output, plus a bias, or adds to it.
     func correlate(
-        _ x: UnsafePointer<Float>, pixelStride: Int, bias: UnsafePointer<Float>?, rows: Range<Int>,
-        into y: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool, scratch: PassScratch
+        _ x: Elements, pixelStride: Int, bias: UnsafePointer<Float>?, rows: Range<Int>, into y: Elements, stride: Int, accumulate: Bool, scratch: PassScratch
     ) {
         let v = scratch.own
         let m = v + planes * tiles.tilesPerBlock * inputStride

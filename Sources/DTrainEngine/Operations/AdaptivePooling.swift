@@ -28,8 +28,9 @@ package struct AdaptivePooling: Operation {
 
     /// One Int32 an output element: the pixel that won.
     package func memory(_ extents: Extents) -> MemoryNeed {
-        kind == .maximum ? MemoryNeed(saved: extents.rows * extents.output.count) : MemoryNeed()
+        WidenedSamples.memory(extents, saved: kind == .maximum ? extents.rows * extents.output.count : 0)
     }
+    package func storedElements(_ extents: Extents) -> StoredElements { .converted }
     package func kernel(_ site: Site) -> any Kernel { AdaptivePoolingKernel(kind, site) }
 }
 
@@ -53,32 +54,27 @@ private final class AdaptivePoolingKernel: Kernel {
     }
 
     func forward(_ run: Run) {
-        let (input, output) = (site.inputs[0], site.output)
-        let samples = run.part(of: run.rows)
-        let first = samples.lowerBound
-        let x = run.pointer(input) + first * input.sampleStride
-        let y = run.pointer(output) + first * output.sampleStride
-        switch kind {
-        case .maximum:
-            dt_adaptive_max_pool_forward(x, samples.count, window, y, output.pixelStride, winners(run, from: first))
-        case .average: dt_adaptive_average_pool_forward(x, samples.count, window, y, output.pixelStride)
+        WidenedSamples(site, run).forward { samples, x, y, stride in
+            switch kind {
+            case .maximum:
+                dt_adaptive_max_pool_forward(
+                    x, samples.count, window, y, stride, winners(run, from: samples.lowerBound))
+            case .average: dt_adaptive_average_pool_forward(x, samples.count, window, y, stride)
+            }
         }
     }
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
-        let outer = site.outputGradient!
-        let samples = run.part(of: run.rows)
-        let first = samples.lowerBound
-        let dy = run.pointer(outer) + first * outer.sampleStride
-        let dx = run.pointer(gradient.place) + first * gradient.place.sampleStride
-        let accumulate: Int32 = gradient.accumulate ? 1 : 0
-        switch kind {
-        case .maximum:
-            dt_adaptive_max_pool_backward(
-                dy, outer.pixelStride, winners(run, from: first), samples.count, window, dx, accumulate)
-        case .average:
-            dt_adaptive_average_pool_backward(dy, outer.pixelStride, samples.count, window, dx, accumulate)
+        WidenedSamples(site, run).backward(readsOutput: false) { samples, dy, stride, _, _, dx in
+            let accumulate: Int32 = gradient.accumulate ? 1 : 0
+            switch kind {
+            case .maximum:
+                dt_adaptive_max_pool_backward(
+                    dy, stride, winners(run, from: samples.lowerBound), samples.count, window, dx, accumulate)
+            case .average:
+                dt_adaptive_average_pool_backward(dy, stride, samples.count, window, dx, accumulate)
+            }
         }
     }
 }

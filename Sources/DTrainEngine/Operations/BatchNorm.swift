@@ -86,6 +86,7 @@ package struct BatchNorm: Operation, ActivationFusing, ResidualFusing, BatchNorm
         usesRunningStatistics ? 0 : BatchNormStatistics.count(channels: inputs[0].dimensions.last!)
     }
 
+    package func storedElements(_ extents: Extents) -> StoredElements { .alike }
     package func memory(_ extents: Extents) -> MemoryNeed {
         let memory = BatchNormMemory(channels: extents.output.dimensions.last!, threads: extents.threads)
         return MemoryNeed(

@@ -57,10 +57,12 @@ struct BatchNormArithmetic: Sendable {
     func beginMeasuring(_ run: Run) { forwardSums(run, thread: run.thread).clear() }
 
     /// Takes `pixels` dense pixels into this thread's sums.
-    func measure(_ run: Run, _ x: UnsafePointer<Float>, pixels: Int) {
+    func measure(_ run: Run, _ x: Elements, pixels: Int) {
         let sums = forwardSums(run, thread: run.thread)
         // The first pixel serves as the shift: a value of the data themselves.
-        if sums.count == 0 { sums.shift.update(from: x, count: channels) }
+        if sums.count == 0, pixels > 0 {
+            x.widenRows(stride: channels, to: sums.shift, stride: channels, rows: 1, count: channels)
+        }
         sums.count += Double(pixels)
         dt_batch_norm_sums(x, pixels, channels, sums.shift, sums.first, sums.second)
     }
@@ -121,8 +123,7 @@ struct BatchNormArithmetic: Sendable {
 
     /// y = f(x · scale + shift (+ residual)) for dense pixels of x and residual; those of y are `stride` floats apart.
     func normalize(
-        _ run: Run, _ x: UnsafePointer<Float>, pixels: Int, residual: UnsafePointer<Float>?,
-        into y: UnsafeMutablePointer<Float>, stride: Int
+        _ run: Run, _ x: Elements, pixels: Int, residual: Elements, into y: Elements, stride: Int
     ) {
         dt_batch_norm_apply(
             x, pixels, channels, vector(.scale, run), vector(.shift, run), residual, appliesReLU ? 1 : 0, y, stride)
@@ -139,15 +140,15 @@ struct BatchNormArithmetic: Sendable {
         }
         let stride = site.output.pixelStride
         return dt_batch_norm_mask(
-            y: run.pointer(site.output) + first * stride, y_stride: stride, scale: nil, shift: nil)
+            y: (run.elements(site.output) + first * stride).start, y_stride: stride, scale: nil, shift: nil)
     }
 
-    private func outputGradient(_ run: Run, from first: Int) -> UnsafeMutablePointer<Float> {
-        run.pointer(site.outputGradient!) + first * site.outputGradient!.pixelStride
+    private func outputGradient(_ run: Run, from first: Int) -> Elements {
+        run.elements(site.outputGradient!) + first * site.outputGradient!.pixelStride
     }
 
     /// This thread's sums over `pixels` of dz and of dz (x − mean), where `x` is all pixels.
-    func sumGradients(_ run: Run, _ x: UnsafePointer<Float>, pixels: Range<Int>) {
+    func sumGradients(_ run: Run, _ x: Elements, pixels: Range<Int>) {
         let sums = backwardSums(run, thread: run.thread)
         sums.clear()
         dt_batch_norm_backward_sums(
@@ -194,8 +195,8 @@ struct BatchNormArithmetic: Sendable {
     /// Sets, or adds to, the gradients of `pixels` of the input and of the residual. `x` and `residual` are all pixels, `dx`
     /// those of the range; null ones are left out.
     func propagate(
-        _ run: Run, _ x: UnsafePointer<Float>?, pixels: Range<Int>, into dx: UnsafeMutablePointer<Float>?,
-        accumulate: Bool = false, residual: Site.Gradient? = nil
+        _ run: Run, _ x: Elements, pixels: Range<Int>, into dx: Elements, accumulate: Bool = false,
+        residual: Site.Gradient? = nil
     ) {
         let isMeasured = !operation.usesRunningStatistics
         let gradient = dt_batch_norm_gradient(
@@ -204,9 +205,9 @@ struct BatchNormArithmetic: Sendable {
             slope: isMeasured ? UnsafePointer(vector(.slope, run)) : nil)
         dt_batch_norm_backward(
             outputGradient(run, from: pixels.lowerBound), site.outputGradient!.pixelStride,
-            mask(run, from: pixels.lowerBound), x.map { $0 + pixels.lowerBound * channels }, pixels.count, channels,
+            mask(run, from: pixels.lowerBound), x.start == nil ? x : x + pixels.lowerBound * channels, pixels.count, channels,
             gradient, dx, accumulate ? 1 : 0,
-            residual.map { run.pointer($0.place) + pixels.lowerBound * channels }, residual?.accumulate == true ? 1 : 0)
+            residual.map { run.elements($0.place) + pixels.lowerBound * channels } ?? .none, residual?.accumulate == true ? 1 : 0)
     }
 }
 

@@ -21,7 +21,7 @@ final class BatchNormKernel: Kernel {
     private func pixels(_ run: Run) -> Range<Int> { run.part(of: run.rows * site.output.pixels) }
 
     func forward(_ run: Run) {
-        let x = run.pointer(site.inputs[0])
+        let x = run.elements(site.inputs[0])
         let part = pixels(run)
         if operation.usesRunningStatistics {
             arithmetic.useRunningStatistics(run)
@@ -33,18 +33,17 @@ final class BatchNormKernel: Kernel {
         }
         if operation.isDeferred { return }
         run.meet()
-        let (y, stride) = (run.pointer(site.output), site.output.pixelStride)
-        let residual = operation.hasResidual ? UnsafePointer(run.pointer(site.inputs[1])) : nil
+        let (y, stride) = (run.elements(site.output), site.output.pixelStride)
+        let residual = operation.hasResidual ? run.elements(site.inputs[1]) + part.lowerBound * channels : .none
         arithmetic.normalize(
-            run, x + part.lowerBound * channels, pixels: part.count,
-            residual: residual.map { $0 + part.lowerBound * channels }, into: y + part.lowerBound * stride,
+            run, x + part.lowerBound * channels, pixels: part.count, residual: residual, into: y + part.lowerBound * stride,
             stride: stride)
     }
 
     func backward(_ run: Run) {
-        let x = operation.usesRunningStatistics ? nil : UnsafePointer(run.pointer(site.inputs[0]))
+        let x = operation.usesRunningStatistics ? .none : run.elements(site.inputs[0])
         let part = pixels(run)
-        if let x {
+        if !operation.usesRunningStatistics {
             arithmetic.sumGradients(run, x, pixels: part)
             run.meet()
             arithmetic.combineGradients(run)
@@ -52,7 +51,7 @@ final class BatchNormKernel: Kernel {
         }
         let input = site.inputGradients[0]
         arithmetic.propagate(
-            run, x, pixels: part, into: input.map { run.pointer($0.place) + part.lowerBound * channels },
+            run, x, pixels: part, into: input.map { run.elements($0.place) + part.lowerBound * channels } ?? .none,
             accumulate: input?.accumulate == true, residual: operation.hasResidual ? site.inputGradients[1] : nil)
     }
 }

@@ -53,6 +53,7 @@ package struct Concatenation: Operation {
         }
         return Shape(leading + [inputs.reduce(0) { $0 + $1.dimensions.last! }])
     }
+    package func storedElements(_ extents: Extents) -> StoredElements { .alike }
     package func kernel(_ site: Site) -> any Kernel { ConcatenationKernel(site) }
 }
 
@@ -75,32 +76,30 @@ private final class ConcatenationKernel: Kernel {
 
     private static func lies(_ input: Place, at channel: Int, of output: Place) -> Bool {
         guard case .arena(let inner) = input.memory, case .arena(let outer) = output.memory else { return false }
-        return inner == outer + channel && input.pixelStride == output.pixelStride
+        return inner == outer + channel * output.element.byteCount && input.pixelStride == output.pixelStride
     }
 
     func forward(_ run: Run) {
-        let (output, y) = (site.output, run.pointer(site.output))
+        let (output, y) = (site.output, run.elements(site.output))
         for copy in copies {
             let input = site.inputs[copy.input]
-            let x = run.pointer(input)
             let pixels = run.part(of: run.rows(site.output) * output.pixels)
-            dt_copy_rows(
-                x + pixels.lowerBound * input.pixelStride, input.pixelStride,
-                y + pixels.lowerBound * output.pixelStride + copy.channel, output.pixelStride, pixels.count,
-                input.channels, 0)
+            (run.elements(input) + pixels.lowerBound * input.pixelStride).copyRows(
+                stride: input.pixelStride, to: y + (pixels.lowerBound * output.pixelStride + copy.channel),
+                stride: output.pixelStride, rows: pixels.count, count: input.channels, accumulate: false)
         }
     }
 
     func backward(_ run: Run) {
-        let (gradient, dy) = (site.outputGradient!, run.pointer(site.outputGradient!))
+        let (gradient, dy) = (site.outputGradient!, run.elements(site.outputGradient!))
         for copy in copies {
             guard let target = site.inputGradients[copy.input] else { continue }
-            let dx = run.pointer(target.place)
+            let dx = run.elements(target.place)
             let pixels = run.part(of: run.rows(site.output) * gradient.pixels)
-            dt_copy_rows(
-                dy + pixels.lowerBound * gradient.pixelStride + copy.channel, gradient.pixelStride,
-                dx + pixels.lowerBound * target.place.pixelStride, target.place.pixelStride, pixels.count,
-                target.place.channels, target.accumulate ? 1 : 0)
+            (dy + (pixels.lowerBound * gradient.pixelStride + copy.channel)).copyRows(
+                stride: gradient.pixelStride, to: dx + pixels.lowerBound * target.place.pixelStride,
+                stride: target.place.pixelStride, rows: pixels.count, count: target.place.channels,
+                accumulate: target.accumulate)
         }
     }
 }

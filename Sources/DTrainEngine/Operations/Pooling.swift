@@ -48,8 +48,10 @@ package struct Pooling: Operation, ActivationFusing {
         return input.image(height: extents.height, width: extents.width, channels: input.imageChannels)
     }
 
+    package func storedElements(_ extents: Extents) -> StoredElements { .alike }
     package func memory(_ extents: Extents) -> MemoryNeed {
-        kind == .maximum ? MemoryNeed(saved: (extents.rows * extents.output.count + 3) / 4) : MemoryNeed()
+        WidenedSamples.memory(
+            extents, saved: kind == .maximum ? (extents.rows * extents.output.count + 3) / 4 : 0)
     }
     package func kernel(_ site: Site) -> any Kernel { PoolingKernel(self, site) }
 }
@@ -73,41 +75,34 @@ private final class PoolingKernel: Kernel {
 
     func forward(_ run: Run) {
         let (input, output) = (site.inputs[0], site.output)
-        let (x, y) = (run.pointer(input), run.pointer(output))
-        let samples = run.part(of: run.rows)
-        let first = samples.lowerBound
-        let (from, to) = (x + first * input.sampleStride, y + first * output.sampleStride)
-        switch operation.kind {
-        case .maximum:
-            dt_max_pool_forward(
-                from, samples.count, input.channels, window, operation.appliesReLU ? 1 : 0, to, output.pixelStride,
-                winners(run, from: first))
-        case .average:
-            dt_average_pool_forward(
-                from, samples.count, input.channels, window, operation.countsPadding ? 1 : 0, to, output.pixelStride)
+        WidenedSamples(site, run).forward { samples, x, y, stride in
+            let winners = winners(run, from: samples.lowerBound)
+            switch operation.kind {
+            case .maximum:
+                dt_max_pool_forward(
+                    x, samples.count, input.channels, window, operation.appliesReLU ? 1 : 0, y, stride, winners)
+            case .average:
+                dt_average_pool_forward(
+                    x, samples.count, output.channels, window, operation.countsPadding ? 1 : 0, y, stride)
+            }
         }
     }
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
-        let (output, outputGradient) = (site.output, site.outputGradient!)
-        let (y, dy, dx) = (run.pointer(output), run.pointer(outputGradient), run.pointer(gradient.place))
-        let channels = output.channels
-        let samples = run.part(of: run.rows)
-        let first = samples.lowerBound
-        let to = dx + first * gradient.place.sampleStride
-        let from = dy + first * outputGradient.sampleStride
-        let accumulate: Int32 = gradient.accumulate ? 1 : 0
-        switch operation.kind {
-        case .maximum:
-            dt_max_pool_backward(
-                from, outputGradient.pixelStride, y + first * output.sampleStride, output.pixelStride,
-                winners(run, from: first), samples.count, channels, window, operation.appliesReLU ? 1 : 0, to,
-                accumulate)
-        case .average:
-            dt_average_pool_backward(
-                from, outputGradient.pixelStride, samples.count, channels, window, operation.countsPadding ? 1 : 0, to,
-                accumulate)
+        let channels = site.output.channels
+        let readsOutput = operation.appliesReLU
+        WidenedSamples(site, run).backward(readsOutput: readsOutput) { samples, dy, stride, y, yStride, dx in
+            let accumulate: Int32 = gradient.accumulate ? 1 : 0
+            switch operation.kind {
+            case .maximum:
+                dt_max_pool_backward(
+                    dy, stride, y, yStride, winners(run, from: samples.lowerBound), samples.count, channels, window,
+                    readsOutput ? 1 : 0, dx, accumulate)
+            case .average:
+                dt_average_pool_backward(
+                    dy, stride, samples.count, channels, window, operation.countsPadding ? 1 : 0, dx, accumulate)
+            }
         }
     }
 }

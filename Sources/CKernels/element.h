@@ -1,0 +1,46 @@
+#pragma once
+// fp32 and bf16 elements in kernels that are compiled for both: calculation is in fp32.
+#include "dispatch.h"
+#include "elements.h"
+
+typedef float vector __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t vector_mask __attribute__((vector_size(64), aligned(4), may_alias));
+typedef uint32_t vector_bits __attribute__((vector_size(64), aligned(4), may_alias));
+typedef uint16_t half_vector __attribute__((vector_size(32), aligned(2), may_alias));
+
+/// To the nearest bf16, ties to the even one. The sum would carry a NaN of the largest payload into the sign; a NaN keeps its
+/// upper bits and is quiet.
+DT_INLINE uint16_t rounded_to_bf16(float x) {
+    union { float value; uint32_t bits; } number = {.value = x};
+    uint32_t nearest = (number.bits + 0x7fff + (number.bits >> 16 & 1)) >> 16;
+    return (uint16_t)(x != x ? number.bits >> 16 | 0x40 : nearest);
+}
+
+DT_INLINE float widened_bf16(uint16_t x) {
+    union { uint32_t bits; float value; } number = {.bits = (uint32_t)x << 16};
+    return number.value;
+}
+
+DT_INLINE float same_float(float x) { return x; }
+
+/// An element as a float, and a float as an element.
+#define VALUE(element) _Generic((element), float: same_float, uint16_t: widened_bf16)(element)
+#define SET(target, value) ((target) = _Generic((target), float: same_float, uint16_t: rounded_to_bf16)(value))
+
+// Vectors go through memory: a function that returns one would have another calling convention for each instruction set.
+
+DT_INLINE void load_floats(const float *from, vector *to) { *to = *(const vector *)from; }
+DT_INLINE void load_bf16(const uint16_t *from, vector *to) {
+    *to = (vector)(__builtin_convertvector(*(const half_vector *)from, vector_bits) << 16);
+}
+DT_INLINE void store_floats(const vector *value, float *to) { *(vector *)to = *value; }
+DT_INLINE void store_bf16(const vector *value, uint16_t *to) {
+    const vector_bits bits = (vector_bits)*value, is_nan = (vector_bits)(*value != *value);
+    const vector_bits nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
+    *(half_vector *)to = __builtin_convertvector((is_nan & quiet) | (~is_nan & nearest), half_vector);
+}
+
+/// 16 elements to a vector of floats, and back.
+#define LOAD_VECTOR(from, to) \
+    _Generic((from), const float *: load_floats, float *: load_floats, const uint16_t *: load_bf16, uint16_t *: load_bf16)(from, to)
+#define STORE_VECTOR(value, to) _Generic((to), float *: store_floats, uint16_t *: store_bf16)(value, to)
