@@ -47,7 +47,8 @@ extension dt_elements {
     }
 
     /// The same as fp32, in `target`.
-    func widenRows(stride: Int, to target: UnsafeMutablePointer<Float>, stride targetStride: Int, rows: Int, count: Int) {
+    func widenRows(stride: Int, to target: UnsafeMutablePointer<Float>, stride targetStride: Int, rows: Int, count: Int)
+    {
         if is_bf16 == 0 {
             dt_copy_rows(floats, stride, target, targetStride, rows, count, 0)
         } else {

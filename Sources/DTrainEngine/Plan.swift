@@ -10,6 +10,8 @@ package final class Plan {
     /// The most floats that are alive at any moment of a run.
     package let arenaLowerBound: Int
 
+    /// How each value of the graph, and its gradient, lies in memory.
+    package let elements: [Element]
     /// What each operation has to do, in the order of the forward pass.
     package let operations: [PlannedOperation]
     /// The doubles that a training run leaves for the running statistics, and the batch-norms they belong to.
@@ -42,6 +44,7 @@ package final class Plan {
                 inputElements: node.inputs.map { _ in .fp32 }, outputElement: .fp32)
         }
         let elements = Self.elements(graph, extents)
+        self.elements = elements
         for (index, node) in graph.nodes.enumerated() {
             extents[index].inputElements = node.inputs.map { elements[$0] }
             extents[index].outputElement = elements[node.output]

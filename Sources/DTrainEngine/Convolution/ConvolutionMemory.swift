@@ -48,8 +48,10 @@ struct ConvolutionMemory: Sendable {
         forwardBlockSamples = min(passes.forwardBlockSamples, extents.samples)
         let blockSamples = min(passes.blockSamples, extents.samples)
         let isMeasured = operation.measuredBatchNorm != nil
-        forwardImageStride = operation.normalizesInput ? lines(input.floatCount(forwardBlockSamples * geometry.inputCount)) : 0
-        backwardImageStride = operation.normalizesInput ? lines(input.floatCount(blockSamples * geometry.inputCount)) : 0
+        forwardImageStride =
+            operation.normalizesInput ? lines(input.floatCount(forwardBlockSamples * geometry.inputCount)) : 0
+        backwardImageStride =
+            operation.normalizesInput ? lines(input.floatCount(blockSamples * geometry.inputCount)) : 0
         let outputCount = geometry.outputPixels * geometry.outputs
         gradientStride = isMeasured ? lines(output.floatCount(blockSamples * outputCount)) : 0
         let batchNorm = BatchNormMemory(channels: operation.outputs, threads: threads)

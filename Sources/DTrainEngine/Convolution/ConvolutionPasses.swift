@@ -101,7 +101,8 @@ protocol ForwardPass: ConvolutionPass {
     /// Computes the output lines `lines`, counted over all samples, and calls `finish` for each block of them while it is
     /// in the cache. Output pixels are `stride` floats apart; they are set, or added to.
     func forward(
-        _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into y: Elements, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
+        _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into y: Elements, stride: Int,
+        accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
         finish: (_ lines: Range<Int>) -> Void)
 }
 
@@ -124,7 +125,8 @@ protocol WeightGradientPass: ConvolutionPass {
 /// dX = dZ ⋆ W transposed.
 protocol InputGradientPass: ConvolutionPass {
     func propagate(
-        _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool, samples: Range<Int>, scratch: PassScratch)
+        _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool,
+        samples: Range<Int>, scratch: PassScratch)
 }
 
 /// How the passes of a convolution are computed.

@@ -33,7 +33,8 @@
         }
 
         func forward(
-            _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into y: Elements, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
+            _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into y: Elements, stride: Int,
+            accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
             finish: (_ lines: Range<Int>) -> Void
         ) {
             let geometry = product.geometry
@@ -68,7 +69,8 @@
         }
 
         func propagate(
-            _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool, samples: Range<Int>, scratch: PassScratch
+            _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool,
+            samples: Range<Int>, scratch: PassScratch
         ) {
             product.forEachBlock(of: samples) { samples in
                 let target = dx + samples.lowerBound * product.geometry.inputCount

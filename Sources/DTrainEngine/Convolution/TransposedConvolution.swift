@@ -112,7 +112,8 @@ private final class TransposedConvolutionKernel: Kernel {
         run.meet()
         for sample in run.part(of: run.rows) {
             passes.inputGradient.propagate(
-                Elements(run.pointer(input)), stride: input.pixelStride, weights: weights, into: Elements(y), accumulate: false,
+                Elements(run.pointer(input)), stride: input.pixelStride, weights: weights, into: Elements(y),
+                accumulate: false,
                 samples: sample..<sample + 1, scratch: scratch)
             guard operation.hasBias else { continue }
             dt_bias_activation(
@@ -139,7 +140,8 @@ private final class TransposedConvolutionKernel: Kernel {
             let height = input.shape.imageHeight
             passes.forward.forward(
                 Elements(dy), weights: weights, bias: nil, into: Elements(run.pointer(gradient.place)),
-                stride: gradient.place.pixelStride, accumulate: gradient.accumulate, lines: samples.lowerBound * height..<samples.upperBound * height,
+                stride: gradient.place.pixelStride, accumulate: gradient.accumulate,
+                lines: samples.lowerBound * height..<samples.upperBound * height,
                 scratch: scratch
             ) { _ in }
         }

@@ -20,7 +20,8 @@ struct WinogradForward: ForwardPass {
     }
 
     func forward(
-        _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into y: Elements, stride: Int, accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
+        _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into y: Elements, stride: Int,
+        accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
         finish: (_ lines: Range<Int>) -> Void
     ) {
         let tiles = correlation.tiles
@@ -50,7 +51,8 @@ struct WinogradInputGradient: InputGradientPass {
     }
 
     func propagate(
-        _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool, samples: Range<Int>, scratch: PassScratch
+        _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool,
+        samples: Range<Int>, scratch: PassScratch
     ) {
         let tiles = correlation.tiles
         tiles.forEachBlock(of: samples.lowerBound * tiles.rowsPerSample..<samples.upperBound * tiles.rowsPerSample) {

@@ -139,7 +139,8 @@ struct WinogradCorrelation: Sendable {
 
     /// Computes a block of tile rows: sets the output, plus a bias, or adds to it.
     func correlate(
-        _ x: Elements, pixelStride: Int, bias: UnsafePointer<Float>?, rows: Range<Int>, into y: Elements, stride: Int, accumulate: Bool, scratch: PassScratch
+        _ x: Elements, pixelStride: Int, bias: UnsafePointer<Float>?, rows: Range<Int>, into y: Elements, stride: Int,
+        accumulate: Bool, scratch: PassScratch
     ) {
         let v = scratch.own
         let m = v + planes * tiles.tilesPerBlock * inputStride

@@ -205,9 +205,11 @@ struct BatchNormArithmetic: Sendable {
             slope: isMeasured ? UnsafePointer(vector(.slope, run)) : nil)
         dt_batch_norm_backward(
             outputGradient(run, from: pixels.lowerBound), site.outputGradient!.pixelStride,
-            mask(run, from: pixels.lowerBound), x.start == nil ? x : x + pixels.lowerBound * channels, pixels.count, channels,
+            mask(run, from: pixels.lowerBound), x.start == nil ? x : x + pixels.lowerBound * channels, pixels.count,
+            channels,
             gradient, dx, accumulate ? 1 : 0,
-            residual.map { run.elements($0.place) + pixels.lowerBound * channels } ?? .none, residual?.accumulate == true ? 1 : 0)
+            residual.map { run.elements($0.place) + pixels.lowerBound * channels } ?? .none,
+            residual?.accumulate == true ? 1 : 0)
     }
 }
 

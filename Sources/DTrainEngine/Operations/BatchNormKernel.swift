@@ -36,7 +36,8 @@ final class BatchNormKernel: Kernel {
         let (y, stride) = (run.elements(site.output), site.output.pixelStride)
         let residual = operation.hasResidual ? run.elements(site.inputs[1]) + part.lowerBound * channels : .none
         arithmetic.normalize(
-            run, x + part.lowerBound * channels, pixels: part.count, residual: residual, into: y + part.lowerBound * stride,
+            run, x + part.lowerBound * channels, pixels: part.count, residual: residual,
+            into: y + part.lowerBound * stride,
             stride: stride)
     }
 
