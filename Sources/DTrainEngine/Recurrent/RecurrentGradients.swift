@@ -6,7 +6,9 @@ internal import DTrainTensor
 extension RecurrentKernel {
     func backward(_ run: Run) {
         let steps = unrolling(run)
-        packBackward(run)
+        memory.backwardWeight.pack(
+            run, weight(run, 1), stride: hidden, transposed: false,
+            into: run.arena + site.backwardWorkspace + memory.backwardPanels)
         let samples = run.part(of: run.rows)
         let sums = biasSums(run, thread: run.thread)
         sums.update(repeating: 0, count: memory.biasSumCount)
@@ -48,18 +50,14 @@ extension RecurrentKernel {
         case .gru: dt_gru_backward(step, gates, h, dy, dh, sums)
         }
         guard goesOn else { return }
-        multiply(
-            gates + hiddenGates.column, stride: gateStride, depth: hiddenGates.count, workspace + memory.backwardPanels,
-            columns: hidden, into: dh, stride: hidden, rows: samples.count,
-            mode: operation.cell == .gru ? DT_TILE_ADD : DT_TILE_SET)
+        memory.backwardWeight.multiply(
+            gates + hiddenGates.column, stride: gateStride, rows: samples.count,
+            packed: workspace + memory.backwardPanels, accumulate: operation.cell == .gru, into: dh, stride: hidden,
+            scratch: backwardScratch(run))
     }
 
-    /// This thread's part of laying weight_hh out in panels.
-    private func packBackward(_ run: Run) {
-        let part = run.part(of: hidden, granularity: panel)
-        dt_pack_panels(
-            weight(run, 1) + part.lowerBound, hiddenGates.count, part.count, hidden, 1, panel,
-            run.arena + site.backwardWorkspace + memory.backwardPanels + part.lowerBound * hiddenGates.count)
+    private func backwardScratch(_ run: Run) -> UnsafeMutablePointer<Float> {
+        run.arena + site.backwardWorkspace + memory.backwardScratch + run.thread * memory.product.scratchCount
     }
 
     private func biasSums(_ run: Run, thread: Int) -> UnsafeMutablePointer<Float> {
@@ -97,13 +95,14 @@ extension RecurrentKernel {
         let gates = run.arena + site.saved + memory.gates
         let x = run.pointer(site.inputs[0])
         let parameters = site.parameters
+        let scratch = backwardScratch(run)
         if let gradient = run.gradient(of: parameters[0]) {
             for part in inputGates {
                 let own = run.part(of: part.count, granularity: 16)
-                GEMM.multiply(
+                memory.product.multiply(
                     .yes, .no, m: own.count, n: features, k: steps.rowCount, a: gates + part.column + own.lowerBound,
-                    lda: gateStride, b: x, ldb: features, beta: parameters[0].accumulate ? 1 : 0,
-                    c: gradient + (part.row + own.lowerBound) * features, ldc: features)
+                    lda: gateStride, b: x, ldb: features, accumulate: parameters[0].accumulate,
+                    c: gradient + (part.row + own.lowerBound) * features, ldc: features, scratch: scratch)
             }
         }
         if let gradient = run.gradient(of: parameters[1]) {
@@ -111,10 +110,10 @@ extension RecurrentKernel {
             let to = gradient + own.lowerBound * hidden
             if !parameters[1].accumulate { to.update(repeating: 0, count: own.count * hidden) }
             func add(_ row: Int, _ states: UnsafePointer<Float>, _ count: Int) {
-                GEMM.multiply(
+                memory.product.multiply(
                     .yes, .no, m: own.count, n: hidden, k: count,
                     a: gates + row * gateStride + hiddenGates.column + own.lowerBound, lda: gateStride, b: states,
-                    ldb: hidden, beta: 1, c: to, ldc: hidden)
+                    ldb: hidden, accumulate: true, c: to, ldc: hidden, scratch: scratch)
             }
             let y = run.pointer(site.output)
             steps.forEachRun { first, before, count in add(first, y + before * hidden, count) }
@@ -146,11 +145,11 @@ extension RecurrentKernel {
         let dx = run.pointer(gradient.place)
         let rows = run.part(of: steps.rowCount)
         for (index, part) in inputGates.enumerated() {
-            GEMM.multiply(
+            memory.product.multiply(
                 .no, .no, m: rows.count, n: features, k: part.count,
                 a: gates + rows.lowerBound * gateStride + part.column, lda: gateStride,
-                b: weight(run, 0) + part.row * features, ldb: features,
-                beta: gradient.accumulate || index > 0 ? 1 : 0, c: dx + rows.lowerBound * features, ldc: features)
+                b: weight(run, 0) + part.row * features, ldb: features, accumulate: gradient.accumulate || index > 0,
+                c: dx + rows.lowerBound * features, ldc: features, scratch: backwardScratch(run))
         }
     }
 }
