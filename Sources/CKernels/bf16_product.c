@@ -242,14 +242,27 @@ void dt_bf16_pack(dt_bf16_factor b, size_t columns, size_t depth, float *packed)
     pack_panels(best, b, 0, columns, depth, 0, parts(depth, 2), (uint32_t *)packed);
 }
 
+/// Fetches one of `count` parts of what packing these lines will read.
+static void prefetch(dt_bf16_factor f, size_t first_line, size_t lines, size_t first_term, size_t terms, size_t part,
+                     size_t count) {
+    const size_t rows = f.along ? lines : terms, length = f.along ? terms : lines;
+    const float *from = f.start + (f.along ? first_line * f.stride + first_term : first_term * f.stride + first_line);
+    for (size_t row = rows * part / count; row < rows * (part + 1) / count; row++)
+        for (size_t i = 0; i < length; i += 16) __builtin_prefetch(from + row * f.stride + i, 0, 2);
+}
+
 /// The product over `pairs` ≤ BLOCK_PAIRS pairs, with right panels that are `panel_pairs` pairs long.
-static void multiply_block(const instructions *use, dt_bf16_factor a, const uint32_t *b, size_t panel_pairs, size_t rows, size_t columns,
-                           size_t depth, size_t first_pair, size_t pairs, bool accumulate, float *c, size_t c_stride,
-                           uint32_t *left) {
+static void multiply_block(const instructions *use, dt_bf16_factor a, const uint32_t *b, size_t panel_pairs, size_t rows,
+                           size_t columns, size_t depth, size_t first_pair, size_t pairs, bool accumulate, float *c,
+                           size_t c_stride, uint32_t *left) {
+    const size_t panels = parts(columns, RIGHT_PANEL), terms = smaller(2 * pairs, depth - 2 * first_pair);
     for (size_t first = 0; first < rows; first += LEFT_PANEL) {
         const size_t count = smaller(LEFT_PANEL, rows - first), tiles = parts(count, TILE_ROWS);
+        const size_t next = smaller(LEFT_PANEL, rows - first - count);
         use->pack(a, first, count, depth, first_pair, pairs, LEFT_PANEL, left);
-        for (size_t column = 0; column < columns; column += RIGHT_PANEL)
+        for (size_t panel = 0; panel < panels; panel++) {
+            const size_t column = panel * RIGHT_PANEL;
+            prefetch(a, first + count, next, 2 * first_pair, terms, panel, panels);
             // Tiles of about the same height: a low one would wait for its own sums.
             for (size_t t = 0, row = 0; t < tiles; t++) {
                 const size_t end = count * (t + 1) / tiles;
@@ -257,6 +270,7 @@ static void multiply_block(const instructions *use, dt_bf16_factor a, const uint
                            accumulate, c + (first + row) * c_stride + column, c_stride);
                 row = end;
             }
+        }
     }
 }
 
