@@ -93,7 +93,7 @@ let package = Package(
         .testTarget(name: "DTrainTensorTests", dependencies: ["DTrainTensor", "TestSupport"]),
         .testTarget(
             name: "DTrainEngineTests",
-            dependencies: ["DTrainEngine", "DTrainLayers", "DTrainTensor", "TestSupport"],
+            dependencies: ["DTrainEngine", "DTrainLayers", "DTrainTensor", "CKernels", "TestSupport"],
             exclude: ["Fixtures"]),
         // What the rules that choose a convolution's passes are derived from.
         .executableTarget(

@@ -39,6 +39,7 @@ package struct Linear: Operation, ActivationFusing {
 
     package func kernel(_ site: Site) -> any Kernel { LinearKernel(self, site) }
 
+    /// The way of its products.
     func product(_ extents: Extents) -> MatrixProduct {
         let inputs = extents.inputs[0].dimensions.last!
         return MatrixProduct(

@@ -48,8 +48,7 @@ struct RecurrentMemory {
         initialCell = initialHidden + aligned(extents.samples * hidden)
         savedCount = initialCell + aligned(isLSTM ? extents.samples * hidden : 0)
 
-        product = MatrixProduct(
-            extents, inputs: extents.inputs[0].dimensions.last!, outputs: hidden, rows: extents.samples)
+        product = operation.product(extents)
         let (gateCount, isBF16) = (cell.gateCount * hidden, product.isBF16)
         let apartCount = cell == .gru ? hidden : 0
         forwardWeight = StepWeight(depth: hidden, columns: gateCount - apartCount, isBF16: isBF16)
