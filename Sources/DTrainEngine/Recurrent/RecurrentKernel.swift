@@ -21,6 +21,9 @@ final class RecurrentKernel: Kernel {
     let inputGates: [Gates]
     /// All gates as weight_hh has them lie next to each other in a row of stored gates.
     let hiddenGates: Gates
+    /// Products over all steps are computed for some steps at a time, of about so many rows: their gates are then still in
+    /// the cache when the steps need them, or have made their gradients.
+    let stretchRows = 512
 
     init(_ operation: Recurrent, _ site: Site) {
         self.operation = operation
@@ -60,27 +63,34 @@ final class RecurrentKernel: Kernel {
 
     func forward(_ run: Run) {
         let steps = unrolling(run)
-        let (x, gates) = (run.pointer(site.inputs[0]), run.arena + site.saved + memory.gates)
         packForward(run)
-        let rows = run.part(of: steps.rowCount)
-        for part in inputGates {
-            memory.product.multiply(
-                .no, .yes, m: rows.count, n: part.count, k: features, a: x + rows.lowerBound * features, lda: features,
-                b: weight(run, 0) + part.row * features, ldb: features, accumulate: false,
-                c: gates + rows.lowerBound * gateStride + part.column, ldc: gateStride, scratch: forwardScratch(run))
-        }
         let samples = run.part(of: run.rows)
         setInitialStates(run, samples)
-        run.meet()
-
-        for index in 0..<steps.stepCount {
-            steps.forEachPart(of: steps.step(index), samples) { row, part, before in
-                advance(
-                    run, row: row, count: part.count, from: states(run, before: before, part),
-                    hasState: before != nil || hasInitialStates)
+        steps.forEachStretch(ofRows: stretchRows) { indices, rows in
+            computeInputSide(run, rows)
+            run.meet()
+            for index in indices {
+                steps.forEachPart(of: steps.step(index), samples) { row, part, before in
+                    advance(
+                        run, row: row, count: part.count, from: states(run, before: before, part),
+                        hasState: before != nil || hasInitialStates)
+                }
             }
         }
         keepFinalStates(run, samples, steps)
+    }
+
+    /// Threads share the rows.
+    private func computeInputSide(_ run: Run, _ rows: Range<Int>) {
+        let (x, gates) = (run.pointer(site.inputs[0]), run.arena + site.saved + memory.gates)
+        let own = run.part(of: rows.count)
+        let first = rows.lowerBound + own.lowerBound
+        for part in inputGates {
+            memory.product.multiply(
+                .no, .yes, m: own.count, n: part.count, k: features, a: x + first * features, lda: features,
+                b: weight(run, 0) + part.row * features, ldb: features, accumulate: false,
+                c: gates + first * gateStride + part.column, ldc: gateStride, scratch: forwardScratch(run))
+        }
     }
 
     /// Whether states before the first step may be other than zero.
