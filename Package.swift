@@ -9,7 +9,7 @@ let package = Package(
         .executable(name: "dtrain", targets: ["dtrain"]),
     ],
     traits: [
-        .trait(name: "OneDNN", description: "Convolutions by oneDNN, bf16 among them (needs libdnnl)."),
+        .trait(name: "OneDNN", description: "Convolutions by oneDNN, also in bf16 (needs libdnnl)."),
         .default(enabledTraits: ["OneDNN"]),
     ],
     dependencies: [

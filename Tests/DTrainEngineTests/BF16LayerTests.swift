@@ -114,9 +114,9 @@ import Testing
     /// Layers whose products are no faster in bf16 stay in fp32, bit for bit.
     @Test(arguments: [(15, 40), (40, 15)])
     func smallLayersStayFP32(_ extents: (inputs: Int, outputs: Int)) throws {
-        for (layer, outputs) in [
-            (DTrainLayers.Linear(extents.outputs) as any Module, extents.outputs), (LSTM(extents.outputs), extents.outputs),
-        ] {
+        let outputs = extents.outputs
+        let layers: [any Module] = [DTrainLayers.Linear(outputs), LSTM(outputs)]
+        for layer in layers {
             let replicas = try Precision.allCases.map {
                 try replica(layer, features: extents.inputs, threads: 1, precision: $0)
             }

@@ -1,8 +1,8 @@
 internal import CKernels
 internal import DTrainTensor
 
-/// One unrolling for all cells: the input's side of all steps is one matrix product, the hidden side one a step, and
-/// everything else of a step one fused kernel. Threads share samples, so a thread's steps wait for nobody.
+/// One unrolling for all cells: the input's side of some hundred rows of steps is one matrix product, the hidden side one a
+/// step, and everything else of a step one fused kernel. Threads share samples, so a thread's steps wait for nobody.
 final class RecurrentKernel: Kernel {
     /// Neighbouring gates that a product makes: their column in a row of stored gates, and their row in the weights.
     struct Gates {
