@@ -210,7 +210,8 @@ extension Precision {
         guard self == .bf16, !replica.multipliesBF16 else { return }
         throw ConfigurationError.withoutEffect(
             setting: RunSetting.precision.rawValue,
-            reason: "no product of \(model) is large enough to be faster in bf16",
+            reason: "no product of \(model) is large enough to be faster in bf16"
+                + (OneDNN.version == nil ? ", without oneDNN for convolutions" : ""),
             remedy: "leave it out, or give another --model or a larger --batch-size")
     }
 }

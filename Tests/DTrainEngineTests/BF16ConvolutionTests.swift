@@ -4,7 +4,7 @@ import Testing
 
 /// Convolutions in bf16 against the textbook on factors that are rounded to bf16: products of two such numbers are exact in
 /// fp32, so what is left is the rounding of fp32 sums.
-@Suite(.enabled(if: Precision.bf16.obstacle == nil)) struct BF16ConvolutionTests {
+@Suite(.enabled(if: OneDNN.version != nil && Precision.bf16.obstacle == nil)) struct BF16ConvolutionTests {
     private static let parts = 2
 
     @Test(arguments: 0..<parts)
