@@ -9,7 +9,7 @@ let package = Package(
         .executable(name: "dtrain", targets: ["dtrain"]),
     ],
     traits: [
-        .trait(name: "OneDNN", description: "Convolutions by oneDNN, bf16 among them (needs libdnnl)."),
+        .trait(name: "OneDNN", description: "Convolutions by oneDNN, also in bf16 (needs libdnnl)."),
         .default(enabledTraits: ["OneDNN"]),
     ],
     dependencies: [
@@ -93,7 +93,7 @@ let package = Package(
         .testTarget(name: "DTrainTensorTests", dependencies: ["DTrainTensor", "TestSupport"]),
         .testTarget(
             name: "DTrainEngineTests",
-            dependencies: ["DTrainEngine", "DTrainLayers", "DTrainTensor", "TestSupport"],
+            dependencies: ["DTrainEngine", "DTrainLayers", "DTrainTensor", "CKernels", "TestSupport"],
             exclude: ["Fixtures"]),
         // What the rules that choose a convolution's passes are derived from.
         .executableTarget(

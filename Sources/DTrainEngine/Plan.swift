@@ -40,7 +40,9 @@ package final class Plan {
             Extents(
                 inputs: node.inputs.map { graph.values[$0].shape }, output: graph.values[node.output].shape,
                 samples: capacity, rows: capacity * graph.rowsPerSample(node), longest: graph.longest,
-                threads: threads, training: graph.mode == .training, precision: precision,
+                threads: threads, training: graph.mode == .training,
+                // What a run reports of an evaluation is what `evaluate` finds later, on any processor.
+                precision: graph.mode == .training ? precision : .fp32,
                 inputElements: node.inputs.map { _ in .fp32 }, outputElement: .fp32)
         }
         let elements = Self.elements(graph, extents)

@@ -35,11 +35,20 @@ public struct PlannedOperation: Sendable {
     public let forward: PassCost
     /// nil where no gradient comes back.
     public let backward: PassCost?
+    /// Whether its products are, or some may be, in bf16.
+    public let multipliesBF16: Bool
 
     /// - Parameter site: nil gradients are those that nobody needs.
     init(_ graph: Graph, _ node: Graph.Node, _ site: Site, hasBackward: Bool) {
         path = node.path.isEmpty ? node.operation.name : node.path
         operation = node.operation.name
+        multipliesBF16 =
+            switch node.operation {
+            case let linear as Linear: linear.product(site.extents).isBF16
+            case let recurrent as Recurrent: recurrent.product(site.extents).isBF16
+            case is Convolution, is TransposedConvolution: site.extents.precision == .bf16 && OneDNN.version != nil
+            default: false
+            }
         func byteCount(_ values: [Int]) -> Int {
             values.reduce(0) { sum, value in
                 let value = graph.values[value]

@@ -1,3 +1,5 @@
+internal import CKernels
+
 #if OneDNN
     internal import COneDNNShim
 #endif
@@ -5,18 +7,22 @@
 /// The arithmetic of a model's products. Parameters, gradients, activations, statistics and losses are fp32 in each.
 public enum Precision: String, Sendable, CaseIterable {
     case fp32
-    /// Convolutions multiply factors that are rounded to bf16, and sum in fp32.
+    /// While training, products have factors that are rounded to bf16, and sums in fp32: those of convolutions by oneDNN, of
+    /// linear and of recurrent layers.
     case bf16
 
-    /// Why this build, or this processor, does not compute so, and what to do about it; nil where it does.
+    /// What this processor multiplies bf16 with; nil where it does not.
+    public static var bf16Units: String? {
+        #if OneDNN
+            return dt_onednn_has_amx() ? "AMX" : dt_onednn_has_bf16() ? "AVX-512-BF16" : nil
+        #else
+            return dt_bf16_is_fast() ? "AVX-512-BF16" : nil
+        #endif
+    }
+
+    /// Why this processor does not compute so, and what to do about it; nil where it does.
     public var obstacle: (problem: String, remedy: String)? {
-        guard self == .bf16, OneDNN.bf16Units == nil else { return nil }
-        guard OneDNN.version != nil else {
-            return (
-                "this dtrain was built without oneDNN, which multiplies bf16",
-                "give --precision fp32, or install libdnnl-dev and build without --disable-default-traits"
-            )
-        }
+        guard self == .bf16, Self.bf16Units == nil else { return nil }
         return (
             "this processor multiplies no bf16 (it has neither AVX-512-BF16 nor AMX)",
             "give --precision fp32, which is faster here, or take a processor that does: AMD since Zen 4, "
@@ -26,12 +32,18 @@ public enum Precision: String, Sendable, CaseIterable {
 
     /// What the processor makes of this precision, for people.
     public var remark: String {
-        switch (self, OneDNN.bf16Units) {
-        case (.fp32, let units?): "this processor has \(units): --precision bf16 makes large convolutions faster"
+        switch (self, Self.bf16Units) {
+        case (.fp32, let units?): "this processor has \(units): --precision bf16 makes large \(Self.bf16Layers) faster"
         case (.fp32, nil): "no --precision bf16, as \(Precision.bf16.obstacle!.problem)"
         case (.bf16, let units):
-            "convolutions multiply bf16 with \(units ?? "nothing faster than fp32") and sum in fp32"
+            "\(Self.bf16Layers) multiply bf16 with \(units ?? "nothing faster than fp32") and sum in fp32"
+                + (OneDNN.version == nil ? "; convolutions stay fp32, as this dtrain was built without oneDNN" : "")
         }
+    }
+
+    /// The layers that can multiply bf16 in this build.
+    private static var bf16Layers: String {
+        (OneDNN.version == nil ? "" : "convolutions, ") + "linear and recurrent layers"
     }
 }
 
@@ -59,13 +71,4 @@ public enum OneDNN {
         package static func countAllocations(with counter: @escaping @convention(c) () -> Int) {}
         package static var allocationCount: Int { 0 }
     #endif
-
-    /// What this processor multiplies bf16 with; nil where it does not, or in a build without oneDNN.
-    public static var bf16Units: String? {
-        #if OneDNN
-            return dt_onednn_has_amx() ? "AMX" : dt_onednn_has_bf16() ? "AVX-512-BF16" : nil
-        #else
-            return nil
-        #endif
-    }
 }

@@ -383,6 +383,9 @@ public final class Replica {
     /// The operations of the plan that trains, in the order of the forward pass: fused, and without those that nothing needs.
     public var operations: [PlannedOperation] { training?.operations ?? [] }
 
+    /// Whether any layer's products are in bf16 while it trains.
+    public var multipliesBF16: Bool { operations.contains(where: \.multipliesBF16) }
+
     /// Multiply-adds of one sample's step: forward, weight gradients, and those input gradients that are needed (none with
     /// respect to the samples).
     public var stepMultiplyAdds: Int { training?.multiplyAdds ?? 0 }

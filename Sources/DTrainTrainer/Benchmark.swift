@@ -105,9 +105,11 @@ public struct Benchmark {
         let shard = try Agreement.shared { try Shard.ofRank(queue.rank, of: queue.size, batchSize: batchSize)[0] }
         let pool = ThreadPool(threadCount: threads)
         let replica = try Agreement.shared {
-            try Replica(
+            let replica = try Replica(
                 model.module, input: input, classes: classes, objective: model.objective, capacity: shard.rows,
                 streams: batchSize, pool: pool, precision: precision)
+            try precision.check(replica, of: model.name)
+            return replica
         }
         replica.initialize(seed: seed)
         let residuals = GradientResiduals(

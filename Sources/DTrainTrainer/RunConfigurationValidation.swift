@@ -1,4 +1,5 @@
 import DTrainData
+import DTrainEngine
 import DTrainOptimizers
 
 extension RunConfiguration {
@@ -200,5 +201,17 @@ extension RunConfiguration {
     /// `a`, `a and b`, `a, b and c`.
     private static func enumeration(_ names: [String]) -> String {
         names.count == 1 ? names[0] : names.dropLast().joined(separator: ", ") + " and " + names.last!
+    }
+}
+
+extension Precision {
+    /// Throws where this precision changes nothing of a replica that trains.
+    func check(_ replica: Replica, of model: String) throws {
+        guard self == .bf16, !replica.multipliesBF16 else { return }
+        throw ConfigurationError.withoutEffect(
+            setting: RunSetting.precision.rawValue,
+            reason: "no product of \(model) is large enough to be faster in bf16"
+                + (OneDNN.version == nil ? ", without oneDNN for convolutions" : ""),
+            remedy: "leave it out, or give another --model or a larger --batch-size")
     }
 }

@@ -78,6 +78,7 @@ final class RunContext {
                 trains: trains, synchronisesBatchNorm: configuration.synchronisesBatchNorm,
                 precision: configuration.precision,
                 isFrozen: { [frozen = NamePatterns(configuration.freeze)] in frozen.match($0) })
+            if trains { try configuration.precision.check(replica, of: model.name) }
             try Self.check(replica, configuration, feed)
             try Self.check(replica, configuration, smallestShard: course.smallestShard)
             let optimizer = try Optimizer(

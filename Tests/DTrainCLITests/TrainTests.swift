@@ -26,14 +26,28 @@ import Testing
     @Test(.enabled(if: Precision.bf16.obstacle == nil))
     func aRunInBF16SaysSo() throws {
         let outcome = try command.dtrain(
-            "train", "--data", "mnist:digits", "--steps", "2", "--batch-size", "20", "--precision", "bf16", "--out",
-            "run")
+            "train", "--data", "mnist:digits", "--model", "mlp", "--steps", "2", "--batch-size", "20", "--precision",
+            "bf16", "--out", "run")
         #expect(outcome.status == 0)
-        #expect(outcome.stderr.contains("\nbf16: convolutions multiply bf16 with A"))
+        #expect(outcome.stderr.contains("linear and recurrent layers multiply bf16 with A"))
         #expect(try command.metrics("run").first?["precision"] as? String == "bf16")
         // Evaluated and trained on as it was trained.
         let resumed = try command.dtrain("train", "--resume", "auto", "--out", "run", "--steps", "3")
         #expect(resumed.status == 0 && resumed.stderr.contains("\nbf16: "))
+    }
+
+    @Test(
+        .enabled(if: OneDNN.version != nil && Precision.bf16.obstacle == nil),
+        arguments: ["train --data mnist:digits --out run", "bench --workers 2 --batch-size 20"])
+    func bf16IsRefusedWhereItChangesNothing(command words: String) throws {
+        let outcome = try command.dtrain(words: words + " --model mlp-small --precision bf16")
+        #expect(outcome.status == 2)
+        #expect(
+            outcome.stderr == """
+                dtrain: --precision has no effect: no product of mlp-small is large enough to be faster in bf16; leave it \
+                out, or give another --model or a larger --batch-size.
+
+                """)
     }
 
     /// oneDNN takes its word for what a processor can do.

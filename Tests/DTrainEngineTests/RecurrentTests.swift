@@ -147,4 +147,33 @@ import Testing
             ReferenceTensor([rows, 3], replica.replica.outputs.array().map(Double.init)), expected, "evaluated logits")
         #expect(sum.count == rows)
     }
+
+    /// A batch of so many rows that the layers compute them in several parts, against its sequences one by one: losses and
+    /// gradients are sums.
+    @Test(arguments: ["rnn", "lstm", "gru"], 1...3)
+    func aLongBatchIsTheSumOfItsSequences(_ cell: String, threads: Int) throws {
+        let lengths = (0..<24).map { 97 - 4 * $0 }
+        let setting = Case(
+            cell: cell, use: .outputs, lengths: lengths, features: 5, hidden: 7, layers: 2, bidirectional: true,
+            bias: true, logits: [], loss: 0, gradients: [:])
+        let replica = try TestReplica(
+            Probe(setting), reading: .tokens(vocabulary: 40, longest: lengths[0]), capacity: lengths.count,
+            threads: threads)
+        func numbers(_ count: Int) -> [[Int]] {
+            lengths.enumerated().map { sample, length in (0..<length).map { (7 * sample + 3 * $0) % count } }
+        }
+        let (tokens, labels) = (numbers(40), numbers(3))
+        var loss = 0.0
+        var gradients: [String: ReferenceTensor] = [:]
+        for (tokens, labels) in zip(tokens, labels) {
+            loss += replica.step(TokenSequences([tokens], labels: [labels])).sum
+            for name in replica.parameterNames {
+                let gradient = replica.gradient(name)
+                gradients[name] = gradients[name].map { $0 + gradient } ?? gradient
+            }
+        }
+        let whole = replica.step(TokenSequences(tokens, labels: labels)).sum
+        #expect(abs(whole - loss) <= 1e-5 * loss)
+        for (name, gradient) in gradients { expectMatches(replica.gradient(name), gradient, "d \(name)") }
+    }
 }

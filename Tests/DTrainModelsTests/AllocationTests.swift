@@ -70,12 +70,13 @@ import Testing
         }
     }
 
-    @Test(arguments: 1...3)
-    func sequencesAllocateNothing(threads: Int) throws {
+    @Test(arguments: 1...3, Precision.allCases)
+    func sequencesAllocateNothing(threads: Int, precision: Precision) throws {
         let (capacity, longest) = (9, 7)
         let pool = ThreadPool(threadCount: threads)
         let replica = try Replica(
-            Sequences(), input: .tokens(vocabulary: 11, longest: longest), classes: 10, capacity: capacity, pool: pool)
+            Sequences(), input: .tokens(vocabulary: 11, longest: longest), classes: 10, capacity: capacity, pool: pool,
+            precision: precision)
         replica.initialize(seed: 1)
         let memory = AlignedMemory(byteCount: 4 * capacity * (longest + 3))
         let words: MemorySlice<Int32> = memory.slice()

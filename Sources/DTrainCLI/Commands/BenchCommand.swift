@@ -25,7 +25,8 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
     var batchSize: Int?
     @Option(
         help: ArgumentHelp(
-            "fp32, or bf16: convolutions multiply bf16, where the processor does.", valueName: "name"))
+            "fp32, or bf16: convolutions, linear and recurrent layers multiply bf16, where the processor does.",
+            valueName: "name"))
     var precision = "fp32"
     @Option(help: ArgumentHelp("How gradients travel between ranks: none or bf16.", valueName: "how"))
     var compress = "none"

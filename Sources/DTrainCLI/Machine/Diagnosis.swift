@@ -161,19 +161,22 @@ struct Diagnosis: Sendable {
     }
 
     private static func bf16(_ facts: MachineFacts) -> Finding {
-        guard let version = facts.oneDNNVersion else {
-            return Finding(
-                topic: "bf16", verdict: .note, detail: "built without oneDNN: no --precision bf16",
-                remedy: "install libdnnl-dev and build without --disable-default-traits")
-        }
+        let library = facts.oneDNNVersion.map { "oneDNN \($0)" } ?? "built without oneDNN"
         guard let units = facts.bf16Units else {
             return Finding(
                 topic: "bf16", verdict: .fine,
-                detail: "oneDNN \(version); neither AVX-512-BF16 nor AMX: fp32 is the faster precision here")
+                detail: "\(library); neither AVX-512-BF16 nor AMX: fp32 is the faster precision here")
+        }
+        guard facts.oneDNNVersion != nil else {
+            return Finding(
+                topic: "bf16", verdict: .note,
+                detail:
+                    "\(library), \(units): --precision bf16 makes linear and recurrent layers faster, convolutions not",
+                remedy: "install libdnnl-dev and build without --disable-default-traits")
         }
         return Finding(
             topic: "bf16", verdict: .fine,
-            detail: "oneDNN \(version), \(units): --precision bf16 is faster than fp32 here")
+            detail: "\(library), \(units): --precision bf16 is faster than fp32 here")
     }
 
     private static func path(_ facts: MachineFacts) -> Finding {

@@ -64,7 +64,7 @@ struct MachineFacts: Sendable, Equatable {
         facts.blasCore = String(cString: openblas_get_corename())
         facts.blasConfiguration = String(cString: openblas_get_config())
         facts.oneDNNVersion = OneDNN.version
-        facts.bf16Units = OneDNN.bf16Units
+        facts.bf16Units = Precision.bf16Units
         facts.program = programPath()
         let name = FilePath.name(of: facts.program)
         facts.programIsOnPath = executable(name).map { realPath($0) == realPath(facts.program) } ?? false

@@ -2,7 +2,7 @@ internal import CKernels
 package import DTrainTensor
 
 /// y = f(x · Wᵀ + b) (PyTorch's Linear): features, or the last extent of any shape, to `outputs`.
-/// Weight outputs × inputs; one product for all rows.
+/// Weight outputs × inputs; one product for all rows, in fp32 or, in training, bf16.
 package struct Linear: Operation, ActivationFusing {
     package let outputs: Int
     package let hasBias: Bool
@@ -31,7 +31,20 @@ package struct Linear: Operation, ActivationFusing {
     }
 
     package func multiplyAdds(inputs: [Shape], output: Shape) -> Int { inputs[0].count * outputs }
+
+    package func memory(_ extents: Extents) -> MemoryNeed {
+        let scratch = extents.threads * product(extents).scratchCount
+        return MemoryNeed(forwardWorkspace: scratch, backwardWorkspace: scratch)
+    }
+
     package func kernel(_ site: Site) -> any Kernel { LinearKernel(self, site) }
+
+    /// The way of its products.
+    func product(_ extents: Extents) -> MatrixProduct {
+        let inputs = extents.inputs[0].dimensions.last!
+        return MatrixProduct(
+            extents, inputs: inputs, outputs: outputs, rows: extents.rows * (extents.inputs[0].count / inputs))
+    }
 }
 
 private final class LinearKernel: Kernel {
@@ -42,6 +55,7 @@ private final class LinearKernel: Kernel {
     private let rowsPerSample: Int
     /// Threads share outputs (each reads its part of the weights once) unless there are too few of them.
     private let splitsOutputs: Bool
+    private let product: MatrixProduct
 
     init(_ operation: Linear, _ site: Site) {
         self.operation = operation
@@ -49,6 +63,7 @@ private final class LinearKernel: Kernel {
         inputs = site.inputs[0].channels
         rowsPerSample = site.inputs[0].pixels
         splitsOutputs = operation.outputs >= 16 * site.extents.threads
+        product = operation.product(site.extents)
         GEMM.prepare
     }
 
@@ -58,11 +73,13 @@ private final class LinearKernel: Kernel {
         let bias = operation.hasBias ? UnsafePointer(run.parameters + site.parameters[1].range.lowerBound) : nil
         let rows = run.rows(site.output) * rowsPerSample
         let outputs = operation.outputs
+        let scratch = run.arena + site.forwardWorkspace + run.thread * product.scratchCount
         func part(_ rows: Range<Int>, _ columns: Range<Int>) {
             let block = y + rows.lowerBound * outputs + columns.lowerBound
-            GEMM.multiply(
+            product.multiply(
                 .no, .yes, m: rows.count, n: columns.count, k: inputs, a: x + rows.lowerBound * inputs, lda: inputs,
-                b: weights + columns.lowerBound * inputs, ldb: inputs, beta: 0, c: block, ldc: outputs)
+                b: weights + columns.lowerBound * inputs, ldb: inputs, accumulate: false, c: block, ldc: outputs,
+                scratch: scratch)
             dt_bias_activation(
                 block, rows.count, columns.count, outputs, bias.map { $0 + columns.lowerBound },
                 operation.activation.kind, operation.activation.slope)
@@ -81,6 +98,7 @@ private final class LinearKernel: Kernel {
         let outputs = operation.outputs
         let rows = run.rows(site.output) * rowsPerSample
         let columns = run.part(of: outputs)
+        let scratch = run.arena + site.backwardWorkspace + run.thread * product.scratchCount
         let gradient = dy + columns.lowerBound
         var biasGradient: UnsafeMutablePointer<Float>?
         if operation.hasBias, let start = run.gradient(of: site.parameters[1]) {
@@ -91,9 +109,10 @@ private final class LinearKernel: Kernel {
             gradient, outputs, y + columns.lowerBound, outputs, rows, columns.count, biasGradient,
             operation.activation.kind, operation.activation.slope)
         if let weightGradient = run.gradient(of: weight) {
-            GEMM.multiply(
+            product.multiply(
                 .yes, .no, m: columns.count, n: inputs, k: rows, a: gradient, lda: outputs, b: x, ldb: inputs,
-                beta: weight.accumulate ? 1 : 0, c: weightGradient + columns.lowerBound * inputs, ldc: inputs)
+                accumulate: weight.accumulate, c: weightGradient + columns.lowerBound * inputs, ldc: inputs,
+                scratch: scratch)
         }
 
         guard let inputGradient = site.inputGradients[0] else { return }
@@ -101,9 +120,9 @@ private final class LinearKernel: Kernel {
         let dx = run.pointer(inputGradient.place)
         let weights = run.parameters + weight.range.lowerBound
         let inputColumns = run.part(of: inputs, granularity: 16)
-        GEMM.multiply(
+        product.multiply(
             .no, .no, m: rows, n: inputColumns.count, k: outputs, a: dy, lda: outputs,
-            b: weights + inputColumns.lowerBound, ldb: inputs, beta: inputGradient.accumulate ? 1 : 0,
-            c: dx + inputColumns.lowerBound, ldc: inputs)
+            b: weights + inputColumns.lowerBound, ldb: inputs, accumulate: inputGradient.accumulate,
+            c: dx + inputColumns.lowerBound, ldc: inputs, scratch: scratch)
     }
 }

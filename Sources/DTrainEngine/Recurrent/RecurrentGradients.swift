@@ -1,30 +1,40 @@
 internal import CKernels
 internal import DTrainTensor
 
-/// The way back: through the steps the other way, each leaving the gradients of its gates where the gates were; then the
-/// gradients of weights and input as products over all steps.
+/// The way back: through the steps the other way, each leaving the gradients of its gates where the gates were; and, after
+/// some steps, their share of the gradients of weights and input as products over their rows.
 extension RecurrentKernel {
     func backward(_ run: Run) {
         let steps = unrolling(run)
-        packBackward(run)
+        memory.backwardWeight.pack(
+            run, weight(run, 1), stride: hidden, transposed: false,
+            into: run.arena + site.backwardWorkspace + memory.backwardPanels)
         let samples = run.part(of: run.rows)
         let sums = biasSums(run, thread: run.thread)
         sums.update(repeating: 0, count: memory.biasSumCount)
         startGradients(run, samples)
+        let inputWeight = startedGradient(run, site.parameters[0])
+        let hiddenWeight = startedGradient(run, site.parameters[1])
         run.meet()
 
         let reachesInitialStates = site.inputGradients.dropFirst().contains { $0 != nil }
-        for index in (0..<steps.stepCount).reversed() {
-            steps.forEachPart(of: steps.step(index), samples) { row, part, before in
-                retreat(
-                    run, row: row, samples: part, from: states(run, before: before, part),
-                    goesOn: before != nil || reachesInitialStates)
+        steps.forEachStretch(ofRows: stretchRows, backwards: true) { indices, rows in
+            for index in indices.reversed() {
+                steps.forEachPart(of: steps.step(index), samples) { row, part, before in
+                    retreat(
+                        run, row: row, samples: part, from: states(run, before: before, part),
+                        goesOn: before != nil || reachesInitialStates)
+                }
             }
+            run.meet()
+            if let gradient = inputWeight { addInputWeightGradient(run, gradient, rows) }
+            if let gradient = hiddenWeight { addHiddenWeightGradient(run, gradient, steps, indices) }
+            computeInputGradient(run, rows)
         }
         giveInitialGradients(run, samples)
-        run.meet()
-        computeWeightGradients(run, steps)
-        computeInputGradient(run, steps)
+        guard operation.hasBias, run.thread == 0 else { return }
+        giveBiasGradient(run, site.parameters[2], inputGates)
+        giveBiasGradient(run, site.parameters[3], [hiddenGates])
     }
 
     /// One step back for neighbouring samples, to the states before it.
@@ -48,18 +58,14 @@ extension RecurrentKernel {
         case .gru: dt_gru_backward(step, gates, h, dy, dh, sums)
         }
         guard goesOn else { return }
-        multiply(
-            gates + hiddenGates.column, stride: gateStride, depth: hiddenGates.count, workspace + memory.backwardPanels,
-            columns: hidden, into: dh, stride: hidden, rows: samples.count,
-            mode: operation.cell == .gru ? DT_TILE_ADD : DT_TILE_SET)
+        memory.backwardWeight.multiply(
+            gates + hiddenGates.column, stride: gateStride, rows: samples.count,
+            packed: workspace + memory.backwardPanels, accumulate: operation.cell == .gru, into: dh, stride: hidden,
+            scratch: backwardScratch(run))
     }
 
-    /// This thread's part of laying weight_hh out in panels.
-    private func packBackward(_ run: Run) {
-        let part = run.part(of: hidden, granularity: panel)
-        dt_pack_panels(
-            weight(run, 1) + part.lowerBound, hiddenGates.count, part.count, hidden, 1, panel,
-            run.arena + site.backwardWorkspace + memory.backwardPanels + part.lowerBound * hiddenGates.count)
+    private func backwardScratch(_ run: Run) -> UnsafeMutablePointer<Float> {
+        run.arena + site.backwardWorkspace + memory.backwardScratch + run.thread * memory.product.scratchCount
     }
 
     private func biasSums(_ run: Run, thread: Int) -> UnsafeMutablePointer<Float> {
@@ -92,41 +98,57 @@ extension RecurrentKernel {
         }
     }
 
-    /// Threads share the rows of the weights.
-    private func computeWeightGradients(_ run: Run, _ steps: Unrolling) {
-        let gates = run.arena + site.saved + memory.gates
-        let x = run.pointer(site.inputs[0])
-        let parameters = site.parameters
-        if let gradient = run.gradient(of: parameters[0]) {
-            for part in inputGates {
-                let own = run.part(of: part.count, granularity: 16)
-                GEMM.multiply(
-                    .yes, .no, m: own.count, n: features, k: steps.rowCount, a: gates + part.column + own.lowerBound,
-                    lda: gateStride, b: x, ldb: features, beta: parameters[0].accumulate ? 1 : 0,
-                    c: gradient + (part.row + own.lowerBound) * features, ldc: features)
+    /// The gradient of a weight, to be added to: zeros where nobody has written before. nil where it is frozen.
+    private func startedGradient(_ run: Run, _ parameter: Site.Parameter) -> UnsafeMutablePointer<Float>? {
+        guard let gradient = run.gradient(of: parameter) else { return nil }
+        if !parameter.accumulate {
+            let own = run.part(of: parameter.range.count, granularity: 16)
+            (gradient + own.lowerBound).update(repeating: 0, count: own.count)
+        }
+        return gradient
+    }
+
+    /// Threads share the rows of the weights: this one's, of those that make some gates.
+    private func ownRows(_ run: Run, of gates: Gates) -> Range<Int> {
+        let own = run.part(of: gates.count, granularity: 16)
+        return gates.row + own.lowerBound..<gates.row + own.upperBound
+    }
+
+    /// Adds the share of some rows to the gradient of weight_ih.
+    private func addInputWeightGradient(
+        _ run: Run, _ gradient: UnsafeMutablePointer<Float>, _ rows: Range<Int>
+    ) {
+        let gates = run.arena + site.saved + memory.gates + rows.lowerBound * gateStride
+        let x = run.pointer(site.inputs[0]) + rows.lowerBound * features
+        for part in inputGates {
+            let own = ownRows(run, of: part)
+            memory.product.multiply(
+                .yes, .no, m: own.count, n: features, k: rows.count,
+                a: gates + part.column + own.lowerBound - part.row, lda: gateStride, b: x, ldb: features,
+                accumulate: true, c: gradient + own.lowerBound * features, ldc: features,
+                scratch: backwardScratch(run))
+        }
+    }
+
+    /// The same for weight_hh and the rows of some steps.
+    private func addHiddenWeightGradient(
+        _ run: Run, _ gradient: UnsafeMutablePointer<Float>, _ steps: Unrolling, _ indices: Range<Int>
+    ) {
+        let own = ownRows(run, of: hiddenGates)
+        let to = gradient + own.lowerBound * hidden
+        let gates = run.arena + site.saved + memory.gates + hiddenGates.column + own.lowerBound
+        func add(_ row: Int, _ states: UnsafePointer<Float>, _ count: Int) {
+            memory.product.multiply(
+                .yes, .no, m: own.count, n: hidden, k: count, a: gates + row * gateStride, lda: gateStride, b: states,
+                ldb: hidden, accumulate: true, c: to, ldc: hidden, scratch: backwardScratch(run))
+        }
+        let y = run.pointer(site.output)
+        steps.forEachRun(of: indices) { first, before, count in add(first, y + before * hidden, count) }
+        if hasInitialStates {
+            steps.forEachBeginning(of: indices) { first, sample, count in
+                add(first, initialState(run, 0) + sample * hidden, count)
             }
         }
-        if let gradient = run.gradient(of: parameters[1]) {
-            let own = run.part(of: hiddenGates.count, granularity: 16)
-            let to = gradient + own.lowerBound * hidden
-            if !parameters[1].accumulate { to.update(repeating: 0, count: own.count * hidden) }
-            func add(_ row: Int, _ states: UnsafePointer<Float>, _ count: Int) {
-                GEMM.multiply(
-                    .yes, .no, m: own.count, n: hidden, k: count,
-                    a: gates + row * gateStride + hiddenGates.column + own.lowerBound, lda: gateStride, b: states,
-                    ldb: hidden, beta: 1, c: to, ldc: hidden)
-            }
-            let y = run.pointer(site.output)
-            steps.forEachRun { first, before, count in add(first, y + before * hidden, count) }
-            if hasInitialStates {
-                steps.forEachBeginning { first, sample, count in
-                    add(first, initialState(run, 0) + sample * hidden, count)
-                }
-            }
-        }
-        guard operation.hasBias, run.thread == 0 else { return }
-        giveBiasGradient(run, parameters[2], inputGates)
-        giveBiasGradient(run, parameters[3], [hiddenGates])
     }
 
     private func giveBiasGradient(_ run: Run, _ parameter: Site.Parameter, _ parts: [Gates]) {
@@ -140,17 +162,18 @@ extension RecurrentKernel {
         }
     }
 
-    private func computeInputGradient(_ run: Run, _ steps: Unrolling) {
+    /// Threads share the rows.
+    private func computeInputGradient(_ run: Run, _ rows: Range<Int>) {
         guard let gradient = site.inputGradients[0] else { return }
-        let gates = run.arena + site.saved + memory.gates
-        let dx = run.pointer(gradient.place)
-        let rows = run.part(of: steps.rowCount)
+        let own = run.part(of: rows.count)
+        let first = rows.lowerBound + own.lowerBound
+        let gates = run.arena + site.saved + memory.gates + first * gateStride
+        let dx = run.pointer(gradient.place) + first * features
         for (index, part) in inputGates.enumerated() {
-            GEMM.multiply(
-                .no, .no, m: rows.count, n: features, k: part.count,
-                a: gates + rows.lowerBound * gateStride + part.column, lda: gateStride,
-                b: weight(run, 0) + part.row * features, ldb: features,
-                beta: gradient.accumulate || index > 0 ? 1 : 0, c: dx + rows.lowerBound * features, ldc: features)
+            memory.product.multiply(
+                .no, .no, m: own.count, n: features, k: part.count, a: gates + part.column, lda: gateStride,
+                b: weight(run, 0) + part.row * features, ldb: features, accumulate: gradient.accumulate || index > 0,
+                c: dx, ldc: features, scratch: backwardScratch(run))
         }
     }
 }

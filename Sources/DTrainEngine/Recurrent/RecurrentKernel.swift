@@ -1,8 +1,8 @@
 internal import CKernels
 internal import DTrainTensor
 
-/// One unrolling for all cells: the input's side of all steps is one matrix product, the hidden side one a step, and
-/// everything else of a step one fused kernel. Threads share samples, so a thread's steps wait for nobody.
+/// One unrolling for all cells: the input's side of some hundred rows of steps is one matrix product, the hidden side one a
+/// step, and everything else of a step one fused kernel. Threads share samples, so a thread's steps wait for nobody.
 final class RecurrentKernel: Kernel {
     /// Neighbouring gates that a product makes: their column in a row of stored gates, and their row in the weights.
     struct Gates {
@@ -21,8 +21,9 @@ final class RecurrentKernel: Kernel {
     let inputGates: [Gates]
     /// All gates as weight_hh has them lie next to each other in a row of stored gates.
     let hiddenGates: Gates
-    /// The largest panel of a product.
-    let panel = dt_tile_panel()
+    /// Products over all steps are computed for some steps at a time, of about so many rows: their gates are then still in
+    /// the cache when the steps need them, or have made their gradients.
+    let stretchRows = 512
 
     init(_ operation: Recurrent, _ site: Site) {
         self.operation = operation
@@ -62,27 +63,34 @@ final class RecurrentKernel: Kernel {
 
     func forward(_ run: Run) {
         let steps = unrolling(run)
-        let (x, gates) = (run.pointer(site.inputs[0]), run.arena + site.saved + memory.gates)
         packForward(run)
-        let rows = run.part(of: steps.rowCount)
-        for part in inputGates {
-            GEMM.multiply(
-                .no, .yes, m: rows.count, n: part.count, k: features, a: x + rows.lowerBound * features, lda: features,
-                b: weight(run, 0) + part.row * features, ldb: features, beta: 0,
-                c: gates + rows.lowerBound * gateStride + part.column, ldc: gateStride)
-        }
         let samples = run.part(of: run.rows)
         setInitialStates(run, samples)
-        run.meet()
-
-        for index in 0..<steps.stepCount {
-            steps.forEachPart(of: steps.step(index), samples) { row, part, before in
-                advance(
-                    run, row: row, count: part.count, from: states(run, before: before, part),
-                    hasState: before != nil || hasInitialStates)
+        steps.forEachStretch(ofRows: stretchRows) { indices, rows in
+            computeInputSide(run, rows)
+            run.meet()
+            for index in indices {
+                steps.forEachPart(of: steps.step(index), samples) { row, part, before in
+                    advance(
+                        run, row: row, count: part.count, from: states(run, before: before, part),
+                        hasState: before != nil || hasInitialStates)
+                }
             }
         }
         keepFinalStates(run, samples, steps)
+    }
+
+    /// Threads share the rows.
+    private func computeInputSide(_ run: Run, _ rows: Range<Int>) {
+        let (x, gates) = (run.pointer(site.inputs[0]), run.arena + site.saved + memory.gates)
+        let own = run.part(of: rows.count)
+        let first = rows.lowerBound + own.lowerBound
+        for part in inputGates {
+            memory.product.multiply(
+                .no, .yes, m: own.count, n: part.count, k: features, a: x + first * features, lda: features,
+                b: weight(run, 0) + part.row * features, ldb: features, accumulate: false,
+                c: gates + first * gateStride + part.column, ldc: gateStride, scratch: forwardScratch(run))
+        }
     }
 
     /// Whether states before the first step may be other than zero.
@@ -108,19 +116,17 @@ final class RecurrentKernel: Kernel {
         let (h, c) = states
         let gates = run.arena + site.saved + memory.gates + row * gateStride
         let y = run.pointer(site.output) + row * hidden
-        let panels = run.arena + site.forwardWorkspace
-        let isGRU = operation.cell == .gru
+        let workspace = run.arena + site.forwardWorkspace
+        let scratch = forwardScratch(run)
         if hasState {
-            multiply(
-                h, stride: hidden, depth: hidden, panels + memory.panels,
-                columns: (isGRU ? 2 : operation.cell.gateCount) * hidden, into: gates + hiddenGates.column,
-                stride: gateStride, rows: count, mode: DT_TILE_ADD)
-            if isGRU {
-                multiply(
-                    h, stride: hidden, depth: hidden, panels + memory.apartPanels, columns: hidden,
-                    into: gates + 3 * hidden, stride: gateStride, rows: count, mode: DT_TILE_SET)
-            }
-        } else if isGRU {
+            memory.forwardWeight.multiply(
+                h, stride: hidden, rows: count, packed: workspace + memory.forwardPanels, accumulate: true,
+                into: gates + hiddenGates.column, stride: gateStride, scratch: scratch)
+            // Of a GRU's m there is no input's side.
+            memory.apartWeight.multiply(
+                h, stride: hidden, rows: count, packed: workspace + memory.apartPanels, accumulate: false,
+                into: gates + 3 * hidden, stride: gateStride, scratch: scratch)
+        } else if operation.cell == .gru {
             for row in 0..<count { (gates + row * gateStride + 3 * hidden).update(repeating: 0, count: hidden) }
         }
         switch operation.cell {
@@ -131,34 +137,18 @@ final class RecurrentKernel: Kernel {
         }
     }
 
-    /// c (+)= a · B for a B in panels.
-    func multiply(
-        _ a: UnsafePointer<Float>, stride: Int, depth: Int, _ panels: UnsafePointer<Float>, columns: Int,
-        into c: UnsafeMutablePointer<Float>, stride cStride: Int, rows: Int, mode: dt_tile_mode
-    ) {
-        var sum = dt_tile_sum(count: (depth, 1, 1), a_step: (1, 0, 0), b_step: (panel, 0, 0))
-        for first in Swift.stride(from: 0, to: columns, by: panel) {
-            dt_tile_multiply(
-                a, stride, panels + first * depth, &sum, rows, min(panel, columns - first), mode, nil, c + first,
-                cStride)
-        }
+    private func forwardScratch(_ run: Run) -> UnsafeMutablePointer<Float> {
+        run.arena + site.forwardWorkspace + memory.forwardScratch + run.thread * memory.product.scratchCount
     }
 
     /// This thread's part of laying weight_hhᵀ out in panels.
     private func packForward(_ run: Run) {
-        let (weight, to) = (weight(run, 1), run.arena + site.forwardWorkspace)
-        func pack(firstRow: Int, columns: Int, to: UnsafeMutablePointer<Float>) {
-            let part = run.part(of: columns, granularity: panel)
-            dt_pack_panels(
-                weight + (firstRow + part.lowerBound) * hidden, hidden, part.count, 1, hidden, panel,
-                to + part.lowerBound * hidden)
-        }
-        if operation.cell == .gru {
-            pack(firstRow: 0, columns: 2 * hidden, to: to + memory.panels)
-            pack(firstRow: 2 * hidden, columns: hidden, to: to + memory.apartPanels)
-        } else {
-            pack(firstRow: 0, columns: hiddenGates.count, to: to + memory.panels)
-        }
+        let (weight, workspace) = (weight(run, 1), run.arena + site.forwardWorkspace)
+        memory.forwardWeight.pack(
+            run, weight, stride: hidden, transposed: true, into: workspace + memory.forwardPanels)
+        memory.apartWeight.pack(
+            run, weight + memory.forwardWeight.columns * hidden, stride: hidden, transposed: true,
+            into: workspace + memory.apartPanels)
     }
 
     /// The places of h and c among initial states, and where they are kept.

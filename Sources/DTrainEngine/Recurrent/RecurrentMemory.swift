@@ -1,4 +1,3 @@
-internal import CKernels
 internal import DTrainTensor
 
 /// Where a recurrent layer's memory lies: offsets in its saved memory and its workspaces, in floats.
@@ -15,12 +14,19 @@ struct RecurrentMemory {
     let initialCell: Int
     let savedCount: Int
 
+    /// The products of the input's side, and over all steps.
+    let product: MatrixProduct
     /// weight_hh for the way forward, laid out in panels: of the gates that add to the input's side, and of those that do not.
-    let panels = 0
+    let forwardWeight: StepWeight
+    let forwardPanels = 0
+    let apartWeight: StepWeight
     let apartPanels: Int
+    /// Each thread's scratch memory for products.
+    let forwardScratch: Int
     let forwardCount: Int
 
     /// weight_hh for the way back.
+    let backwardWeight: StepWeight
     let backwardPanels = 0
     /// Gradients of the states, which pass from step to step.
     let hiddenGradient: Int
@@ -28,6 +34,7 @@ struct RecurrentMemory {
     /// Each thread's sums for the biases.
     let biasSums: Int
     let biasSumCount: Int
+    let backwardScratch: Int
     let backwardCount: Int
 
     init(_ operation: Recurrent, _ extents: Extents) {
@@ -41,16 +48,21 @@ struct RecurrentMemory {
         initialCell = initialHidden + aligned(extents.samples * hidden)
         savedCount = initialCell + aligned(isLSTM ? extents.samples * hidden : 0)
 
-        let panel = dt_tile_panel()
-        func panels(depth: Int, columns: Int) -> Int { (columns + panel - 1) / panel * panel * depth }
-        let isGRU = cell == .gru
-        apartPanels = panels(depth: hidden, columns: (isGRU ? 2 : cell.gateCount) * hidden)
-        forwardCount = apartPanels + (isGRU ? panels(depth: hidden, columns: hidden) : 0)
+        product = operation.product(extents)
+        let (gateCount, isBF16) = (cell.gateCount * hidden, product.isBF16)
+        let apartCount = cell == .gru ? hidden : 0
+        forwardWeight = StepWeight(depth: hidden, columns: gateCount - apartCount, isBF16: isBF16)
+        apartWeight = StepWeight(depth: hidden, columns: apartCount, isBF16: isBF16)
+        apartPanels = aligned(forwardWeight.count)
+        forwardScratch = apartPanels + aligned(apartWeight.count)
+        forwardCount = forwardScratch + extents.threads * product.scratchCount
 
-        hiddenGradient = panels(depth: cell.gateCount * hidden, columns: hidden)
+        backwardWeight = StepWeight(depth: gateCount, columns: hidden, isBF16: isBF16)
+        hiddenGradient = aligned(backwardWeight.count)
         cellGradient = hiddenGradient + aligned(extents.samples * hidden)
         biasSums = cellGradient + aligned(isLSTM ? extents.samples * hidden : 0)
         biasSumCount = width
-        backwardCount = biasSums + extents.threads * biasSumCount
+        backwardScratch = biasSums + extents.threads * biasSumCount
+        backwardCount = backwardScratch + extents.threads * product.scratchCount
     }
 }

@@ -22,11 +22,35 @@ struct Unrolling {
     func offset(_ step: Int) -> Int { sequences?.offset(of: step) ?? 0 }
     func length(_ sample: Int) -> Int { sequences.map { Int($0.lengths[sample]) } ?? 1 }
 
+    /// The steps that come after so many others, in the order of their rows.
+    private func steps(_ indices: Range<Int>) -> Range<Int> {
+        reverses ? stepCount - indices.upperBound..<stepCount - indices.lowerBound : indices
+    }
+
     /// The step before `step`, as the layer goes.
     func before(_ step: Int) -> Int { reverses ? step + 1 : step - 1 }
 
     func continuing(_ step: Int) -> Int {
         reverses ? (step + 1 < stepCount ? rows(step + 1) : 0) : step > 0 ? rows(step) : 0
+    }
+
+    /// Calls `body` for some neighbouring steps after the other, in the layer's order or against it, with how many come before
+    /// them, and with their rows, which are contiguous: as few steps as have `least` rows together.
+    func forEachStretch(
+        ofRows least: Int, backwards: Bool = false, _ body: (_ indices: Range<Int>, _ rows: Range<Int>) -> Void
+    ) {
+        var done = 0
+        while done < stepCount {
+            var (end, count) = (done, 0)
+            while end < stepCount, count < least {
+                count += rows(step(backwards ? stepCount - 1 - end : end))
+                end += 1
+            }
+            let indices = backwards ? stepCount - end..<stepCount - done : done..<end
+            let first = offset(steps(indices).lowerBound)
+            body(indices, first..<first + count)
+            done = end
+        }
     }
 
     /// The rows of `step` that belong to `samples`: those that go on from the step before, then those that begin. Calls
@@ -50,11 +74,11 @@ struct Unrolling {
         return length == 0 ? nil : offset(reverses ? 0 : length - 1) + sample
     }
 
-    /// Rows and the rows one step before them, in runs that are contiguous in both: calls `body` with the first row, the row
-    /// before it and the number of rows.
-    func forEachRun(_ body: (_ first: Int, _ before: Int, _ count: Int) -> Void) {
+    /// Rows of some steps and the rows one step before them, in runs that are contiguous in both: calls `body` with the first
+    /// row, the row before it and the number of rows.
+    func forEachRun(of indices: Range<Int>, _ body: (_ first: Int, _ before: Int, _ count: Int) -> Void) {
         var run = (first: 0, before: 0, count: 0)
-        for step in 0..<stepCount {
+        for step in steps(indices) {
             let count = continuing(step)
             guard count > 0 else { continue }
             let (first, before) = (offset(step), offset(before(step)))
@@ -68,9 +92,9 @@ struct Unrolling {
         if run.count > 0 { body(run.first, run.before, run.count) }
     }
 
-    /// Rows at which samples begin: calls `body` with the first row, its sample and the number of rows.
-    func forEachBeginning(_ body: (_ first: Int, _ sample: Int, _ count: Int) -> Void) {
-        for step in 0..<stepCount {
+    /// Rows of some steps at which samples begin: calls `body` with the first row, its sample and the number of rows.
+    func forEachBeginning(of indices: Range<Int>, _ body: (_ first: Int, _ sample: Int, _ count: Int) -> Void) {
+        for step in steps(indices) {
             let (continuing, rows) = (continuing(step), rows(step))
             if rows > continuing { body(offset(step) + continuing, continuing, rows - continuing) }
         }
