@@ -214,7 +214,7 @@ struct ConvolutionPasses: Sendable {
         case .winograd:
             return (
                 WinogradForward(geometry), WinogradWeightGradient(geometry),
-                geometry.canTurn ? WinogradInputGradient(geometry) : generalInputGradient
+                turnsWinograd(geometry, setting) ? WinogradInputGradient(geometry) : generalInputGradient
             )
         case .general where isDirect(geometry, method):
             return (DirectForward(geometry), DirectWeightGradient(geometry), generalInputGradient)
@@ -240,6 +240,13 @@ struct ConvolutionPasses: Sendable {
             || setting.method == .byRule && setting.isTraining && min(geometry.inputs, geometry.outputs) >= 16
     }
 
+    /// Whether minimal filtering serves the input gradient, too: not where the outputs are few and do not fill vectors.
+    static func turnsWinograd(_ geometry: ConvolutionGeometry, _ setting: PassSetting) -> Bool {
+        geometry.canTurn
+            && (setting.method == .winograd || geometry.outputs >= 32
+                || geometry.outputs % Int(DT_WINOGRAD_LANES) == 0)
+    }
+
     /// Direct products read the image where it lies and beat unfolding wherever a panel of the weights stays in the L2
     /// cache.
     private static func isDirect(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Bool {
@@ -247,14 +254,14 @@ struct ConvolutionPasses: Sendable {
         return method == .direct || DirectCorrelation.fits(rowLength: geometry.rowLength)
     }
 
-    /// The input gradient is direct where the output is not much smaller than the input, or most of it would be products
-    /// with padding.
+    /// The input gradient is direct where the output is not much smaller than the input: or much of it would be products with
+    /// padding.
     private static func isInputGradientDirect(_ geometry: ConvolutionGeometry, _ method: ConvolutionMethod) -> Bool {
         let window = geometry.window
         guard geometry.groups == 1, method != .unfolded, geometry.hasUnitStride, !geometry.isDilated, geometry.canTurn
         else { return false }
         return method == .direct
-            || window.width <= 2 * window.output_width
+            || 2 * window.height * window.width <= 3 * geometry.outputPixels
                 && DirectCorrelation.fits(rowLength: window.kernel_height * window.kernel_width * geometry.outputs)
     }
 }
