@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "onednn_shim.h"
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,7 +189,10 @@ static bool make_reorder(dt_onednn_convolution *c, desc_view packed, desc_view p
     return status == dnnl_success;
 }
 
-dt_onednn_convolution *dt_onednn_create(const dt_onednn_description *d, size_t threads) {
+/// oneDNN 2.6 generates wrong code now and then where two threads make primitives at once.
+static pthread_mutex_t creation = PTHREAD_MUTEX_INITIALIZER;
+
+static dt_onednn_convolution *create(const dt_onednn_description *d, size_t threads) {
     allow_one_thread();
     dt_onednn_convolution *c = calloc(1, sizeof *c + threads * sizeof(context));
     if (!c) return NULL;
@@ -254,6 +258,13 @@ fail:
     if (has_plain) free_desc(plain);
     dt_onednn_free(c);
     return NULL;
+}
+
+dt_onednn_convolution *dt_onednn_create(const dt_onednn_description *d, size_t threads) {
+    pthread_mutex_lock(&creation);
+    dt_onednn_convolution *convolution = create(d, threads);
+    pthread_mutex_unlock(&creation);
+    return convolution;
 }
 
 void dt_onednn_free(dt_onednn_convolution *c) {

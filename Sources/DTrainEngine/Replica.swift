@@ -142,6 +142,12 @@ public final class Replica {
             })
     }
 
+    /// Fills the memory of values and workspaces: nothing may depend on what it held.
+    package func fillArena(_ value: Float) {
+        let arena: MemorySlice<Float> = memory.arena.slice()
+        arena.fill(value)
+    }
+
     /// The same for a model that reads samples of this shape.
     public convenience init(
         _ model: any Module, input: Shape, classes: Int? = nil, objective: Objective = .crossEntropy(), capacity: Int,

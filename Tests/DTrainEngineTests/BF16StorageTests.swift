@@ -47,6 +47,7 @@ import Testing
         let replica = try TestReplica(
             Net(width: width, isSmooth: isSmooth), reading: .values([12, 12, 3]), capacity: 6, threads: threads,
             precision: precision)
+        replica.replica.fillArena(Float(bitPattern: 0x3fc0_3fc0))
         replica.step(
             ReferenceTensor.random([samples, 12, 12, 3], seed: 5), labels: (0..<samples).map { $0 % 7 })
         return replica

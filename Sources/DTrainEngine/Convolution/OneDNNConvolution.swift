@@ -113,8 +113,13 @@
             share(own) + shareCount
         }
 
-        /// oneDNN sets its result, so the first block clears the sum.
-        func begin(_ scratch: PassScratch) { scratch.own[0] = 0 }
+        /// oneDNN sets its result, so the first block clears the sum. In bf16, however, oneDNN 2.6 sets nothing for positions of
+        /// the kernel that never see the image.
+        func begin(_ scratch: PassScratch) {
+            let own = scratch.own
+            own[0] = 0
+            if product.geometry.hasIdlePositions { sum(own).update(repeating: 0, count: sumCount + shareCount) }
+        }
 
         func add(
             _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>,

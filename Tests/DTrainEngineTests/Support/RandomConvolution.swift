@@ -81,9 +81,10 @@ struct RandomConvolution: CustomStringConvertible {
         let replica = try TestReplica(
             Probe(geometry: self, method: method), reading: .values([rows]), objective: .meanSquaredError,
             capacity: rows + 1, threads: threads, precision: precision)
-        // One row more before: nothing may depend on what memory held.
+        // One row more before, and numbers in either half of a float: nothing may depend on what memory held.
         replica.step(
             ReferenceTensor.random([rows + 1, rows], seed: 3, in: -9...9), labels: [Int](repeating: 0, count: rows + 1))
+        replica.replica.fillArena(Float(bitPattern: 0x3fc0_3fc0))
         var identity = ReferenceTensor([rows, rows])
         for row in 0..<rows { identity[row, row] = 1 }
         let labels = (0..<rows).map { ($0 * 7 + number) % replica.replica.outputCount }
