@@ -25,18 +25,26 @@ struct ConvolutionGeometry: Sendable {
     /// Every channel has a kernel of its own and sees itself alone.
     var isDepthwise: Bool { groups > 1 && inputsPerGroup == 1 && outputsPerGroup == 1 }
     var isDilated: Bool { window.dilation_height != 1 || window.dilation_width != 1 }
-    /// Whether some position of the kernel meets padding alone, in every window.
-    var hasIdlePositions: Bool {
+    /// Sets the weights' gradient to zero at those positions of the kernel that meet padding alone, in every window: oneDNN 2.6
+    /// leaves there, in bf16, what its scratch memory held.
+    func clearIdlePositions(_ gradient: UnsafeMutablePointer<Float>) {
         func isIdle(_ offset: Int, _ size: Int, _ outputs: Int, _ stride: Int) -> Bool {
             !(0..<outputs).contains { (0..<size).contains($0 * stride + offset) }
         }
         let w = window
-        return (0..<w.kernel_height).contains {
-            isIdle($0 * w.dilation_height - w.padding_height, w.height, w.output_height, w.stride_height)
-        }
-            || (0..<w.kernel_width).contains {
-                isIdle($0 * w.dilation_width - w.padding_width, w.width, w.output_width, w.stride_width)
+        for row in 0..<w.kernel_height {
+            let isIdleRow = isIdle(
+                row * w.dilation_height - w.padding_height, w.height, w.output_height, w.stride_height)
+            for column in 0..<w.kernel_width
+            where isIdleRow
+                || isIdle(column * w.dilation_width - w.padding_width, w.width, w.output_width, w.stride_width)
+            {
+                for output in 0..<outputs {
+                    let position = (output * w.kernel_height + row) * w.kernel_width + column
+                    (gradient + position * inputsPerGroup).update(repeating: 0, count: inputsPerGroup)
+                }
             }
+        }
     }
     var hasUnitStride: Bool { window.stride_height == 1 && window.stride_width == 1 }
     /// Whether the input gradient of stride 1 is a correlation with the kernel turned: padding is less than the kernel.

@@ -113,13 +113,8 @@
             share(own) + shareCount
         }
 
-        /// oneDNN sets its result, so the first block clears the sum. In bf16, however, oneDNN 2.6 sets nothing for positions of
-        /// the kernel that never see the image.
-        func begin(_ scratch: PassScratch) {
-            let own = scratch.own
-            own[0] = 0
-            if product.geometry.hasIdlePositions { sum(own).update(repeating: 0, count: sumCount + shareCount) }
-        }
+        /// oneDNN sets its result, so the first block clears the sum.
+        func begin(_ scratch: PassScratch) { scratch.own[0] = 0 }
 
         func add(
             _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>,
@@ -152,6 +147,7 @@
             let own = scratch.own
             let target = accumulate ? share(own) : gradient
             product.giveWeights(total, into: target, thread: 0, scratch: rest(own))
+            if product.isBF16 { product.geometry.clearIdlePositions(target) }
             if accumulate { dt_add_to(gradient, target, product.geometry.weightCount) }
         }
     }
