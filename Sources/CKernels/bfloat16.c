@@ -71,12 +71,9 @@ void dt_bf16_copy_rows(const uint16_t *from, size_t from_stride, uint16_t *to, s
 }
 
 DT_DISPATCH
-void dt_bf16_bias_relu(uint16_t *y, size_t rows, size_t count, size_t stride, const float *bias, int relu) {
+void dt_bf16_relu(uint16_t *y, size_t rows, size_t count, size_t stride) {
     for (size_t row = 0; row < rows; row++, y += stride)
-        for (size_t i = 0; i < count; i++) {
-            const float value = widened_bf16(y[i]) + (bias ? bias[i] : 0);
-            y[i] = rounded_to_bf16(relu && value < 0 ? 0 : value);           // NaN stays NaN
-        }
+        for (size_t i = 0; i < count; i++) y[i] = widened_bf16(y[i]) < 0 ? 0 : y[i];        // NaN stays NaN
 }
 
 DT_DISPATCH

@@ -2,7 +2,9 @@
 extension Graph {
     /// Moves a batch-norm into the convolution that alone feeds it, an activation into what alone feeds it, and a sum into the
     /// batch-norm, alone or in a convolution, that alone feeds one side of it.
-    func fused() -> Graph {
+    ///
+    /// - Parameter defersBatchNorms: see `deferBatchNorms`; its reader shares out whole samples among threads.
+    func fused(defersBatchNorms: Bool = true) -> Graph {
         var graph = self
         var kept: [Node?] = nodes
         let consumers = consumers()
@@ -56,7 +58,7 @@ extension Graph {
             }
         }
         graph.renumber(kept)
-        graph.deferBatchNorms()
+        if defersBatchNorms { graph.deferBatchNorms() }
         return graph
     }
 
@@ -67,11 +69,15 @@ extension Graph {
         for index in nodes.indices {
             let node = nodes[index]
             guard let operation = node.operation as? any BatchNormDeferring, node.output != output,
-                case .node = values[node.inputs[0]].source, consumers[node.output].count == 1,
+                consumers[node.output].count == 1,
                 let reader = consumers[node.output].first,
                 let convolution = nodes[reader].operation as? Convolution, nodes[reader].inputs[0] == node.output,
                 let deferred = operation.deferred()
             else { continue }
+            // The un-normalised values of a batch-norm for itself are its input's: in the arena, not the caller's.
+            if node.operation is BatchNorm {
+                guard case .node = values[node.inputs[0]].source else { continue }
+            }
             nodes[index].operation = deferred
             nodes[reader].operation = convolution.normalizingInput()
         }

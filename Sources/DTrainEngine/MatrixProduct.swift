@@ -9,19 +9,16 @@ struct MatrixProduct: Sendable {
     ///
     /// - Parameters:
     ///   - inputs, outputs: the extents of the layer's weight, each the columns of one of its products.
-    ///   - rows: the most rows of a run.
-    init(_ extents: Extents, inputs: Int, outputs: Int, rows: Int) {
+    init(_ extents: Extents, inputs: Int, outputs: Int) {
         isBF16 =
             extents.training && extents.precision == .bf16
-            && Self.isFasterInBF16(inputs: inputs, outputs: outputs, rows: rows)
+            && Self.isFasterInBF16(inputs: inputs, outputs: outputs)
     }
 
     /// Whether rounding and packing the factors costs less than multiplying them in bf16 gains, on a Zen 4: twice the speed of
-    /// OpenBLAS for most extents. With fewer than 4 rows a weight is packed for too few products, and fewer columns
-    /// than a vector has lanes waste the rest of it.
-    static func isFasterInBF16(inputs: Int, outputs: Int, rows: Int) -> Bool {
-        min(inputs, outputs) >= 16 && rows >= 4
-    }
+    /// OpenBLAS from 4 rows on. Fewer columns than a vector has lanes waste the rest of it. The rows do not matter: ranks, whose
+    /// shards may differ by one, compute alike.
+    static func isFasterInBF16(inputs: Int, outputs: Int) -> Bool { min(inputs, outputs) >= 16 }
 
     /// Scratch memory that a product needs of each thread, in floats.
     var scratchCount: Int { isBF16 ? dt_bf16_scratch_count() : 0 }
@@ -39,6 +36,7 @@ struct MatrixProduct: Sendable {
                 transposeA, transposeB, m: m, n: n, k: k, a: a, lda: lda, b: b, ldb: ldb, beta: accumulate ? 1 : 0,
                 c: c, ldc: ldc)
         }
+        guard m > 0, n > 0 else { return }
         dt_bf16_multiply(
             dt_bf16_factor(start: a, stride: lda, along: transposeA == .no),
             dt_bf16_factor(start: b, stride: ldb, along: transposeB == .yes), m, n, k, accumulate, c, ldc, scratch)

@@ -284,6 +284,10 @@ package final class Run: @unchecked Sendable {
 }
 
 extension Operation {
+    /// Whether backward reads this input, by its number: a residual is only added.
+    func readsBackward(input number: Int) -> Bool {
+        backwardReads.contains(.inputs) && (number == 0 || measuredBatchNorm?.hasResidual != true)
+    }
     package var window: (kernel: Int, stride: Int) { (1, 1) }
     package var flattenedInput: FlattenedInput { .transposed }
     package var backwardReads: BackwardReads { [] }

@@ -30,7 +30,8 @@ package final class Plan {
     package init(
         _ graph: Graph, layout: ParameterLayout, capacity: Int, threads: Int, precision: Precision = .fp32
     ) {
-        let graph = graph.fused().withoutDeadNodes()
+        // Few samples for many threads are better shared out by lines.
+        let graph = graph.fused(defersBatchNorms: capacity >= 2 * threads).withoutDeadNodes()
         self.graph = graph
         self.capacity = capacity
 
@@ -129,7 +130,7 @@ package final class Plan {
         operations = graph.nodes.indices.map { index in
             let node = graph.nodes[index]
             return PlannedOperation(
-                graph, node, sites[index]!, hasBackward: Self.hasBackward(node, needsGradient))
+                graph, node, elements, sites[index]!, hasBackward: Self.hasBackward(node, needsGradient))
         }
         runningStatistics = graph.nodes.indices.compactMap { index in
             graph.nodes[index].operation.measuredBatchNorm.map { RunningStatistics($0, sites[index]!) }

@@ -38,32 +38,40 @@ public struct PlannedOperation: Sendable {
     /// Whether its products are, or some may be, in bf16.
     public let multipliesBF16: Bool
 
-    /// - Parameter site: nil gradients are those that nobody needs.
-    init(_ graph: Graph, _ node: Graph.Node, _ site: Site, hasBackward: Bool) {
+    /// - Parameters:
+    ///   - elements: how each value of the graph lies in memory.
+    ///   - site: nil gradients are those that nobody needs.
+    init(_ graph: Graph, _ node: Graph.Node, _ elements: [Element], _ site: Site, hasBackward: Bool) {
         path = node.path.isEmpty ? node.operation.name : node.path
         operation = node.operation.name
         multipliesBF16 =
             switch node.operation {
             case let linear as Linear: linear.product(site.extents).isBF16
             case let recurrent as Recurrent: recurrent.product(site.extents).isBF16
-            case is Convolution, is TransposedConvolution: site.extents.precision == .bf16 && OneDNN.version != nil
+            case let convolution as Convolution:
+                site.extents.precision == .bf16 && convolution.storedElements(site.extents) != .fp32
+            case is TransposedConvolution: site.extents.precision == .bf16 && OneDNN.version != nil
             default: false
             }
         func byteCount(_ values: [Int]) -> Int {
-            values.reduce(0) { sum, value in
-                let value = graph.values[value]
-                return sum + value.shape.count * (value.rows == .steps ? graph.longest : 1)
-            } * MemoryLayout<Float>.stride
+            values.reduce(0) { sum, index in
+                let value = graph.values[index]
+                let count = value.shape.count * (value.rows == .steps ? graph.longest : 1)
+                return sum + count * elements[index].byteCount
+            }
         }
         func byteCount(_ parameters: [Site.Parameter]) -> Int {
             parameters.reduce(0) { $0 + $1.range.count } * MemoryLayout<Float>.stride
         }
-        let moves = node.operation.changesElements && !(node.operation is Concatenation)
+        // A batch-norm that leaves normalisation to its reader writes nothing forward.
+        let writesNothing = node.operation is BatchNorm && !node.operation.changesElements
+        let moves = writesNothing || node.operation.changesElements && !(node.operation is Concatenation)
         let multiplyAdds =
             node.operation.multiplyAdds(inputs: site.extents.inputs, output: site.extents.output)
             * graph.rowsPerSample(node)
         forward = PassCost(
-            multiplyAdds: multiplyAdds, sampleByteCount: moves ? byteCount(node.inputs + node.outputs) : 0,
+            multiplyAdds: multiplyAdds,
+            sampleByteCount: moves ? byteCount(node.inputs + (writesNothing ? [] : node.outputs)) : 0,
             parameterByteCount: byteCount(site.parameters))
         guard hasBackward else {
             backward = nil
@@ -73,7 +81,8 @@ public struct PlannedOperation: Sendable {
         let needed = zip(node.inputs, site.inputGradients).filter { $1 != nil }.map(\.0)
         let reads = node.operation.backwardReads
         let moved =
-            node.outputs + needed + (reads.contains(.inputs) ? node.inputs : [])
+            node.outputs + needed
+            + node.inputs.indices.filter(node.operation.readsBackward(input:)).map { node.inputs[$0] }
             + (reads.contains(.output) ? [node.output] : [])
         // A residual is added, not multiplied.
         let factors =

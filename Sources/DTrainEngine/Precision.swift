@@ -4,11 +4,12 @@ internal import CKernels
     internal import COneDNNShim
 #endif
 
-/// The arithmetic of a model's products. Parameters, gradients, activations, statistics and losses are fp32 in each.
+/// The arithmetic of a model's products. Parameters and their gradients, statistics and losses are fp32 in each, and so is
+/// evaluation.
 public enum Precision: String, Sendable, CaseIterable {
     case fp32
     /// While training, products have factors that are rounded to bf16, and sums in fp32: those of convolutions by oneDNN, of
-    /// linear and of recurrent layers.
+    /// linear and of recurrent layers. Images between convolutions, and their gradients, are stored as bf16.
     case bf16
 
     /// What this processor multiplies bf16 with; nil where it does not.

@@ -106,8 +106,12 @@ struct ValuePlaces {
             {
                 return false
             }
-            return consumers[member].allSatisfy {
-                !graph.nodes[$0].operation.backwardReads.contains(.inputs) || $0 == index
+            return consumers[member].allSatisfy { reader in
+                let node = graph.nodes[reader]
+                return reader == index
+                    || !node.inputs.indices.contains {
+                        node.inputs[$0] == member && node.operation.readsBackward(input: $0)
+                    }
             }
         }
     }
@@ -150,10 +154,10 @@ struct ValuePlaces {
                 extend(slot.buffer, index)
                 if hasBackward, node.operation.backwardReads.contains(.output) { extend(slot.buffer, backward) }
             }
-            for input in node.inputs {
+            for (number, input) in node.inputs.enumerated() {
                 guard let slot = slots[input] else { continue }
                 extend(slot.buffer, index)
-                if hasBackward, node.operation.backwardReads.contains(.inputs) { extend(slot.buffer, backward) }
+                if hasBackward, node.operation.readsBackward(input: number) { extend(slot.buffer, backward) }
             }
             guard hasBackward else { continue }
             if let slot = gradientSlots[node.output] { extend(slot.buffer, backward) }

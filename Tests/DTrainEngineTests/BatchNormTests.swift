@@ -153,11 +153,23 @@ import Testing
                 return flatten(conv3(y) + y)
             }
         }
-        let graph = try Graph.trace(Chain(), input: [8, 8, 3], mode: .training, objective: nil)
-        let plan = Plan(graph, layout: graph.parameterLayout(), capacity: 2, threads: 1)
-        let operations = plan.graph.nodes.map(\.operation)
-        #expect(operations.compactMap { $0.measuredBatchNorm?.isDeferred } == [true, true, false])
-        #expect(operations.compactMap { ($0 as? Convolution)?.normalizesInput } == [true, true, false])
+        final class First: Module {
+            let conv1 = Conv2d(4, kernel: 3)
+            let norm1 = BatchNorm2d()
+            let conv2 = Conv2d(4, kernel: 1)
+            func callAsFunction(_ x: Value) -> Value { flatten(conv2(norm1(conv1(x)))) }
+        }
+        func operations(_ model: any Module, threads: Int = 1) throws -> [any Operation] {
+            let graph = try Graph.trace(model, input: [8, 8, 3], mode: .training, objective: nil)
+            let plan = Plan(graph, layout: graph.parameterLayout(), capacity: 2, threads: threads)
+            return plan.graph.nodes.map(\.operation)
+        }
+        let chain = try operations(Chain())
+        #expect(chain.compactMap { $0.measuredBatchNorm?.isDeferred } == [true, true, false])
+        #expect(chain.compactMap { ($0 as? Convolution)?.normalizesInput } == [true, true, false])
+        #expect(try operations(First()).compactMap { $0.measuredBatchNorm?.isDeferred } == [true])
+        // A reader's threads share samples: there must be enough of them.
+        #expect(try operations(First(), threads: 2).compactMap { $0.measuredBatchNorm?.isDeferred } == [false])
     }
 
     /// Two ranks that each hold half of a batch, with sums over both, compute what one rank computes with all of it.

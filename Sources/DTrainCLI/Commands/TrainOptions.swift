@@ -209,8 +209,8 @@ struct TrainOptions: ParsableArguments {
     var seed: String?
     @Option(
         help: ArgumentHelp(
-            "fp32, or bf16: convolutions, linear and recurrent layers multiply bf16, where the processor does; all else "
-                + "stays fp32. Default fp32.",
+            "fp32, or bf16: convolutions, linear and recurrent layers multiply bf16, where the processor does, and images are "
+                + "stored so; parameters and evaluation stay fp32. Default fp32.",
             valueName: "name"))
     var precision: String?
     @Option(

@@ -75,7 +75,8 @@ final class ConvolutionKernel: Kernel {
     ) {
         guard bias != nil || activation != .identity else { return }
         if y.element == .bf16 {
-            dt_bf16_bias_relu(y.halves, pixels, operation.outputs, stride, bias, activation == .relu ? 1 : 0)
+            precondition(bias == nil, "a pass that writes bf16 adds the bias itself")
+            dt_bf16_relu(y.halves, pixels, operation.outputs, stride)
         } else {
             dt_bias_activation(
                 y.floats, pixels, operation.outputs, stride, bias, activation.kind, activation.slope)

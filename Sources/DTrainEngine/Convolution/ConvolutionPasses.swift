@@ -25,27 +25,6 @@ struct ConvolutionGeometry: Sendable {
     /// Every channel has a kernel of its own and sees itself alone.
     var isDepthwise: Bool { groups > 1 && inputsPerGroup == 1 && outputsPerGroup == 1 }
     var isDilated: Bool { window.dilation_height != 1 || window.dilation_width != 1 }
-    /// Sets the weights' gradient to zero at those positions of the kernel that meet padding alone, in every window: oneDNN 2.6
-    /// leaves there, in bf16, what its scratch memory held.
-    func clearIdlePositions(_ gradient: UnsafeMutablePointer<Float>) {
-        func isIdle(_ offset: Int, _ size: Int, _ outputs: Int, _ stride: Int) -> Bool {
-            !(0..<outputs).contains { (0..<size).contains($0 * stride + offset) }
-        }
-        let w = window
-        for row in 0..<w.kernel_height {
-            let isIdleRow = isIdle(
-                row * w.dilation_height - w.padding_height, w.height, w.output_height, w.stride_height)
-            for column in 0..<w.kernel_width
-            where isIdleRow
-                || isIdle(column * w.dilation_width - w.padding_width, w.width, w.output_width, w.stride_width)
-            {
-                for output in 0..<outputs {
-                    let position = (output * w.kernel_height + row) * w.kernel_width + column
-                    (gradient + position * inputsPerGroup).update(repeating: 0, count: inputsPerGroup)
-                }
-            }
-        }
-    }
     var hasUnitStride: Bool { window.stride_height == 1 && window.stride_width == 1 }
     /// Whether the input gradient of stride 1 is a correlation with the kernel turned: padding is less than the kernel.
     var canTurn: Bool {
@@ -101,7 +80,7 @@ protocol ConvolutionPass: Sendable {
     var memory: PassMemory { get }
     /// Whether images and gradients may be bf16 elements; otherwise they are fp32.
     var takesBF16: Bool { get }
-    /// The samples that it wants at once to be fast; the way back goes through samples in blocks.
+    /// The samples that it wants at once to be fast; both ways go through samples in blocks.
     var blockSamples: Int { get }
     /// Brings the weights into the pass's own order. All threads take part, and meet before they go on.
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch)
@@ -120,7 +99,7 @@ protocol ForwardPass: ConvolutionPass {
     /// The output lines of a sample that are computed together: ranges of lines begin and end at its multiples in each sample.
     var lineGroup: Int { get }
     /// Computes the output lines `lines`, counted over all samples, and calls `finish` for each block of them while it is
-    /// in the cache. Output pixels are `stride` floats apart; they are set, or added to.
+    /// in the cache. Output pixels are `stride` elements apart; they are set, or added to.
     func forward(
         _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into y: Elements, stride: Int,
         accumulate: Bool, lines: Range<Int>, scratch: PassScratch,

@@ -173,4 +173,28 @@
                 block: outputBlock(scratch))
         }
     }
+
+    extension ConvolutionGeometry {
+        /// Sets the weights' gradient to zero at those positions of the kernel that meet padding alone, in every window: oneDNN 2.6
+        /// leaves there, in bf16, what its scratch memory held.
+        fileprivate func clearIdlePositions(_ gradient: UnsafeMutablePointer<Float>) {
+            func isIdle(_ offset: Int, _ size: Int, _ outputs: Int, _ stride: Int) -> Bool {
+                !(0..<outputs).contains { (0..<size).contains($0 * stride + offset) }
+            }
+            let w = window
+            for row in 0..<w.kernel_height {
+                let isIdleRow = isIdle(
+                    row * w.dilation_height - w.padding_height, w.height, w.output_height, w.stride_height)
+                for column in 0..<w.kernel_width
+                where isIdleRow
+                    || isIdle(column * w.dilation_width - w.padding_width, w.width, w.output_width, w.stride_width)
+                {
+                    for output in 0..<outputs {
+                        let position = (output * w.kernel_height + row) * w.kernel_width + column
+                        (gradient + position * inputsPerGroup).update(repeating: 0, count: inputsPerGroup)
+                    }
+                }
+            }
+        }
+    }
 #endif

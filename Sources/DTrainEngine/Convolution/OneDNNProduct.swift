@@ -5,8 +5,8 @@
     /// One of a convolution's three products as oneDNN computes it, a block of samples at a time: owns the primitives of a
     /// whole block and of a single sample.
     ///
-    /// In fp32 images are read and written where they lie, unless their pixels lie apart: then, and in bf16, a block is
-    /// brought into scratch memory first.
+    /// Images are read and written where they lie, unless their pixels lie apart or their elements are of another kind than
+    /// the factors: then a block is brought into scratch memory first.
     final class OneDNNProduct: @unchecked Sendable {
         let geometry: ConvolutionGeometry
         let blockSamples: Int

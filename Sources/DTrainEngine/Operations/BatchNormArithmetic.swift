@@ -121,7 +121,7 @@ struct BatchNormArithmetic: Sendable {
         vector(.shift, run)[channel] = Float(bias - mean * scale)
     }
 
-    /// y = f(x · scale + shift (+ residual)) for dense pixels of x and residual; those of y are `stride` floats apart.
+    /// y = f(x · scale + shift (+ residual)) for dense pixels of x and residual; those of y are `stride` elements apart.
     func normalize(
         _ run: Run, _ x: Elements, pixels: Int, residual: Elements, into y: Elements, stride: Int
     ) {

@@ -43,7 +43,7 @@ package struct Linear: Operation, ActivationFusing {
     func product(_ extents: Extents) -> MatrixProduct {
         let inputs = extents.inputs[0].dimensions.last!
         return MatrixProduct(
-            extents, inputs: inputs, outputs: outputs, rows: extents.rows * (extents.inputs[0].count / inputs))
+            extents, inputs: inputs, outputs: outputs)
     }
 }
 

@@ -97,6 +97,6 @@ package struct Recurrent: Operation {
     /// The way of its products. Those of a step have a row for each sample.
     func product(_ extents: Extents) -> MatrixProduct {
         MatrixProduct(
-            extents, inputs: extents.inputs[0].dimensions.last!, outputs: hidden, rows: extents.samples)
+            extents, inputs: extents.inputs[0].dimensions.last!, outputs: hidden)
     }
 }

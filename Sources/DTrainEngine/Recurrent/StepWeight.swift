@@ -38,6 +38,7 @@ struct StepWeight {
         _ a: UnsafePointer<Float>, stride: Int, rows: Int, packed: UnsafePointer<Float>, accumulate: Bool,
         into c: UnsafeMutablePointer<Float>, stride cStride: Int, scratch: UnsafeMutablePointer<Float>
     ) {
+        guard rows > 0, columns > 0 else { return }
         if isBF16 {
             return dt_bf16_multiply_packed(
                 dt_bf16_factor(start: a, stride: stride, along: true), packed, rows, columns, depth, accumulate, c,
