@@ -4,7 +4,7 @@ import DTrainTensor
 import Testing
 
 /// Training with images and their gradients in bf16: what is stored so, and that nothing but rounding comes of it.
-@Suite(.enabled(if: Precision.bf16.obstacle == nil)) struct BF16StorageTests {
+@Suite(.enabled(if: Precision.bf16.obstacle == nil && OneDNN.version != nil)) struct BF16StorageTests {
     /// Everything that can store bf16, in `width` channels and more: convolutions of every kind with and without batch norm,
     /// bias, ReLU and residual; both kinds of pooling; slices of a concatenation, and a value that is copied into it.
     private final class Net: Module {
