@@ -212,6 +212,6 @@ extension Precision {
             setting: RunSetting.precision.rawValue,
             reason: "no product of \(model) is large enough to be faster in bf16"
                 + (OneDNN.version == nil ? ", without oneDNN for convolutions" : ""),
-            remedy: "leave it out, or give another --model or a larger --batch-size")
+            remedy: "leave it out, or give another --model")
     }
 }

@@ -45,7 +45,7 @@ import Testing
         #expect(
             outcome.stderr == """
                 dtrain: --precision has no effect: no product of mlp-small is large enough to be faster in bf16; leave it \
-                out, or give another --model or a larger --batch-size.
+                out, or give another --model.
 
                 """)
     }

@@ -94,7 +94,7 @@ package struct Recurrent: Operation {
 
     package func kernel(_ site: Site) -> any Kernel { RecurrentKernel(self, site) }
 
-    /// The way of its products. Those of a step have a row for each sample.
+    /// The way of its products.
     func product(_ extents: Extents) -> MatrixProduct {
         MatrixProduct(
             extents, inputs: extents.inputs[0].dimensions.last!, outputs: hidden)
