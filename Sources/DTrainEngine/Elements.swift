@@ -81,9 +81,9 @@ extension Graph {
     ///
     /// - Parameter use: what each node can, in the order of the nodes.
     func storedElements(_ use: [StoredElements]) -> [Element] {
-        var isBF16 = values.indices.map { value in
-            guard case .node = values[value].source, values[value].rows == .samples else { return false }
-            return value != output && value != loss
+        var isBF16 = [Bool](repeating: false, count: values.count)
+        for value in nodes.map(\.output) where values[value].rows == .samples && value != output && value != loss {
+            isBF16[value] = true
         }
         func agree(_ values: [Int]) -> Bool {
             guard values.contains(where: { isBF16[$0] }), !values.allSatisfy({ isBF16[$0] }) else { return false }

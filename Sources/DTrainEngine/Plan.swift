@@ -46,7 +46,9 @@ package final class Plan {
                 precision: graph.mode == .training ? precision : .fp32,
                 inputElements: node.inputs.map { _ in .fp32 }, outputElement: .fp32)
         }
-        let elements = Self.elements(graph, extents)
+        // Only training stores bf16: an evaluation's precision is fp32.
+        let stored = zip(graph.nodes, extents).map { $1.precision == .bf16 ? $0.operation.storedElements($1) : .fp32 }
+        let elements = graph.storedElements(stored)
         self.elements = elements
         for (index, node) in graph.nodes.enumerated() {
             extents[index].inputElements = node.inputs.map { elements[$0] }
@@ -130,7 +132,7 @@ package final class Plan {
         operations = graph.nodes.indices.map { index in
             let node = graph.nodes[index]
             return PlannedOperation(
-                graph, node, elements, sites[index]!, hasBackward: Self.hasBackward(node, needsGradient))
+                graph, node, elements, stored[index], sites[index]!, hasBackward: Self.hasBackward(node, needsGradient))
         }
         runningStatistics = graph.nodes.indices.compactMap { index in
             graph.nodes[index].operation.measuredBatchNorm.map { RunningStatistics($0, sites[index]!) }
@@ -141,14 +143,6 @@ package final class Plan {
             ? Self.backwardOrder(graph, needsGradient: needsGradient, ranges: ranges, layout: layout) : []
         outputPlace = place(graph.output, places.slots[graph.output])
         lossPlace = graph.loss.map { place($0, places.slots[$0]) }
-    }
-
-    /// How each value lies in memory.
-    private static func elements(_ graph: Graph, _ extents: [Extents]) -> [Element] {
-        guard graph.mode == .training, extents.first?.precision == .bf16 else {
-            return graph.values.map { _ in .fp32 }
-        }
-        return graph.storedElements(zip(graph.nodes, extents).map { $0.operation.storedElements($1) })
     }
 
     /// What the batch-norm before `node` left to it. `saved` tells where a node keeps what its backward pass needs.

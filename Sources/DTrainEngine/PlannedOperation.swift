@@ -40,16 +40,19 @@ public struct PlannedOperation: Sendable {
 
     /// - Parameters:
     ///   - elements: how each value of the graph lies in memory.
+    ///   - stored: which of the node's could lie there as bf16.
     ///   - site: nil gradients are those that nobody needs.
-    init(_ graph: Graph, _ node: Graph.Node, _ elements: [Element], _ site: Site, hasBackward: Bool) {
+    init(
+        _ graph: Graph, _ node: Graph.Node, _ elements: [Element], _ stored: StoredElements, _ site: Site,
+        hasBackward: Bool
+    ) {
         path = node.path.isEmpty ? node.operation.name : node.path
         operation = node.operation.name
         multipliesBF16 =
             switch node.operation {
             case let linear as Linear: linear.product(site.extents).isBF16
             case let recurrent as Recurrent: recurrent.product(site.extents).isBF16
-            case let convolution as Convolution:
-                site.extents.precision == .bf16 && convolution.storedElements(site.extents) != .fp32
+            case is Convolution: stored != .fp32
             case is TransposedConvolution: site.extents.precision == .bf16 && OneDNN.version != nil
             default: false
             }

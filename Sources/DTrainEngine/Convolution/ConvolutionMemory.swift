@@ -42,27 +42,26 @@ struct ConvolutionMemory: Sendable {
         passes = ConvolutionPasses(geometry, PassSetting(operation.method, hasBias: addsBias, extents))
         (input, output) = (extents.inputElements[0], extents.outputElement)
         let threads = extents.threads
-        func lines(_ count: Int) -> Int { (count + 15) / 16 * 16 }
 
-        biasStride = lines(operation.outputs)
+        biasStride = operation.outputs.wholeLines
         forwardBlockSamples = min(passes.forwardBlockSamples, extents.samples)
         let blockSamples = min(passes.blockSamples, extents.samples)
         let isMeasured = operation.measuredBatchNorm != nil
         forwardImageStride =
-            operation.normalizesInput ? lines(input.floatCount(forwardBlockSamples * geometry.inputCount)) : 0
+            operation.normalizesInput ? input.floatCount(forwardBlockSamples * geometry.inputCount).wholeLines : 0
         backwardImageStride =
-            operation.normalizesInput ? lines(input.floatCount(blockSamples * geometry.inputCount)) : 0
+            operation.normalizesInput ? input.floatCount(blockSamples * geometry.inputCount).wholeLines : 0
         let outputCount = geometry.outputPixels * geometry.outputs
-        gradientStride = isMeasured ? lines(output.floatCount(blockSamples * outputCount)) : 0
+        gradientStride = isMeasured ? output.floatCount(blockSamples * outputCount).wholeLines : 0
         let batchNorm = BatchNormMemory(channels: operation.outputs, threads: threads)
         let sumCount = isMeasured ? batchNorm.sumCount : 0
 
         var need = MemoryNeed()
         func place(_ memory: WritableKeyPath<MemoryNeed, Int>, _ count: Int) -> Int {
-            defer { need[keyPath: memory] += lines(count) }
+            defer { need[keyPath: memory] += count.wholeLines }
             return need[keyPath: memory]
         }
-        if isMeasured { need.saved = lines(batchNorm.savedCount) }
+        if isMeasured { need.saved = batchNorm.savedCount.wholeLines }
         batchNormInput = place(
             \.saved,
             isMeasured && !operation.isDeferred ? output.floatCount(extents.samples * outputCount) : 0)

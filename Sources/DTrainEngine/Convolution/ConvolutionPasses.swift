@@ -53,8 +53,8 @@ struct PassMemory {
 
     /// Sizes in whole cache lines, so that threads do not share one.
     init(shared: Int = 0, perThread: Int = 0) {
-        self.shared = (shared + 15) / 16 * 16
-        self.perThread = (perThread + 15) / 16 * 16
+        self.shared = shared.wholeLines
+        self.perThread = perThread.wholeLines
     }
     func total(threads: Int) -> Int { shared + threads * perThread }
 }

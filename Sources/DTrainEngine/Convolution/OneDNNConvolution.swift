@@ -105,7 +105,7 @@
         private var sumCount: Int { product.weightCount }
         /// In the end the share's memory takes the gradient in dtrain's order.
         private var shareCount: Int {
-            max(product.weightCount, OneDNNProduct.wholeLines(product.geometry.weightCount))
+            max(product.weightCount, product.geometry.weightCount.wholeLines)
         }
         private func sum(_ own: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> { own + 16 }
         private func share(_ own: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> { sum(own) + sumCount }

@@ -61,16 +61,14 @@
 
         // MARK: Memory, in floats
 
-        var weightCount: Int { Self.wholeLines((dt_onednn_weight_bytes(handle) + 3) / 4) }
-        private var scratchCount: Int { Self.wholeLines((dt_onednn_scratch_bytes(handle) + 3) / 4) }
+        var weightCount: Int { ((dt_onednn_weight_bytes(handle) + 3) / 4).wholeLines }
+        private var scratchCount: Int { ((dt_onednn_scratch_bytes(handle) + 3) / 4).wholeLines }
         private var blockInputCount: Int { blockSamples * geometry.inputCount }
         private var blockOutputCount: Int { blockSamples * geometry.outputPixels * geometry.outputs }
 
         /// What each thread lends: oneDNN's scratch memory, then a block of the input's side and one of the output's.
-        var threadCount: Int { scratchCount + inputBlockCount + Self.wholeLines(blockOutputCount) }
-        private var inputBlockCount: Int { Self.wholeLines(blockInputCount) }
-
-        static func wholeLines(_ count: Int) -> Int { (count + 15) / 16 * 16 }
+        var threadCount: Int { scratchCount + inputBlockCount + blockOutputCount.wholeLines }
+        private var inputBlockCount: Int { blockInputCount.wholeLines }
 
         func inputBlock(_ scratch: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> {
             scratch + scratchCount

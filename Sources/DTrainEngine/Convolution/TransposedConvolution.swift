@@ -75,7 +75,7 @@ package struct TransposedConvolution: Operation {
             PassSetting(.byRule, hasBias: false, extents))
     }
     /// Floats from one thread's bias sums to the next one's.
-    fileprivate var biasStride: Int { hasBias ? (outputs + 15) / 16 * 16 : 0 }
+    fileprivate var biasStride: Int { hasBias ? outputs.wholeLines : 0 }
 
     package func memory(_ extents: Extents) -> MemoryNeed {
         let passes = passes(extents)

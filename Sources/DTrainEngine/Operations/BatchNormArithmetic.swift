@@ -60,11 +60,11 @@ struct BatchNormArithmetic: Sendable {
     func measure(_ run: Run, _ x: Elements, pixels: Int) {
         let sums = forwardSums(run, thread: run.thread)
         // The first pixel serves as the shift: a value of the data themselves.
-        if sums.count == 0, pixels > 0 {
+        if sums.total.samples == 0, pixels > 0 {
             x.widenRows(stride: channels, to: sums.shift, stride: channels, rows: 1, count: channels)
         }
-        sums.count += Double(pixels)
-        dt_batch_norm_sums(x, pixels, channels, sums.shift, sums.first, sums.second)
+        sums.total.samples += Double(pixels)
+        dt_batch_norm_sums(x, pixels, channels, sums.shift, sums.total.sums, sums.total.squares)
     }
 
     /// Mean, deviation and with them scale and shift of this thread's channels. All threads come here after they have met,
@@ -97,8 +97,9 @@ struct BatchNormArithmetic: Sendable {
         for thread in 0..<run.threadCount {
             let sums = forwardSums(run, thread: thread)
             let offset = Double(sums.shift[channel]) - centre
-            total.sum += sums.first[channel] + sums.count * offset
-            total.squares += sums.second[channel] + offset * (2 * sums.first[channel] + sums.count * offset)
+            total.sum += sums.total.sums[channel] + sums.total.samples * offset
+            total.squares +=
+                sums.total.squares[channel] + offset * (2 * sums.total.sums[channel] + sums.total.samples * offset)
         }
         return total
     }
@@ -154,7 +155,7 @@ struct BatchNormArithmetic: Sendable {
         dt_batch_norm_backward_sums(
             outputGradient(run, from: pixels.lowerBound), site.outputGradient!.pixelStride,
             mask(run, from: pixels.lowerBound), x + pixels.lowerBound * channels, pixels.count, channels,
-            vector(.mean, run), sums.first, sums.second)
+            vector(.mean, run), sums.total.sums, sums.total.squares)
     }
 
     /// Adds up the threads' sums of this thread's channels: gradients of weight and bias, and what dx subtracts. All threads
@@ -173,8 +174,8 @@ struct BatchNormArithmetic: Sendable {
             var (sum, product) = (0.0, 0.0)
             for thread in 0..<run.threadCount {
                 let sums = backwardSums(run, thread: thread)
-                sum += sums.first[channel]
-                product += sums.second[channel]
+                sum += sums.total.sums[channel]
+                product += sums.total.squares[channel]
             }
             (total.sums[channel], total.squares[channel]) = (sum, product)
             set(weight, 0, channel, product * Double(vector(.inverseDeviation, run)[channel]))
@@ -221,52 +222,42 @@ struct BatchNormMemory {
 
     let channels: Int
     let threads: Int
-    private func rounded(_ count: Int) -> Int { (count + 15) / 16 * 16 }
 
     /// The vectors, then the pixels of all ranks.
-    var savedCount: Int { Vector.allCases.count * rounded(channels) + 16 }
+    var savedCount: Int { Vector.allCases.count * channels.wholeLines + 16 }
     /// Sums in double: for all threads together, then for each thread.
-    var sumCount: Int { sharedSumCount + threads * threadSumCount }
-    private var sharedSumCount: Int { rounded(2 * BatchNormStatistics.count(channels: channels)) }
-    private var threadSumCount: Int { rounded(2 + 4 * channels) + rounded(channels) }
+    var sumCount: Int { statisticsCount + threads * threadSumCount }
+    private var statisticsCount: Int { (2 * BatchNormStatistics.count(channels: channels)).wholeLines }
+    private var threadSumCount: Int { statisticsCount + channels.wholeLines }
 
-    func offset(of vector: Vector) -> Int { vector.rawValue * rounded(channels) }
+    func offset(of vector: Vector) -> Int { vector.rawValue * channels.wholeLines }
     func vector(_ vector: Vector, in saved: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> {
         saved + offset(of: vector)
     }
     /// Samples × pixels of all ranks in the last forward pass, where they are synchronised.
     func globalCount(_ saved: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Double> {
-        doubles(saved + Vector.allCases.count * rounded(channels))
+        doubles(saved + Vector.allCases.count * channels.wholeLines)
     }
     func sharedSums(_ sums: UnsafeMutablePointer<Float>) -> BatchNormStatistics {
         BatchNormStatistics(base: doubles(sums), channels: channels)
     }
     func threadSums(_ sums: UnsafeMutablePointer<Float>, thread: Int) -> BatchNormThreadSums {
-        let start = sums + sharedSumCount + thread * threadSumCount
-        return BatchNormThreadSums(
-            base: doubles(start), shift: start + rounded(2 + 4 * channels), channels: channels)
+        let start = sums + statisticsCount + thread * threadSumCount
+        return BatchNormThreadSums(total: sharedSums(start), shift: start + statisticsCount)
     }
     private func doubles(_ floats: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Double> {
         UnsafeMutableRawPointer(floats).assumingMemoryBound(to: Double.self)
     }
 }
 
-/// What one thread has summed up: how many pixels, and two sums a channel.
+/// What one thread has summed up: its pixels, and the two sums of a pass in each channel.
 struct BatchNormThreadSums {
-    let base: UnsafeMutablePointer<Double>
-    /// What the values were taken relative to.
+    let total: BatchNormStatistics
+    /// What the values of the forward pass were taken relative to.
     let shift: UnsafeMutablePointer<Float>
-    let channels: Int
-
-    var count: Double {
-        get { base[0] }
-        nonmutating set { base[0] = newValue }
-    }
-    var first: UnsafeMutablePointer<Double> { base + 1 }
-    var second: UnsafeMutablePointer<Double> { base + 1 + channels }
 
     func clear() {
-        base.update(repeating: 0, count: 1 + 2 * channels)
-        shift.update(repeating: 0, count: channels)
+        total.base.update(repeating: 0, count: BatchNormStatistics.count(channels: total.channels))
+        shift.update(repeating: 0, count: total.channels)
     }
 }

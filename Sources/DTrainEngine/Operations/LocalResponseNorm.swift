@@ -31,7 +31,7 @@ package struct LocalResponseNorm: Operation {
     }
     /// One thread's scratch memory, in whole cache lines.
     fileprivate func scratchCount(channels: Int) -> Int {
-        (dt_local_response_scratch(norm(channels: channels)) + 15) / 16 * 16
+        dt_local_response_scratch(norm(channels: channels)).wholeLines
     }
 
     package func memory(_ extents: Extents) -> MemoryNeed {

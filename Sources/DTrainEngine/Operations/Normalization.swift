@@ -63,8 +63,8 @@ package struct Normalization: Operation {
             backwardWorkspace: extents.threads * (scratchCount(extents.output) + 2 * sumCount(extents.output)))
     }
     /// In whole cache lines, so that threads do not share one.
-    fileprivate func scratchCount(_ shape: Shape) -> Int { (dt_normalize_scratch(norm(shape)) + 15) / 16 * 16 }
-    fileprivate func sumCount(_ shape: Shape) -> Int { isAffine ? (rowLength(shape) + 15) / 16 * 16 : 0 }
+    fileprivate func scratchCount(_ shape: Shape) -> Int { dt_normalize_scratch(norm(shape)).wholeLines }
+    fileprivate func sumCount(_ shape: Shape) -> Int { isAffine ? rowLength(shape).wholeLines : 0 }
 
     package func kernel(_ site: Site) -> any Kernel { NormalizationKernel(self, site) }
 }

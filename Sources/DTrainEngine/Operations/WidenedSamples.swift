@@ -16,12 +16,11 @@ struct WidenedSamples {
     private static func isNeeded(_ extents: Extents) -> Bool {
         extents.inputElements[0] == .bf16 || extents.outputElement == .bf16
     }
-    private static func lines(_ shape: Shape) -> Int { (shape.count + 15) / 16 * 16 }
 
     /// The memory of such a kernel, which itself keeps `saved` floats.
     static func memory(_ extents: Extents, saved: Int) -> MemoryNeed {
         guard isNeeded(extents) else { return MemoryNeed(saved: saved) }
-        let (input, output) = (lines(extents.inputs[0]), lines(extents.output))
+        let (input, output) = (extents.inputs[0].count.wholeLines, extents.output.count.wholeLines)
         return MemoryNeed(
             saved: saved, forwardWorkspace: extents.threads * (input + output),
             backwardWorkspace: extents.threads * (input + 2 * output))
@@ -41,7 +40,7 @@ struct WidenedSamples {
                 samples, run.pointer(input) + first * input.sampleStride,
                 run.pointer(output) + first * output.sampleStride, output.pixelStride)
         }
-        let (inputCount, outputCount) = (Self.lines(input.shape), Self.lines(output.shape))
+        let (inputCount, outputCount) = (input.shape.count.wholeLines, output.shape.count.wholeLines)
         let x = run.arena + site.forwardWorkspace + run.thread * (inputCount + outputCount)
         let y = x + inputCount
         for sample in samples {
@@ -69,7 +68,7 @@ struct WidenedSamples {
                 run.pointer(output) + first * output.sampleStride, output.pixelStride,
                 run.pointer(gradient.place) + first * gradient.place.sampleStride)
         }
-        let (inputCount, outputCount) = (Self.lines(input.shape), Self.lines(output.shape))
+        let (inputCount, outputCount) = (input.shape.count.wholeLines, output.shape.count.wholeLines)
         let dx = run.arena + site.backwardWorkspace + run.thread * (inputCount + 2 * outputCount)
         let (dy, y) = (dx + inputCount, dx + inputCount + outputCount)
         for sample in samples {

@@ -40,27 +40,26 @@ struct RecurrentMemory {
     init(_ operation: Recurrent, _ extents: Extents) {
         let (hidden, cell) = (operation.hidden, operation.cell)
         let isLSTM = cell == .lstm
-        func aligned(_ count: Int) -> Int { (count + 15) / 16 * 16 }
-        let width = aligned(cell.storedGateCount * hidden)
+        let width = (cell.storedGateCount * hidden).wholeLines
         gateStride = width % 512 == 0 ? width + 16 : width
-        cells = aligned(extents.rows * gateStride)
-        initialHidden = cells + aligned(isLSTM ? extents.rows * hidden : 0)
-        initialCell = initialHidden + aligned(extents.samples * hidden)
-        savedCount = initialCell + aligned(isLSTM ? extents.samples * hidden : 0)
+        cells = (extents.rows * gateStride).wholeLines
+        initialHidden = cells + (isLSTM ? extents.rows * hidden : 0).wholeLines
+        initialCell = initialHidden + (extents.samples * hidden).wholeLines
+        savedCount = initialCell + (isLSTM ? extents.samples * hidden : 0).wholeLines
 
         product = operation.product(extents)
         let (gateCount, isBF16) = (cell.gateCount * hidden, product.isBF16)
         let apartCount = cell == .gru ? hidden : 0
         forwardWeight = StepWeight(depth: hidden, columns: gateCount - apartCount, isBF16: isBF16)
         apartWeight = StepWeight(depth: hidden, columns: apartCount, isBF16: isBF16)
-        apartPanels = aligned(forwardWeight.count)
-        forwardScratch = apartPanels + aligned(apartWeight.count)
+        apartPanels = forwardWeight.count.wholeLines
+        forwardScratch = apartPanels + apartWeight.count.wholeLines
         forwardCount = forwardScratch + extents.threads * product.scratchCount
 
         backwardWeight = StepWeight(depth: gateCount, columns: hidden, isBF16: isBF16)
-        hiddenGradient = aligned(backwardWeight.count)
-        cellGradient = hiddenGradient + aligned(extents.samples * hidden)
-        biasSums = cellGradient + aligned(isLSTM ? extents.samples * hidden : 0)
+        hiddenGradient = backwardWeight.count.wholeLines
+        cellGradient = hiddenGradient + (extents.samples * hidden).wholeLines
+        biasSums = cellGradient + (isLSTM ? extents.samples * hidden : 0).wholeLines
         biasSumCount = width
         backwardScratch = biasSums + extents.threads * biasSumCount
         backwardCount = backwardScratch + extents.threads * product.scratchCount
