@@ -17,13 +17,18 @@ enum {
     BLOCK_SIZE = 128 * 1024,
 };
 
+/// Pairs of the left factor: those of neighbouring rows are `row` apart, those of neighbouring terms `step`.
+typedef struct { const uint32_t *start; size_t row, step; } left_pairs;
+/// Pairs of the right factor: those of neighbouring columns lie side by side, whole vectors are read.
+typedef struct { const uint32_t *start; size_t step; } right_pairs;
+
 typedef struct {
     /// Packs the pairs from `first_pair` on of `lines` ≤ `panel` lines.
     void (*pack)(dt_bf16_factor factor, size_t first_line, size_t lines, size_t depth, size_t first_pair, size_t pairs,
                  size_t panel, uint32_t *to);
-    /// c (+)= the product of `rows` ≤ TILE_ROWS rows of a left panel and `columns` ≤ RIGHT_PANEL columns of a right one.
-    void (*tile)(const uint32_t *a, const uint32_t *b, size_t pairs, size_t rows, size_t columns, bool accumulate,
-                 float *c, size_t c_stride);
+    /// c (+)= the product of `rows` ≤ TILE_ROWS rows and `columns` ≤ RIGHT_PANEL columns of pairs.
+    void (*tile)(left_pairs a, right_pairs b, size_t pairs, size_t rows, size_t columns, bool accumulate, float *c,
+                 size_t c_stride);
 } instructions;
 
 static size_t smaller(size_t x, size_t y) { return x < y ? x : y; }
@@ -47,14 +52,14 @@ static void plain_pack(dt_bf16_factor f, size_t first_line, size_t lines, size_t
 }
 
 DT_DISPATCH
-static void plain_tile(const uint32_t *a, const uint32_t *b, size_t pairs, size_t rows, size_t columns, bool accumulate,
-                       float *c, size_t c_stride) {
+static void plain_tile(left_pairs a, right_pairs b, size_t pairs, size_t rows, size_t columns, bool accumulate, float *c,
+                       size_t c_stride) {
     for (size_t i = 0; i < rows; i++) {
         float sum[RIGHT_PANEL] = {0};
         for (size_t pair = 0; pair < pairs; pair++) {
-            const uint32_t x = a[pair * LEFT_PANEL + i];
+            const uint32_t x = a.start[pair * a.step + i * a.row];
             for (size_t j = 0; j < columns; j++) {
-                const uint32_t y = b[pair * RIGHT_PANEL + j];
+                const uint32_t y = b.start[pair * b.step + j];
                 sum[j] += widened_bf16((uint16_t)x) * widened_bf16((uint16_t)y);
                 sum[j] += widened_bf16((uint16_t)(x >> 16)) * widened_bf16((uint16_t)(y >> 16));
             }
@@ -155,8 +160,8 @@ TARGET static void avx512_pack(dt_bf16_factor f, size_t first_line, size_t lines
 }
 
 /// A tile of constant size.
-DT_INLINE TARGET void tile(const uint32_t *a, const uint32_t *b, size_t pairs, const int rows, const int vectors,
-                           size_t columns, bool accumulate, float *c, size_t c_stride) {
+DT_INLINE TARGET void tile(left_pairs a, right_pairs b, size_t pairs, const int rows, const int vectors, size_t columns,
+                           bool accumulate, float *c, size_t c_stride) {
     __m512 sum[TILE_ROWS][2];
     const __mmask16 lanes[2] = {first_lanes(columns), first_lanes(columns > 16 ? columns - 16 : 0)};
 #pragma clang loop unroll(full)
@@ -166,16 +171,20 @@ DT_INLINE TARGET void tile(const uint32_t *a, const uint32_t *b, size_t pairs, c
             sum[i][v] = _mm512_setzero_ps();
             __builtin_prefetch(c + (size_t)i * c_stride + 16 * v, 1);
         }
-    for (size_t pair = 0; pair < pairs; pair++, a += LEFT_PANEL, b += RIGHT_PANEL) {
+    // One pointer for three rows keeps the addresses in registers, too.
+    const uint32_t *a0 = a.start, *a3 = a0 + 3 * a.row, *a6 = a0 + 6 * a.row, *a9 = a0 + 9 * a.row;
+    for (size_t pair = 0; pair < pairs; pair++) {
         __m512bh y[2];
 #pragma clang loop unroll(full)
-        for (int v = 0; v < vectors; v++) y[v] = (__m512bh)_mm512_loadu_si512(b + 16 * v);
+        for (int v = 0; v < vectors; v++) y[v] = (__m512bh)_mm512_loadu_si512(b.start + 16 * v);
 #pragma clang loop unroll(full)
         for (int i = 0; i < rows; i++) {
-            const __m512bh x = (__m512bh)_mm512_set1_epi32((int)a[i]);
+            const uint32_t *three = i < 3 ? a0 : i < 6 ? a3 : i < 9 ? a6 : a9;
+            const __m512bh x = (__m512bh)_mm512_set1_epi32((int)three[(size_t)i % 3 * a.row]);
 #pragma clang loop unroll(full)
             for (int v = 0; v < vectors; v++) sum[i][v] = _mm512_dpbf16_ps(sum[i][v], x, y[v]);
         }
+        a0 += a.step, a3 += a.step, a6 += a.step, a9 += a.step, b.start += b.step;
     }
 #pragma clang loop unroll(full)
     for (int i = 0; i < rows; i++)
@@ -187,8 +196,8 @@ DT_INLINE TARGET void tile(const uint32_t *a, const uint32_t *b, size_t pairs, c
         }
 }
 
-TARGET static void avx512_tile(const uint32_t *a, const uint32_t *b, size_t pairs, size_t rows, size_t columns,
-                               bool accumulate, float *c, size_t c_stride) {
+TARGET static void avx512_tile(left_pairs a, right_pairs b, size_t pairs, size_t rows, size_t columns, bool accumulate,
+                               float *c, size_t c_stride) {
 #define ROWS(r)                                                                                 \
     case r:                                                                                     \
         if (columns > 16) tile(a, b, pairs, r, 2, columns, accumulate, c, c_stride);            \
@@ -251,25 +260,33 @@ static void prefetch(dt_bf16_factor f, size_t first_line, size_t lines, size_t f
         for (size_t i = 0; i < length; i += 16) __builtin_prefetch(from + row * f.stride + i, 0, 2);
 }
 
+/// The product of any number of rows with `columns` ≤ RIGHT_PANEL columns. The tiles are of about the same height: a low one
+/// would wait for its own sums.
+static void multiply_rows(const instructions *use, left_pairs a, right_pairs b, size_t pairs, size_t rows, size_t columns,
+                          bool accumulate, float *c, size_t c_stride) {
+    const size_t tiles = parts(rows, TILE_ROWS);
+    for (size_t t = 0, row = 0; t < tiles; t++) {
+        const size_t end = rows * (t + 1) / tiles;
+        const left_pairs from = {a.start + row * a.row, a.row, a.step};
+        use->tile(from, b, pairs, end - row, columns, accumulate, c + row * c_stride, c_stride);
+        row = end;
+    }
+}
+
 /// The product over `pairs` ≤ BLOCK_PAIRS pairs, with right panels that are `panel_pairs` pairs long.
 static void multiply_block(const instructions *use, dt_bf16_factor a, const uint32_t *b, size_t panel_pairs, size_t rows,
                            size_t columns, size_t depth, size_t first_pair, size_t pairs, bool accumulate, float *c,
                            size_t c_stride, uint32_t *left) {
     const size_t panels = parts(columns, RIGHT_PANEL), terms = smaller(2 * pairs, depth - 2 * first_pair);
     for (size_t first = 0; first < rows; first += LEFT_PANEL) {
-        const size_t count = smaller(LEFT_PANEL, rows - first), tiles = parts(count, TILE_ROWS);
+        const size_t count = smaller(LEFT_PANEL, rows - first);
         const size_t next = smaller(LEFT_PANEL, rows - first - count);
         use->pack(a, first, count, depth, first_pair, pairs, LEFT_PANEL, left);
         for (size_t panel = 0; panel < panels; panel++) {
             const size_t column = panel * RIGHT_PANEL;
             prefetch(a, first + count, next, 2 * first_pair, terms, panel, panels);
-            // Tiles of about the same height: a low one would wait for its own sums.
-            for (size_t t = 0, row = 0; t < tiles; t++) {
-                const size_t end = count * (t + 1) / tiles;
-                use->tile(left + row, b + column * panel_pairs, pairs, end - row, smaller(RIGHT_PANEL, columns - column),
-                           accumulate, c + (first + row) * c_stride + column, c_stride);
-                row = end;
-            }
+            multiply_rows(use, (left_pairs){left, 1, LEFT_PANEL}, (right_pairs){b + column * panel_pairs, RIGHT_PANEL}, pairs,
+                          count, smaller(RIGHT_PANEL, columns - column), accumulate, c + first * c_stride + column, c_stride);
         }
     }
 }
@@ -317,4 +334,10 @@ void dt_bf16_multiply(dt_bf16_factor a, dt_bf16_factor b, size_t rows, size_t co
 void dt_bf16_multiply_plain(dt_bf16_factor a, dt_bf16_factor b, size_t rows, size_t columns, size_t depth,
                             bool accumulate, float *c, size_t c_stride, float *scratch) {
     multiply(&plain, a, b, rows, columns, depth, accumulate, c, c_stride, scratch);
+}
+
+void dt_bf16_multiply_pairs(const void *a, size_t a_row, size_t a_step, const void *b, size_t b_step, size_t pairs,
+                            size_t rows, size_t columns, bool accumulate, float *c, size_t c_stride) {
+    multiply_rows(best, (left_pairs){a, a_row, a_step}, (right_pairs){b, b_step}, pairs, rows, columns, accumulate, c,
+                  c_stride);
 }

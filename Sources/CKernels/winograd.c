@@ -97,47 +97,88 @@ DT_INLINE void store(const vector *value, void *elements, size_t offset, const i
 
 DT_INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
+// MARK: Transformed values
+
+/// How a row of transformed values is written: as it is, or as the first or second row of a pair.
+typedef enum { FLOATS = DT_WINOGRAD_FLOATS, HALVES = DT_WINOGRAD_HALVES, FIRST_OF_PAIR, SECOND_OF_PAIR } row_form;
+
+DT_INLINE row_form form_of(dt_winograd_form form, size_t row) {
+    return form != DT_WINOGRAD_PAIRS ? (row_form)form : row % 2 == 0 ? FIRST_OF_PAIR : SECOND_OF_PAIR;
+}
+
+/// The floats before a row.
+DT_INLINE size_t row_start(dt_winograd_form form, size_t row, size_t stride) {
+    return (form == DT_WINOGRAD_PAIRS ? row / 2 : row) * stride;
+}
+
+/// Writes 16 transformed values of a row from its element `c` on. The first row of a pair clears the second, which may be
+/// missing. bf16 is to the nearest, ties to the even one.
+DT_INLINE void keep(const row_form form, const vector *value, float *row, size_t c) {
+    if (form == FLOATS) {
+        *(vector *)(row + c) = *value;
+        return;
+    }
+    // Arithmetic makes no NaN whose payload would carry into the sign.
+    const vector_bits bits = (vector_bits)*value, nearest = bits + 0x7fff + (bits >> 16 & 1);
+    vector_bits *pairs = (vector_bits *)(row + c);
+    if (form == HALVES) *(half_vector *)((uint16_t *)row + c) = __builtin_convertvector(nearest >> 16, half_vector);
+    else if (form == FIRST_OF_PAIR) *pairs = nearest >> 16;
+    else *pairs |= nearest & 0xffff0000;
+}
+
+/// Calls a function of a constant form.
+#define WITH_FORM(form, row, function, ...)                                      \
+    switch (form_of(form, row)) {                                                \
+    case FLOATS: function(FLOATS, __VA_ARGS__); break;                           \
+    case HALVES: function(HALVES, __VA_ARGS__); break;                           \
+    case FIRST_OF_PAIR: function(FIRST_OF_PAIR, __VA_ARGS__); break;             \
+    case SECOND_OF_PAIR: function(SECOND_OF_PAIR, __VA_ARGS__); break;           \
+    }
+
 // MARK: Input
 
-DT_INLINE void input_tiles(const int is_bf16, size_t kernel, const void *image, size_t height, size_t width,
-                           size_t channels, size_t pixel_stride, ptrdiff_t top, ptrdiff_t left, size_t tiles, float *v,
-                           size_t row, size_t plane) {
-    const ptrdiff_t tile_step = (ptrdiff_t)(SIDE + 1 - kernel);
-    for (size_t tile = 0; tile < tiles; tile++, left += tile_step, v += row) {
-        const int inside = top >= 0 && left >= 0 && top + SIDE <= (ptrdiff_t)height && left + SIDE <= (ptrdiff_t)width;
-        const ptrdiff_t corner = (top * (ptrdiff_t)width + left) * (ptrdiff_t)pixel_stride;
-        for (size_t c = 0; c < channels; c += LANES) {
-            vector d[PLANES], half[PLANES], out[SIDE];
-            const size_t count = channels - c;
-            if (inside && count >= LANES) {
-                UNROLLED for (size_t i = 0; i < SIDE; i++) {
-                    UNROLLED for (size_t j = 0; j < SIDE; j++)
-                        load(image, corner + (ptrdiff_t)((i * width + j) * pixel_stride + c), is_bf16, LANES,
-                             &d[i * SIDE + j]);
-                }
-            } else
-                for (ptrdiff_t i = 0; i < SIDE; i++)
-                    for (ptrdiff_t j = 0; j < SIDE; j++) {
-                        const int there = top + i >= 0 && top + i < (ptrdiff_t)height && left + j >= 0 &&
-                                          left + j < (ptrdiff_t)width;
-                        const ptrdiff_t offset =
-                            corner + (i * (ptrdiff_t)width + j) * (ptrdiff_t)pixel_stride + (ptrdiff_t)c;
-                        load(image, there ? offset : 0, is_bf16, there ? count : 0, &d[i * SIDE + j]);
-                    }
-            UNROLLED for (size_t j = 0; j < SIDE; j++) transform_input(d + j, SIDE, half + j, SIDE);
+DT_INLINE void input_tile(const row_form form, const int is_bf16, const void *image, size_t height, size_t width,
+                          size_t channels, size_t pixel_stride, ptrdiff_t top, ptrdiff_t left, float *v, size_t plane) {
+    const int inside = top >= 0 && left >= 0 && top + SIDE <= (ptrdiff_t)height && left + SIDE <= (ptrdiff_t)width;
+    const ptrdiff_t corner = (top * (ptrdiff_t)width + left) * (ptrdiff_t)pixel_stride;
+    for (size_t c = 0; c < channels; c += LANES) {
+        vector d[PLANES], half[PLANES], out[SIDE];
+        const size_t count = channels - c;
+        if (inside && count >= LANES) {
             UNROLLED for (size_t i = 0; i < SIDE; i++) {
-                transform_input(half + i * SIDE, 1, out, 1);
-                UNROLLED for (size_t j = 0; j < SIDE; j++) *(vector *)(v + (i * SIDE + j) * plane + c) = out[j];
+                UNROLLED for (size_t j = 0; j < SIDE; j++)
+                    load(image, corner + (ptrdiff_t)((i * width + j) * pixel_stride + c), is_bf16, LANES, &d[i * SIDE + j]);
             }
+        } else
+            for (ptrdiff_t i = 0; i < SIDE; i++)
+                for (ptrdiff_t j = 0; j < SIDE; j++) {
+                    const int there = top + i >= 0 && top + i < (ptrdiff_t)height && left + j >= 0 &&
+                                      left + j < (ptrdiff_t)width;
+                    const ptrdiff_t offset = corner + (i * (ptrdiff_t)width + j) * (ptrdiff_t)pixel_stride + (ptrdiff_t)c;
+                    load(image, there ? offset : 0, is_bf16, there ? count : 0, &d[i * SIDE + j]);
+                }
+        UNROLLED for (size_t j = 0; j < SIDE; j++) transform_input(d + j, SIDE, half + j, SIDE);
+        UNROLLED for (size_t i = 0; i < SIDE; i++) {
+            transform_input(half + i * SIDE, 1, out, 1);
+            UNROLLED for (size_t j = 0; j < SIDE; j++) keep(form, &out[j], v + (i * SIDE + j) * plane, c);
         }
     }
 }
 
+DT_INLINE void input_tiles(const int is_bf16, size_t kernel, const void *image, size_t height, size_t width,
+                           size_t channels, size_t pixel_stride, ptrdiff_t top, ptrdiff_t left, size_t tiles,
+                           dt_winograd_form form, size_t first, float *v, size_t row, size_t plane) {
+    const ptrdiff_t tile_step = (ptrdiff_t)(SIDE + 1 - kernel);
+    for (size_t tile = first; tile < first + tiles; tile++, left += tile_step)
+        WITH_FORM(form, tile, input_tile, is_bf16, image, height, width, channels, pixel_stride, top, left,
+                  v + row_start(form, tile, row), plane)
+}
+
 DT_DISPATCH
 void dt_winograd_input(size_t kernel, dt_elements image, size_t height, size_t width, size_t channels,
-                       size_t pixel_stride, ptrdiff_t top, ptrdiff_t left, size_t tiles, float *v, size_t row,
-                       size_t plane) {
-#define ARGUMENTS kernel, image.start, height, width, channels, pixel_stride, top, left, tiles, v, row, plane
+                       size_t pixel_stride, ptrdiff_t top, ptrdiff_t left, size_t tiles, dt_winograd_form form,
+                       size_t first, float *v, size_t row, size_t plane) {
+#define ARGUMENTS kernel, image.start, height, width, channels, pixel_stride, top, left, tiles, form, first, v, row, plane
     if (image.is_bf16) input_tiles(1, ARGUMENTS);
     else input_tiles(0, ARGUMENTS);
 #undef ARGUMENTS
@@ -189,25 +230,26 @@ void dt_winograd_output(size_t kernel, const float *m, size_t row, size_t plane,
 // MARK: Weights
 
 /// G g Gᵀ for 16 columns of one row, from taps that lie 16 floats apart.
-DT_INLINE void weight_tile(const int taps, const float *g, int turned, float *u, size_t plane) {
+DT_INLINE void weight_tile(const row_form form, const int taps, const float *g, int turned, float *u, size_t plane) {
     vector values[25], half[5 * SIDE], out[SIDE];
     UNROLLED for (int i = 0; i < taps * taps; i++)
         values[i] = *(const vector *)(g + (turned ? taps * taps - 1 - i : i) * LANES);
     UNROLLED for (int j = 0; j < taps; j++) transform_kernel(taps, values + j, (size_t)taps, half + j, (size_t)taps);
     UNROLLED for (int i = 0; i < SIDE; i++) {
         transform_kernel(taps, half + i * taps, 1, out, 1);
-        UNROLLED for (int j = 0; j < SIDE; j++) *(vector *)(u + (size_t)(i * SIDE + j) * plane) = out[j];
+        UNROLLED for (int j = 0; j < SIDE; j++) keep(form, &out[j], u + (size_t)(i * SIDE + j) * plane, 0);
     }
 }
 
 DT_INLINE void weights_of(const int taps, const float *weights, size_t outputs, size_t inputs, int turned, size_t panel,
-                          size_t first_row, size_t end_row, float *u, size_t plane) {
+                          size_t first_row, size_t end_row, dt_winograd_form form, float *u, size_t plane) {
     const size_t positions = (size_t)(taps * taps), rows = turned ? outputs : inputs, columns = turned ? inputs : outputs;
+    const size_t panel_rows = form == DT_WINOGRAD_PAIRS ? (rows + 1) / 2 : rows;
     for (size_t column = 0; column < columns; column += LANES) {
         const size_t count = least(columns - column, LANES), first = column / panel * panel;
         // The last panel may be narrower.
         const size_t panel_width = least((columns - first + LANES - 1) / LANES * LANES, panel);
-        float *to = u + first * rows + column - first;
+        float *to = u + first * panel_rows + column - first;
         for (size_t block = first_row; block < end_row; block += LANES) {
             const size_t size = least(end_row - block, LANES);
             float taps_of[LANES][25 * LANES];
@@ -225,48 +267,57 @@ DT_INLINE void weights_of(const int taps, const float *weights, size_t outputs, 
                             taps_of[r][i * LANES + k] =
                                 k < count ? weights[((column + k) * positions + i) * inputs + block + r] : 0;
             for (size_t r = 0; r < size; r++)
-                weight_tile(taps, taps_of[r], turned, to + (block + r) * panel_width, plane);
+                WITH_FORM(form, block + r, weight_tile, taps, taps_of[r], turned,
+                          to + row_start(form, block + r, panel_width), plane)
         }
     }
 }
 
 DT_DISPATCH
 void dt_winograd_weights(size_t kernel, const float *weights, size_t outputs, size_t inputs, int turned, size_t panel,
-                         size_t first_row, size_t end_row, float *u, size_t plane) {
-    if (kernel == 3) weights_of(3, weights, outputs, inputs, turned, panel, first_row, end_row, u, plane);
-    else weights_of(5, weights, outputs, inputs, turned, panel, first_row, end_row, u, plane);
+                         size_t first_row, size_t end_row, dt_winograd_form form, float *u, size_t plane) {
+    if (kernel == 3) weights_of(3, weights, outputs, inputs, turned, panel, first_row, end_row, form, u, plane);
+    else weights_of(5, weights, outputs, inputs, turned, panel, first_row, end_row, form, u, plane);
 }
 
 // MARK: Gradients
 
-DT_INLINE void gradient_tiles(const int side, const int is_bf16, const void *dz, size_t lines, size_t width, size_t channels,
-                              size_t pixel_stride, size_t tiles, float *z, size_t row, size_t plane) {
-    for (size_t tile = 0; tile < tiles; tile++, z += row) {
-        const size_t left = tile * (size_t)side, columns = least(width - left, (size_t)side);
-        for (size_t c = 0; c < channels; c += LANES) {
-            vector d[16], half[4 * SIDE], out[SIDE];
-            const size_t count = channels - c;
-            UNROLLED for (size_t i = 0; i < (size_t)side; i++) {
-                UNROLLED for (size_t j = 0; j < (size_t)side; j++) {
-                    const int there = i < lines && j < columns;
-                    load(dz, (ptrdiff_t)((there ? (i * width + left + j) * pixel_stride : 0) + c), is_bf16, there ? count : 0,
-                         &d[i * (size_t)side + j]);
-                }
-            }
-            UNROLLED for (int j = 0; j < side; j++)
-                transform_kernel(side, d + j, (size_t)side, half + j, (size_t)side);
-            UNROLLED for (int i = 0; i < SIDE; i++) {
-                transform_kernel(side, half + i * side, 1, out, 1);
-                UNROLLED for (int j = 0; j < SIDE; j++) *(vector *)(z + (size_t)(i * SIDE + j) * plane + c) = out[j];
+DT_INLINE void gradient_tile(const row_form form, const int side, const int is_bf16, const void *dz, size_t lines,
+                             size_t columns, size_t width, size_t channels, size_t pixel_stride, float *z, size_t plane) {
+    for (size_t c = 0; c < channels; c += LANES) {
+        vector d[16], half[4 * SIDE], out[SIDE];
+        const size_t count = channels - c;
+        UNROLLED for (size_t i = 0; i < (size_t)side; i++) {
+            UNROLLED for (size_t j = 0; j < (size_t)side; j++) {
+                const int there = i < lines && j < columns;
+                load(dz, (ptrdiff_t)((there ? (i * width + j) * pixel_stride : 0) + c), is_bf16, there ? count : 0,
+                     &d[i * (size_t)side + j]);
             }
         }
+        UNROLLED for (int j = 0; j < side; j++) transform_kernel(side, d + j, (size_t)side, half + j, (size_t)side);
+        UNROLLED for (int i = 0; i < SIDE; i++) {
+            transform_kernel(side, half + i * side, 1, out, 1);
+            UNROLLED for (int j = 0; j < SIDE; j++) keep(form, &out[j], z + (size_t)(i * SIDE + j) * plane, c);
+        }
+    }
+}
+
+DT_INLINE void gradient_tiles(const int side, const int is_bf16, const void *dz, size_t lines, size_t width, size_t channels,
+                              size_t pixel_stride, size_t tiles, dt_winograd_form form, size_t first, float *z, size_t row,
+                              size_t plane) {
+    for (size_t tile = 0; tile < tiles; tile++) {
+        const size_t left = tile * (size_t)side, offset = left * pixel_stride;
+        const void *corner = is_bf16 ? (const void *)((const uint16_t *)dz + offset) : (const float *)dz + offset;
+        WITH_FORM(form, first + tile, gradient_tile, side, is_bf16, corner, lines, least(width - left, (size_t)side), width,
+                  channels, pixel_stride, z + row_start(form, first + tile, row), plane)
     }
 }
 
 DT_DISPATCH
 void dt_winograd_output_gradient(size_t kernel, dt_elements dz, size_t lines, size_t width, size_t channels,
-                                 size_t pixel_stride, size_t tiles, float *z, size_t row, size_t plane) {
-#define ARGUMENTS dz.start, lines, width, channels, pixel_stride, tiles, z, row, plane
+                                 size_t pixel_stride, size_t tiles, dt_winograd_form form, size_t first, float *z,
+                                 size_t row, size_t plane) {
+#define ARGUMENTS dz.start, lines, width, channels, pixel_stride, tiles, form, first, z, row, plane
     if (kernel == 3 && dz.is_bf16) gradient_tiles(4, 1, ARGUMENTS);
     else if (kernel == 3) gradient_tiles(4, 0, ARGUMENTS);
     else if (dz.is_bf16) gradient_tiles(2, 1, ARGUMENTS);

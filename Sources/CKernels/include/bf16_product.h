@@ -38,3 +38,9 @@ void dt_bf16_pack(dt_bf16_factor b, size_t columns, size_t depth, float *packed)
 /// As `dt_bf16_multiply`, with a right factor that is packed.
 void dt_bf16_multiply_packed(dt_bf16_factor a, const float *packed, size_t rows, size_t columns, size_t depth,
                              bool accumulate, float *c, size_t c_stride, float *scratch);
+
+/// A product of factors that are bf16 already, in pairs: the two neighbouring terms of a sum, 32 bits, the first the lower
+/// half. c[i][j] (+)= Σ over p < pairs of a[i · a_row + p · a_step] · b[p · b_step + j] for i < rows,
+/// j < columns ≤ `dt_bf16_panel()`. Strides count pairs; of `b` whole vectors of 16 are read.
+void dt_bf16_multiply_pairs(const void *a, size_t a_row, size_t a_step, const void *b, size_t b_step, size_t pairs,
+                            size_t rows, size_t columns, bool accumulate, float *c, size_t c_stride);

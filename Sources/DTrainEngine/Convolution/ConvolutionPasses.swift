@@ -213,8 +213,9 @@ struct ConvolutionPasses: Sendable {
             )
         case .winograd:
             return (
-                WinogradForward(geometry), WinogradWeightGradient(geometry),
-                turnsWinograd(geometry, setting) ? WinogradInputGradient(geometry) : generalInputGradient
+                WinogradForward(geometry, setting.precision), WinogradWeightGradient(geometry, setting.precision),
+                turnsWinograd(geometry, setting)
+                    ? WinogradInputGradient(geometry, setting.precision) : generalInputGradient
             )
         case .general where isDirect(geometry, method):
             return (DirectForward(geometry), DirectWeightGradient(geometry), generalInputGradient)

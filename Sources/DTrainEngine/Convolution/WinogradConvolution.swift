@@ -7,8 +7,8 @@ struct WinogradForward: ForwardPass {
     let takesBF16 = true
     private let correlation: WinogradCorrelation
 
-    init(_ geometry: ConvolutionGeometry) {
-        correlation = WinogradCorrelation(geometry, window: geometry.window, isTurned: false)
+    init(_ geometry: ConvolutionGeometry, _ precision: Precision) {
+        correlation = WinogradCorrelation(geometry, window: geometry.window, precision: precision, isTurned: false)
     }
 
     var memory: PassMemory { correlation.memory }
@@ -39,8 +39,8 @@ struct WinogradInputGradient: InputGradientPass {
     let takesBF16 = true
     private let correlation: WinogradCorrelation
 
-    init(_ geometry: ConvolutionGeometry) {
-        correlation = WinogradCorrelation(geometry, window: geometry.turnedWindow, isTurned: true)
+    init(_ geometry: ConvolutionGeometry, _ precision: Precision) {
+        correlation = WinogradCorrelation(geometry, window: geometry.turnedWindow, precision: precision, isTurned: true)
     }
 
     var memory: PassMemory { correlation.memory }
@@ -69,11 +69,9 @@ struct WinogradWeightGradient: WeightGradientPass {
     private let tiles: WinogradTiles
     private let groups: ChannelGroups
 
-    init(_ geometry: ConvolutionGeometry) {
+    init(_ geometry: ConvolutionGeometry, _ precision: Precision) {
         groups = ChannelGroups(geometry)
-        tiles = WinogradTiles(
-            window: geometry.window, channels: geometry.inputs + geometry.outputs,
-            weights: groups.count * groups.inputs * groups.outputs)
+        tiles = WinogradTiles(groups, window: geometry.window, precision: precision)
     }
 
     private var planes: Int { Int(DT_WINOGRAD_PLANES) }
@@ -87,50 +85,77 @@ struct WinogradWeightGradient: WeightGradientPass {
     private var sumPlane: Int { outputs * sumStride }
     private var positions: Int { tiles.kernel * tiles.kernel }
 
-    /// The thread's sums, then a block's transformed inputs and output gradients; then the gradient of an output's weights.
+    /// Rows of a block's transformed values: tiles, or pairs of them.
+    private var rowsPerBlock: Int { tiles.factors.floatCount(tiles.tilesPerBlock) }
+    private var inputPlane: Int { rowsPerBlock * inputStride }
+    private var outputPlane: Int { rowsPerBlock * outputStride }
+    private var form: dt_winograd_form { tiles.factors == .bf16 ? DT_WINOGRAD_PAIRS : DT_WINOGRAD_FLOATS }
+
+    /// Whether there are sums yet, a cache line; the thread's sums; a block's transformed inputs and output gradients; then the
+    /// gradient of an output's weights.
     var memory: PassMemory {
         PassMemory(
-            perThread: planes * (sumPlane + tiles.tilesPerBlock * (inputStride + outputStride))
-                + positions * groups.inputs)
+            perThread: Self.head + planes * (sumPlane + inputPlane + outputPlane) + positions * groups.inputs)
     }
+    private static let head = 16
+    private func sums(_ own: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> { own + Self.head }
     var blockSamples: Int { tiles.blockSamples }
 
-    func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: planes * sumPlane) }
+    func begin(_ scratch: PassScratch) { scratch.own[0] = 0 }
 
     func add(
         _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch
     ) {
         let window = tiles.window
-        let (inputPlane, outputPlane) = (tiles.tilesPerBlock * inputStride, tiles.tilesPerBlock * outputStride)
-        let v = scratch.own + planes * sumPlane
+        let v = sums(scratch.own) + planes * sumPlane
         let z = v + planes * inputPlane
         tiles.forEachBlock(of: samples.lowerBound * tiles.rowsPerSample..<samples.upperBound * tiles.rowsPerSample) {
             rows in
             tiles.transformInput(
-                x, pixelStride: inputs, channels: inputs, rows: rows, into: v, rowStride: inputStride)
+                x, pixelStride: inputs, channels: inputs, rows: rows, form: form, into: v, rowStride: inputStride,
+                plane: inputPlane)
             for row in rows {
                 let place = tiles.place(ofRow: row)
                 dt_winograd_output_gradient(
                     tiles.kernel,
                     dz + (place.sample * window.output_height + place.line) * window.output_width * stride,
-                    place.lines, window.output_width, outputs, stride, tiles.tilesPerRow,
-                    z + (row - rows.lowerBound) * tiles.tilesPerRow * outputStride, outputStride, outputPlane)
+                    place.lines, window.output_width, outputs, stride, tiles.tilesPerRow, form,
+                    (row - rows.lowerBound) * tiles.tilesPerRow, z, outputStride, outputPlane)
             }
-            var sum = dt_tile_sum()
-            sum.count = (rows.count * tiles.tilesPerRow, 1, 1)
-            sum.a_step = (outputStride, 0, 0)
-            sum.b_step = (inputStride, 0, 0)
             for plane in 0..<planes {
                 for group in 0..<groups.count {
-                    let sums = scratch.own + plane * sumPlane + group * groups.outputs * sumStride
-                    for first in Swift.stride(from: 0, to: groups.inputs, by: dt_tile_panel()) {
-                        dt_tile_multiply(
-                            z + plane * outputPlane + group * groups.outputs, 1,
-                            v + plane * inputPlane + group * groups.inputs + first, &sum, groups.outputs,
-                            min(dt_tile_panel(), groups.inputs - first), DT_TILE_ADD_PADDED, nil, sums + first,
-                            sumStride)
-                    }
+                    multiply(
+                        z + plane * outputPlane + group * groups.outputs,
+                        v + plane * inputPlane + group * groups.inputs,
+                        tiles: rows.count * tiles.tilesPerRow, accumulate: scratch.own[0] != 0,
+                        into: sums(scratch.own) + plane * sumPlane + group * groups.outputs * sumStride)
                 }
+            }
+            scratch.own[0] = 1
+        }
+    }
+
+    /// The product of one group in one plane: outputs × inputs.
+    private func multiply(
+        _ z: UnsafePointer<Float>, _ v: UnsafePointer<Float>, tiles count: Int, accumulate: Bool,
+        into sums: UnsafeMutablePointer<Float>
+    ) {
+        var sum = dt_tile_sum()
+        sum.count = (count, 1, 1)
+        sum.a_step = (outputStride, 0, 0)
+        sum.b_step = (inputStride, 0, 0)
+        let panel = tiles.factors == .bf16 ? dt_bf16_panel() : dt_tile_panel()
+        for first in Swift.stride(from: 0, to: groups.inputs, by: panel) {
+            let columns = min(panel, groups.inputs - first)
+            if tiles.factors == .bf16 {
+                dt_bf16_multiply_pairs(
+                    z, 1, outputStride, v + first, inputStride, tiles.factors.floatCount(count), groups.outputs,
+                    columns,
+                    accumulate, sums + first, sumStride)
+            } else {
+                dt_tile_multiply(
+                    z, 1, v + first, &sum, groups.outputs, columns, accumulate ? DT_TILE_ADD_PADDED : DT_TILE_SET, nil,
+                    sums + first, sumStride)
             }
         }
     }
@@ -138,9 +163,9 @@ struct WinogradWeightGradient: WeightGradientPass {
     func finish(
         _ run: Run, active: Int, into gradient: UnsafeMutablePointer<Float>, accumulate: Bool, scratch: PassScratch
     ) {
-        let first = scratch.own(of: 0)
-        let part = active > 1 ? scratch.own(of: 1) - first : 0
-        let dense = scratch.own + planes * (sumPlane + tiles.tilesPerBlock * (inputStride + outputStride))
+        let first = sums(scratch.own(of: 0))
+        let part = active > 1 ? sums(scratch.own(of: 1)) - first : 0
+        let dense = sums(scratch.own) + planes * (sumPlane + inputPlane + outputPlane)
         for output in run.part(of: outputs) {
             let row = groups.isPlain ? gradient + output * positions * groups.inputs : dense
             dt_winograd_weight_gradient(

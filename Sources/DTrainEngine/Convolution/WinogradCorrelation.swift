@@ -7,6 +7,8 @@ struct WinogradTiles: Sendable {
     let window: dt_window
     /// Height and width of the kernel.
     let kernel: Int
+    /// What transformed images and kernels are: factors of the products between the transforms, whose sums are fp32.
+    let factors: Element
     /// Tile rows of a block.
     let blockRows: Int
 
@@ -20,11 +22,17 @@ struct WinogradTiles: Sendable {
             && window.dilation_width == 1
     }
 
-    /// - Parameters:
-    ///   - channels: inputs and outputs together.
-    ///   - weights: inputs × outputs.
-    init(window: dt_window, channels: Int, weights: Int) {
+    /// bf16 factors, where the processor multiplies them faster, are pairs of channels: none may reach into the next group.
+    static func factors(_ groups: ChannelGroups, _ precision: Precision) -> Element {
+        let hasPairs = groups.count == 1 || groups.inputs % 2 == 0 && groups.outputs % 2 == 0
+        return precision == .bf16 && hasPairs && dt_bf16_is_fast() ? .bf16 : .fp32
+    }
+
+    init(_ groups: ChannelGroups, window: dt_window, precision: Precision) {
         self.window = window
+        factors = Self.factors(groups, precision)
+        let channels = groups.count * (groups.inputs + groups.outputs)
+        let weights = groups.count * groups.inputs * groups.outputs
         kernel = window.kernel_height
         // Transformed weights go through the core once a block: the larger they are, the more tiles must share the way.
         let fewest = weights >= 256 * 256 ? 96 : 48
@@ -74,15 +82,15 @@ struct WinogradTiles: Sendable {
 
     /// Bᵀ X B of a block's tiles.
     func transformInput(
-        _ x: Elements, pixelStride: Int, channels: Int, rows: Range<Int>,
-        into v: UnsafeMutablePointer<Float>, rowStride: Int
+        _ x: Elements, pixelStride: Int, channels: Int, rows: Range<Int>, form: dt_winograd_form,
+        into v: UnsafeMutablePointer<Float>, rowStride: Int, plane: Int
     ) {
         for row in rows {
             let place = place(ofRow: row)
             dt_winograd_input(
                 kernel, x + place.sample * window.height * window.width * pixelStride, window.height, window.width,
-                channels, pixelStride, place.line - window.padding_height, -window.padding_width, tilesPerRow,
-                v + (row - rows.lowerBound) * tilesPerRow * rowStride, rowStride, tilesPerBlock * rowStride)
+                channels, pixelStride, place.line - window.padding_height, -window.padding_width, tilesPerRow, form,
+                (row - rows.lowerBound) * tilesPerRow, v, rowStride, plane)
         }
     }
 }
@@ -94,12 +102,10 @@ struct WinogradCorrelation: Sendable {
     /// Whether this is the way back: weights are those of the convolution from outputs to inputs.
     let isTurned: Bool
 
-    init(_ geometry: ConvolutionGeometry, window: dt_window, isTurned: Bool) {
+    init(_ geometry: ConvolutionGeometry, window: dt_window, precision: Precision, isTurned: Bool) {
         groups = ChannelGroups(geometry, isTurned: isTurned)
         self.isTurned = isTurned
-        tiles = WinogradTiles(
-            window: window, channels: groups.count * (groups.inputs + groups.outputs),
-            weights: groups.count * groups.inputs * groups.outputs)
+        tiles = WinogradTiles(groups, window: window, precision: precision)
     }
 
     var inputs: Int { groups.count * groups.inputs }
@@ -108,10 +114,12 @@ struct WinogradCorrelation: Sendable {
     private var lanes: Int { Int(DT_WINOGRAD_LANES) }
     /// Columns of a group's weights, in whole vectors.
     private var columns: Int { (groups.outputs + lanes - 1) / lanes * lanes }
-    private var groupWeights: Int { groups.inputs * columns }
+    /// Rows of a group's transformed weights: inputs, or pairs of them.
+    private var weightRows: Int { tiles.factors.floatCount(groups.inputs) }
+    private var groupWeights: Int { weightRows * columns }
     private var weightPlane: Int { groups.count * groupWeights }
-    private var panel: Int { max(lanes, dt_tile_panel()) }
-    private var inputStride: Int { WeightPanels.rowStride(inputs) }
+    private var panel: Int { tiles.factors == .bf16 ? dt_bf16_panel() : max(lanes, dt_tile_panel()) }
+    private var inputStride: Int { WeightPanels.rowStride(tiles.factors.floatCount(inputs)) }
     private var outputStride: Int { WeightPanels.rowStride(outputs) }
     private var positions: Int { tiles.kernel * tiles.kernel }
 
@@ -125,15 +133,17 @@ struct WinogradCorrelation: Sendable {
     }
 
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
-        // One group is shared out by rows, several by groups.
-        let part = run.part(of: groups.count == 1 ? groups.inputs : groups.count)
+        // One group is shared out by pairs of rows, several by groups.
+        let part = groups.count == 1 ? run.part(of: groups.inputs, granularity: 2) : run.part(of: groups.count)
         for group in groups.count == 1 ? 0..<1 : part {
             let rows = groups.count == 1 ? part : 0..<groups.inputs
             dt_winograd_weights(
                 tiles.kernel,
                 groups.weights(group, of: weights, positions: positions, copy: scratch.own),
                 isTurned ? groups.inputs : groups.outputs, isTurned ? groups.outputs : groups.inputs, isTurned ? 1 : 0,
-                panel, rows.lowerBound, rows.upperBound, scratch.shared + group * groupWeights, weightPlane)
+                panel, rows.lowerBound, rows.upperBound,
+                tiles.factors == .bf16 ? DT_WINOGRAD_PAIRS : DT_WINOGRAD_FLOATS,
+                scratch.shared + group * groupWeights, weightPlane)
         }
     }
 
@@ -145,11 +155,14 @@ struct WinogradCorrelation: Sendable {
         let v = scratch.own
         let m = v + planes * tiles.tilesPerBlock * inputStride
         let (inputPlane, outputPlane) = (tiles.tilesPerBlock * inputStride, tiles.tilesPerBlock * outputStride)
-        tiles.transformInput(x, pixelStride: pixelStride, channels: inputs, rows: rows, into: v, rowStride: inputStride)
+        tiles.transformInput(
+            x, pixelStride: pixelStride, channels: inputs, rows: rows,
+            form: tiles.factors == .bf16 ? DT_WINOGRAD_HALVES : DT_WINOGRAD_FLOATS, into: v, rowStride: inputStride,
+            plane: inputPlane)
         for plane in 0..<planes {
             for group in 0..<groups.count {
                 multiply(
-                    v + plane * inputPlane + group * groups.inputs,
+                    v + plane * inputPlane + tiles.factors.floatCount(group * groups.inputs),
                     scratch.shared + plane * weightPlane + group * groupWeights, rows.count * tiles.tilesPerRow,
                     into: m + plane * outputPlane + group * groups.outputs)
             }
@@ -173,6 +186,12 @@ struct WinogradCorrelation: Sendable {
         let end = groups.count == 1 ? columns : groups.outputs
         for first in stride(from: 0, to: end, by: panel) {
             let width = min(panel, columns - first)
+            guard tiles.factors == .fp32 else {
+                dt_bf16_multiply_pairs(
+                    v, inputStride, 1, weights + first * weightRows, width, weightRows, count, min(width, end - first),
+                    false, m + first, outputStride)
+                continue
+            }
             var sum = dt_tile_sum()
             sum.count = (groups.inputs, 1, 1)
             sum.a_step = (1, 0, 0)
