@@ -1,6 +1,9 @@
 #include "window.h"
 #include "pooling_window.h"
 
+/// The position of a window whose maximum ReLU holds back: no gradient goes to any pixel.
+enum { NO_WINNER = 255 };
+
 DT_INLINE span inside(size_t output, size_t stride, size_t padding, size_t kernel, size_t extent) {
     span s = {(ptrdiff_t)(output * stride) - (ptrdiff_t)padding, 0, kernel};
     if (s.origin < 0) s.first = (size_t)-s.origin;
@@ -8,89 +11,108 @@ DT_INLINE span inside(size_t output, size_t stride, size_t padding, size_t kerne
     return s;
 }
 
-/// Windows that neither overlap nor leave a pixel out: each input pixel belongs to exactly one output.
-DT_INLINE int tiles_exactly(const dt_window *w) {
-    return w->padding_height == 0 && w->padding_width == 0 && w->stride_height == w->kernel_height &&
-           w->stride_width == w->kernel_width && w->output_height * w->stride_height == w->height &&
-           w->output_width * w->stride_width == w->width;
+/// The windows that have an input row (or column).
+DT_INLINE range windows_of(size_t input, size_t stride, size_t padding, size_t kernel, size_t outputs) {
+    const size_t place = input + padding, last = place / stride + 1;
+    return (range){place < kernel ? 0 : (place - kernel) / stride + 1, last < outputs ? last : outputs};
 }
 
-DT_INLINE void take_maximum(const float *window, size_t channels, size_t width, span rows, span columns,
-                            size_t kernel_width, size_t lanes, int relu, float *restrict y, uint8_t *restrict winner) {
+// MARK: Maximum
+
+DT_INLINE void take_maximum(const void *window, const int is_bf16, size_t channels, size_t width, span rows, span columns,
+                            size_t kernel_width, size_t lanes, int relu, void *y, uint8_t *restrict winner) {
     float best[LANES];
     int32_t where[LANES];
-    max_of_window(window, channels, width, rows, columns, kernel_width, lanes, best, where);
+    max_of_window(window, is_bf16, channels, width, rows, columns, kernel_width, lanes, best, where);
     for (size_t l = 0; l < lanes; l++) {
-        y[l] = relu && best[l] < 0 ? 0 : best[l];
-        winner[l] = (uint8_t)where[l];
+        set_value(y, is_bf16, l, relu && best[l] < 0 ? 0 : best[l]);
+        winner[l] = (uint8_t)(relu && !(best[l] > 0) ? NO_WINNER : where[l]);
     }
 }
 
-DT_DISPATCH
-void dt_max_pool_forward(const float *x, size_t images, size_t channels, dt_window w, int relu, float *y,
-                         size_t y_stride, uint8_t *winner) {
-    for (size_t image = 0; image < images; image++, x += w.height * w.width * channels)
-        for (size_t oy = 0; oy < w.output_height; oy++) {
-            const span rows = inside(oy, w.stride_height, w.padding_height, w.kernel_height, w.height);
-            for (size_t ox = 0; ox < w.output_width; ox++, y += y_stride, winner += channels) {
-                const span columns = inside(ox, w.stride_width, w.padding_width, w.kernel_width, w.width);
-                const float *window =
-                    x + (rows.origin * (ptrdiff_t)w.width + columns.origin) * (ptrdiff_t)channels;
-#define BODY(c, lanes) \
-    { take_maximum(window + c, channels, w.width, rows, columns, w.kernel_width, lanes, relu, y + c, winner + c); }
+DT_INLINE void max_forward(const int is_bf16, const void *x, size_t images, size_t channels, const dt_window *w, int relu,
+                           void *y, size_t y_stride, uint8_t *winner) {
+    for (size_t image = 0; image < images; image++)
+        for (size_t oy = 0; oy < w->output_height; oy++) {
+            const span rows = inside(oy, w->stride_height, w->padding_height, w->kernel_height, w->height);
+            for (size_t ox = 0; ox < w->output_width; ox++, winner += channels, y = from_element(y, is_bf16, (ptrdiff_t)y_stride)) {
+                const span columns = inside(ox, w->stride_width, w->padding_width, w->kernel_width, w->width);
+                const ptrdiff_t pixel =
+                    ((ptrdiff_t)(image * w->height) + rows.origin) * (ptrdiff_t)w->width + columns.origin;
+                const void *window = from_element(x, is_bf16, pixel * (ptrdiff_t)channels);
+#define BODY(c, lanes)                                                                                                      \
+    {                                                                                                                       \
+        take_maximum(from_element(window, is_bf16, (ptrdiff_t)(c)), is_bf16, channels, w->width, rows, columns,             \
+                     w->kernel_width, lanes, relu, from_element(y, is_bf16, (ptrdiff_t)(c)), winner + (c));                 \
+    }
                 FOR_EACH_VECTOR(channels, 0, BODY)
 #undef BODY
             }
         }
 }
 
-/// Gives each pixel of an exact tile its gradient: dy for the winner, zero for the others.
-DT_INLINE void spread_to_winner(const float *restrict dy, const float *restrict y, const uint8_t *restrict winner,
-                                size_t channels, const dt_window *w, size_t lanes, int relu, float *restrict window,
-                                int accumulate) {
-    float gradient[LANES];
-    int32_t where[LANES];
-    for (size_t l = 0; l < lanes; l++) {
-        gradient[l] = relu && !(y[l] > 0) ? 0 : dy[l];
-        where[l] = winner[l];
-    }
-    for (size_t ky = 0; ky < w->kernel_height; ky++)
-        for (size_t kx = 0; kx < w->kernel_width; kx++) {
-            float *restrict pixel = window + (ky * w->width + kx) * channels;
-            const int32_t position = (int32_t)(ky * w->kernel_width + kx);
-            for (size_t l = 0; l < lanes; l++) {
-                const float share = where[l] == position ? gradient[l] : 0;
-                pixel[l] = accumulate ? pixel[l] + share : share;
-            }
+DT_DISPATCH
+void dt_max_pool_forward(dt_elements x, size_t images, size_t channels, dt_window w, int relu, dt_elements y,
+                         size_t y_stride, uint8_t *winner) {
+    if (x.is_bf16) max_forward(1, x.start, images, channels, &w, relu, y.start, y_stride, winner);
+    else max_forward(0, x.start, images, channels, &w, relu, y.start, y_stride, winner);
+}
+
+/// One pixel's gradient: the sum of those of the windows that it won.
+DT_INLINE void collect_won(const int is_bf16, const void *dy, size_t dy_stride, const uint8_t *restrict winner, size_t channels,
+                           const dt_window *w, size_t iy, size_t ix, range rows, range columns, size_t lanes, void *pixel,
+                           int accumulate) {
+    float sum[LANES];
+    for (size_t l = 0; l < lanes; l++) sum[l] = accumulate ? value_at(pixel, is_bf16, l) : 0;
+    for (size_t oy = rows.first; oy < rows.last; oy++)
+        for (size_t ox = columns.first; ox < columns.last; ox++) {
+            const size_t window = oy * w->output_width + ox;
+            const size_t position = (iy + w->padding_height - oy * w->stride_height) * w->kernel_width + ix +
+                                    w->padding_width - ox * w->stride_width;
+            const uint8_t *winners = winner + window * channels;
+            for (size_t l = 0; l < lanes; l++)
+                sum[l] += winners[l] == (uint8_t)position ? value_at(dy, is_bf16, window * dy_stride + l) : 0;
         }
+    for (size_t l = 0; l < lanes; l++) set_value(pixel, is_bf16, l, sum[l]);
+}
+
+/// Calls BODY for each pixel of an image, with the windows that have it.
+#define FOR_EACH_PIXEL(w, BODY)                                                                                               \
+    for (size_t iy = 0; iy < (w)->height; iy++) {                                                                             \
+        const range rows = windows_of(iy, (w)->stride_height, (w)->padding_height, (w)->kernel_height, (w)->output_height);   \
+        for (size_t ix = 0; ix < (w)->width; ix++) {                                                                          \
+            const range columns =                                                                                             \
+                windows_of(ix, (w)->stride_width, (w)->padding_width, (w)->kernel_width, (w)->output_width);                  \
+            BODY                                                                                                              \
+        }                                                                                                                     \
+    }
+
+DT_INLINE void max_backward(const int is_bf16, const void *dy, size_t dy_stride, const uint8_t *winner, size_t images,
+                            size_t channels, const dt_window *w, void *dx, int accumulate) {
+    const size_t outputs = w->output_height * w->output_width;
+    for (size_t image = 0; image < images; image++, winner += outputs * channels) {
+#define BODY(c, lanes)                                                                                                        \
+    {                                                                                                                         \
+        collect_won(is_bf16, from_element(dy, is_bf16, (ptrdiff_t)(c)), dy_stride, winner + (c), channels, w, iy, ix, rows,   \
+                    columns, lanes, from_element(dx, is_bf16, (ptrdiff_t)(c)), accumulate);                                   \
+    }
+        FOR_EACH_PIXEL(w, {
+            FOR_EACH_VECTOR(channels, accumulate, BODY)
+            dx = from_element(dx, is_bf16, (ptrdiff_t)channels);
+        })
+#undef BODY
+        dy = from_element(dy, is_bf16, (ptrdiff_t)(outputs * dy_stride));
+    }
 }
 
 DT_DISPATCH
-void dt_max_pool_backward(const float *dy, size_t dy_stride, const float *y, size_t y_stride, const uint8_t *winner,
-                          size_t images, size_t channels, dt_window w, int relu, float *dx, int accumulate) {
-    const int exact = tiles_exactly(&w);
-    const size_t image_count = w.height * w.width * channels;
-    if (!exact && !accumulate) memset(dx, 0, images * image_count * sizeof *dx);
-    for (size_t image = 0; image < images; image++, dx += image_count)
-        for (size_t oy = 0; oy < w.output_height; oy++)
-            for (size_t ox = 0; ox < w.output_width; ox++, dy += dy_stride, y += y_stride, winner += channels) {
-                const ptrdiff_t top = (ptrdiff_t)(oy * w.stride_height) - (ptrdiff_t)w.padding_height;
-                const ptrdiff_t left = (ptrdiff_t)(ox * w.stride_width) - (ptrdiff_t)w.padding_width;
-                if (exact) {
-                    float *window = dx + (top * (ptrdiff_t)w.width + left) * (ptrdiff_t)channels;
-#define BODY(c, lanes) { spread_to_winner(dy + c, y + c, winner + c, channels, &w, lanes, relu, window + c, accumulate); }
-                    FOR_EACH_VECTOR(channels, accumulate, BODY)
-#undef BODY
-                    continue;
-                }
-                for (size_t c = 0; c < channels; c++) {
-                    if (relu && !(y[c] > 0)) continue;
-                    const ptrdiff_t iy = top + (ptrdiff_t)(winner[c] / w.kernel_width);
-                    const ptrdiff_t ix = left + (ptrdiff_t)(winner[c] % w.kernel_width);
-                    dx[(iy * (ptrdiff_t)w.width + ix) * (ptrdiff_t)channels + (ptrdiff_t)c] += dy[c];
-                }
-            }
+void dt_max_pool_backward(dt_elements dy, size_t dy_stride, const uint8_t *winner, size_t images, size_t channels,
+                          dt_window w, dt_elements dx, int accumulate) {
+    if (dx.is_bf16) max_backward(1, dy.start, dy_stride, winner, images, channels, &w, dx.start, accumulate);
+    else max_backward(0, dy.start, dy_stride, winner, images, channels, &w, dx.start, accumulate);
 }
+
+// MARK: Mean
 
 /// One over the positions that a mean counts in one direction. Where padding counts, what a window of PyTorch's ceil mode has
 /// beyond it does not.
@@ -100,20 +122,32 @@ DT_INLINE float share_of(span s, size_t kernel, size_t extent, size_t padding, i
     return 1.0f / (float)(room < (ptrdiff_t)kernel ? room : (ptrdiff_t)kernel);
 }
 
-DT_DISPATCH
-void dt_average_pool_forward(const float *x, size_t images, size_t channels, dt_window w, int counts_padding, float *y,
-                             size_t y_stride) {
-    for (size_t image = 0; image < images; image++, x += w.height * w.width * channels)
-        for (size_t oy = 0; oy < w.output_height; oy++) {
-            const span rows = inside(oy, w.stride_height, w.padding_height, w.kernel_height, w.height);
-            const float row_share = share_of(rows, w.kernel_height, w.height, w.padding_height, counts_padding);
-            for (size_t ox = 0; ox < w.output_width; ox++, y += y_stride) {
-                const span columns = inside(ox, w.stride_width, w.padding_width, w.kernel_width, w.width);
-                const float share =
-                    row_share * share_of(columns, w.kernel_width, w.width, w.padding_width, counts_padding);
-                const float *window =
-                    x + (rows.origin * (ptrdiff_t)w.width + columns.origin) * (ptrdiff_t)channels;
-#define BODY(c, lanes) { mean_of_window(window + c, channels, w.width, rows, columns, lanes, share, y + c); }
+/// The share that each position of a window has in its mean.
+DT_INLINE float share_of_window(const dt_window *w, size_t oy, size_t ox, int counts_padding) {
+    const span rows = inside(oy, w->stride_height, w->padding_height, w->kernel_height, w->height);
+    const span columns = inside(ox, w->stride_width, w->padding_width, w->kernel_width, w->width);
+    return share_of(rows, w->kernel_height, w->height, w->padding_height, counts_padding) *
+           share_of(columns, w->kernel_width, w->width, w->padding_width, counts_padding);
+}
+
+DT_INLINE void average_forward(const int is_bf16, const void *x, size_t images, size_t channels, const dt_window *w,
+                               int counts_padding, void *y, size_t y_stride) {
+    for (size_t image = 0; image < images; image++)
+        for (size_t oy = 0; oy < w->output_height; oy++) {
+            const span rows = inside(oy, w->stride_height, w->padding_height, w->kernel_height, w->height);
+            for (size_t ox = 0; ox < w->output_width; ox++, y = from_element(y, is_bf16, (ptrdiff_t)y_stride)) {
+                const span columns = inside(ox, w->stride_width, w->padding_width, w->kernel_width, w->width);
+                const float share = share_of_window(w, oy, ox, counts_padding);
+                const ptrdiff_t pixel =
+                    ((ptrdiff_t)(image * w->height) + rows.origin) * (ptrdiff_t)w->width + columns.origin;
+                const void *window = from_element(x, is_bf16, pixel * (ptrdiff_t)channels);
+#define BODY(c, lanes)                                                                                                       \
+    {                                                                                                                        \
+        float mean[LANES];                                                                                                   \
+        mean_of_window(from_element(window, is_bf16, (ptrdiff_t)(c)), is_bf16, channels, w->width, rows, columns, lanes,     \
+                       share, mean);                                                                                         \
+        for (size_t l = 0; l < (lanes); l++) set_value(y, is_bf16, (c) + l, mean[l]);                                        \
+    }
                 FOR_EACH_VECTOR(channels, 0, BODY)
 #undef BODY
             }
@@ -121,23 +155,46 @@ void dt_average_pool_forward(const float *x, size_t images, size_t channels, dt_
 }
 
 DT_DISPATCH
-void dt_average_pool_backward(const float *dy, size_t dy_stride, size_t images, size_t channels, dt_window w,
-                              int counts_padding, float *dx, int accumulate) {
-    const int adds = accumulate || !tiles_exactly(&w);
-    const size_t image_count = w.height * w.width * channels;
-    if (adds && !accumulate) memset(dx, 0, images * image_count * sizeof *dx);
-    for (size_t image = 0; image < images; image++, dx += image_count)
-        for (size_t oy = 0; oy < w.output_height; oy++) {
-            const span rows = inside(oy, w.stride_height, w.padding_height, w.kernel_height, w.height);
-            const float row_share = share_of(rows, w.kernel_height, w.height, w.padding_height, counts_padding);
-            for (size_t ox = 0; ox < w.output_width; ox++, dy += dy_stride) {
-                const span columns = inside(ox, w.stride_width, w.padding_width, w.kernel_width, w.width);
-                const float share =
-                    row_share * share_of(columns, w.kernel_width, w.width, w.padding_width, counts_padding);
-                float *window = dx + (rows.origin * (ptrdiff_t)w.width + columns.origin) * (ptrdiff_t)channels;
-#define BODY(c, lanes) { spread_evenly(dy + c, channels, w.width, rows, columns, lanes, share, window + c, adds); }
-                FOR_EACH_VECTOR(channels, adds, BODY)
-#undef BODY
-            }
+void dt_average_pool_forward(dt_elements x, size_t images, size_t channels, dt_window w, int counts_padding, dt_elements y,
+                             size_t y_stride) {
+    if (x.is_bf16) average_forward(1, x.start, images, channels, &w, counts_padding, y.start, y_stride);
+    else average_forward(0, x.start, images, channels, &w, counts_padding, y.start, y_stride);
+}
+
+/// One pixel's gradient: the sum of its shares of those of its windows.
+DT_INLINE void collect_shares(const int is_bf16, const void *dy, size_t dy_stride, const dt_window *w, int counts_padding,
+                              range rows, range columns, size_t lanes, void *pixel, int accumulate) {
+    float sum[LANES];
+    for (size_t l = 0; l < lanes; l++) sum[l] = accumulate ? value_at(pixel, is_bf16, l) : 0;
+    for (size_t oy = rows.first; oy < rows.last; oy++)
+        for (size_t ox = columns.first; ox < columns.last; ox++) {
+            const float share = share_of_window(w, oy, ox, counts_padding);
+            const size_t window = (oy * w->output_width + ox) * dy_stride;
+            for (size_t l = 0; l < lanes; l++) sum[l] += value_at(dy, is_bf16, window + l) * share;
         }
+    for (size_t l = 0; l < lanes; l++) set_value(pixel, is_bf16, l, sum[l]);
+}
+
+DT_INLINE void average_backward(const int is_bf16, const void *dy, size_t dy_stride, size_t images, size_t channels,
+                                const dt_window *w, int counts_padding, void *dx, int accumulate) {
+    for (size_t image = 0; image < images; image++) {
+#define BODY(c, lanes)                                                                                                     \
+    {                                                                                                                      \
+        collect_shares(is_bf16, from_element(dy, is_bf16, (ptrdiff_t)(c)), dy_stride, w, counts_padding, rows, columns,    \
+                       lanes, from_element(dx, is_bf16, (ptrdiff_t)(c)), accumulate);                                      \
+    }
+        FOR_EACH_PIXEL(w, {
+            FOR_EACH_VECTOR(channels, accumulate, BODY)
+            dx = from_element(dx, is_bf16, (ptrdiff_t)channels);
+        })
+#undef BODY
+        dy = from_element(dy, is_bf16, (ptrdiff_t)(w->output_height * w->output_width * dy_stride));
+    }
+}
+
+DT_DISPATCH
+void dt_average_pool_backward(dt_elements dy, size_t dy_stride, size_t images, size_t channels, dt_window w,
+                              int counts_padding, dt_elements dx, int accumulate) {
+    if (dx.is_bf16) average_backward(1, dy.start, dy_stride, images, channels, &w, counts_padding, dx.start, accumulate);
+    else average_backward(0, dy.start, dy_stride, images, channels, &w, counts_padding, dx.start, accumulate);
 }

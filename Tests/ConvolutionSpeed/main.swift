@@ -31,8 +31,10 @@ if models.isEmpty {
 
 let ways: [(name: String, method: ConvolutionMethod, precision: Precision)] = [
     ("direct", .direct, .fp32), ("unfolded", .unfolded, .fp32), ("rule", .byRule, .fp32), ("oneDNN", .oneDNN, .fp32),
-    ("bf16", .oneDNN, .bf16),
-].filter { $0.method != .oneDNN || OneDNN.version != nil }
+    ("bf16", .byRule, .bf16), ("winograd", .winograd, .bf16), ("oneDNN", .oneDNN, .bf16),
+].filter {
+    ($0.method != .oneDNN || OneDNN.version != nil) && ($0.precision == .fp32 || Precision.bf16.obstacle == nil)
+}
 
 /// Prints at once, unlike `print` into a pipe.
 func say(_ text: String) {
@@ -47,7 +49,9 @@ func columns(_ values: [Double]) -> String {
     }.joined()
 }
 
-say("model; input → outputs, kernel/stride, groups; " + ways.map(\.name).joined(separator: " ") + " of each pass")
+say(
+    "model; input → outputs, kernel/stride, groups; " + ways.map(\.name).joined(separator: " ")
+        + " of each pass; those from bf16 on are in bf16")
 for model in models {
     guard let entry = ModelEntry.all.first(where: { $0.name == model }) else { fatalError("no model \(model)") }
     let graph = try Graph.trace(

@@ -82,7 +82,8 @@ import Testing
         func callAsFunction(_ x: Value) -> Value { flatten(conv2(conv1(x))) }
     }
 
-    /// Without ReLU and maxima only rounding is left, about 2^-9 a value. With them a rounded value may fall on the other side
+    /// Without ReLU and maxima only rounding is left, about 2^-9 a value, and 1.2 % where minimal filtering rounds what it has
+    /// transformed. With them a rounded value may fall on the other side
     /// of zero, and its whole gradient with it: about the root of 2^-9, 4 %, of a layer's in the norm, and more of those before
     /// it. A mask or a winner from another place would change all of it.
     @Test(arguments: [6, 16, 20, 32, 48], [(true, 1), (true, 2), (true, 3), (false, 1), (false, 3)])
@@ -96,7 +97,7 @@ import Testing
             let error = norm(zip(expected.values, actual.values).map { $0 - $1 })
             // A batch norm takes away what a bias before it does: of such a gradient nothing but rounding is left.
             let scale = max(norm(expected.values), 0.2 * largest)
-            #expect(error < (variant.isSmooth ? 0.02 : 0.4) * scale, "\(name): \(error / scale)")
+            #expect(error < (variant.isSmooth ? 0.03 : 0.4) * scale, "\(name): \(error / scale)")
         }
     }
 

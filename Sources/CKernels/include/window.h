@@ -1,6 +1,7 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include "elements.h"
 
 /// A window that slides over a channels-last image: the geometry of convolution and pooling.
 typedef struct {
@@ -26,20 +27,21 @@ void dt_unfold(const float *x, size_t pixel_stride, size_t channels, dt_window w
 void dt_fold_add(const float *rows, size_t channels, dt_window window, size_t first_line, size_t lines, float *x,
                  size_t pixel_stride);
 
-/// Maximum over each window of `images` images; padding never wins. `winner` gets the position in the window (row by
-/// row) of the first maximum, for the way back. With `relu` not 0 the output is max(0, maximum).
-void dt_max_pool_forward(const float *x, size_t images, size_t channels, dt_window window, int relu, float *y,
+/// Maximum over each window of `images` images; padding never wins. Output pixels are `y_stride` elements apart. `winner` gets
+/// the position in the window (row by row) of the first maximum, for the way back. With `relu` not 0 the output is
+/// max(0, maximum), and a window without a maximum above 0 has no winner.
+void dt_max_pool_forward(dt_elements x, size_t images, size_t channels, dt_window window, int relu, dt_elements y,
                          size_t y_stride, uint8_t *winner);
 
-/// dx[winner] (+)= dy; with `relu` not 0 only where y > 0. All of `dx` is set, or added to when `accumulate` is not 0.
-void dt_max_pool_backward(const float *dy, size_t dy_stride, const float *y, size_t y_stride, const uint8_t *winner,
-                          size_t images, size_t channels, dt_window window, int relu, float *dx, int accumulate);
+/// dx[winner] (+)= dy. All of `dx` is set, or added to when `accumulate` is not 0.
+void dt_max_pool_backward(dt_elements dy, size_t dy_stride, const uint8_t *winner, size_t images, size_t channels,
+                          dt_window window, dt_elements dx, int accumulate);
 
 /// Mean over each window. The divisor counts the positions in the padding where `counts_padding` is not 0 (PyTorch's
 /// count_include_pad); what the last window of PyTorch's ceil mode has beyond the padding never counts.
-void dt_average_pool_forward(const float *x, size_t images, size_t channels, dt_window window, int counts_padding,
-                             float *y, size_t y_stride);
+void dt_average_pool_forward(dt_elements x, size_t images, size_t channels, dt_window window, int counts_padding,
+                             dt_elements y, size_t y_stride);
 
 /// dx (+)= dy / divisor for every position of the window. All of `dx` is set, or added to when `accumulate` is not 0.
-void dt_average_pool_backward(const float *dy, size_t dy_stride, size_t images, size_t channels, dt_window window,
-                              int counts_padding, float *dx, int accumulate);
+void dt_average_pool_backward(dt_elements dy, size_t dy_stride, size_t images, size_t channels, dt_window window,
+                              int counts_padding, dt_elements dx, int accumulate);

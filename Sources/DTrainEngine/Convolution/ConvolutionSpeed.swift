@@ -8,18 +8,21 @@ package struct ConvolutionSpeed {
     package let inputGradient: Double
 
     /// Times each product on `samples` random images of shape `input`, the fastest of several runs that take `seconds`
-    /// together, and at least three.
+    /// together, and at least three. In bf16 images and gradients are stored so, where all three passes take that.
     package init(
         _ operation: Convolution, input: Shape, samples: Int, precision: Precision = .fp32, seconds: Double,
         clock: () -> Double
     ) throws {
         let output = try operation.outputShape([input])
         let geometry = ConvolutionGeometry(operation, input: input, output: output)
-        let extents = Extents(
-            inputs: [input], output: output, samples: samples, rows: samples, longest: 1, threads: 1, training: true,
-            precision: precision,
-            inputElements: [.fp32], outputElement: .fp32)
-        let passes = ConvolutionPasses(geometry, PassSetting(operation.method, hasBias: false, extents))
+        func passes(_ element: Element) -> ConvolutionPasses {
+            let extents = Extents(
+                inputs: [input], output: output, samples: samples, rows: samples, longest: 1, threads: 1,
+                training: true, precision: precision, inputElements: [element], outputElement: element)
+            return ConvolutionPasses(geometry, PassSetting(operation.method, hasBias: false, extents))
+        }
+        let element: Element = precision == .bf16 && passes(.bf16).takeBF16 ? .bf16 : .fp32
+        let passes = passes(element)
         // Kernels read whole vectors beyond the end.
         func floats(_ count: Int) -> AlignedMemory { AlignedMemory(byteCount: 4 * (count + 64)) }
         let scratch = floats(
@@ -32,7 +35,16 @@ package struct ConvolutionSpeed {
         for (pointer, memory) in zip(pointers, memories) {
             for index in 0..<memory.byteCount / 4 { pointer[index] = random.uniform(UInt64(index)) - 0.5 }
         }
-        let (x, y, weights, gradient) = (pointers[0], pointers[1], pointers[2], pointers[3])
+        if element == .bf16 {
+            for (pointer, count) in zip(pointers, [samples * input.count, samples * output.count]) {
+                let halves = Elements(pointer, .bf16).halves
+                for index in 0..<count {
+                    halves[index] = UInt16((random.uniform(UInt64(index)) - 0.5).bitPattern >> 16)
+                }
+            }
+        }
+        let (x, y) = (Elements(pointers[0], element), Elements(pointers[1], element))
+        let (weights, gradient) = (pointers[2], pointers[3])
         let base = scratch.base.assumingMemoryBound(to: Float.self)
         let run = Run(
             thread: 0, pool: ThreadPool(threadCount: 1), arena: base, parameters: weights, gradients: gradient,
@@ -61,7 +73,7 @@ package struct ConvolutionSpeed {
         forward = speed {
             passes.forward.prepare(run, weights: weights, scratch: forwardScratch)
             passes.forward.forward(
-                Elements(x), weights: weights, bias: nil, into: Elements(y), stride: stride, accumulate: false,
+                x, weights: weights, bias: nil, into: y, stride: stride, accumulate: false,
                 lines: 0..<samples * geometry.window.output_height, scratch: forwardScratch
             ) { _ in }
         }
@@ -69,8 +81,7 @@ package struct ConvolutionSpeed {
         weightGradient = speed {
             passes.weightGradient.begin(weightScratch)
             for block in blocks {
-                passes.weightGradient.add(
-                    Elements(x), Elements(y), stride: stride, samples: block, scratch: weightScratch)
+                passes.weightGradient.add(x, y, stride: stride, samples: block, scratch: weightScratch)
             }
             passes.weightGradient.finish(run, active: 1, into: gradient, accumulate: false, scratch: weightScratch)
         }
@@ -79,7 +90,7 @@ package struct ConvolutionSpeed {
             passes.inputGradient.prepare(run, weights: weights, scratch: inputScratch)
             for block in blocks {
                 passes.inputGradient.propagate(
-                    Elements(y), stride: stride, weights: weights, into: Elements(x), accumulate: false, samples: block,
+                    y, stride: stride, weights: weights, into: x, accumulate: false, samples: block,
                     scratch: inputScratch)
             }
         }

@@ -12,13 +12,15 @@
         }
 
         /// Whether the pass has no way of its own that is better in any case. A kernel for each channel leaves no product of
-        /// matrices, and minimal filtering in fp32 is as fast as bf16, except forward with few channels.
+        /// matrices. Minimal filtering is better, but for bf16 with few channels forward, and with AMX, which multiplies bf16
+        /// several times as fast as the vectors that minimal filtering has.
         private static func suits(
             _ pass: dt_onednn_pass, _ geometry: ConvolutionGeometry, _ setting: PassSetting
         ) -> Bool {
             switch ConvolutionPasses.way(geometry, setting) {
             case .pointwise, .general: true
             case .depthwise: false
+            case .winograd where setting.precision == .bf16 && dt_onednn_has_amx(): true
             case .winograd where pass == DT_ONEDNN_INPUT_GRADIENT: !ConvolutionPasses.turnsWinograd(geometry, setting)
             case .winograd:
                 pass == DT_ONEDNN_FORWARD && setting.precision == .bf16 && min(geometry.inputs, geometry.outputs) < 32

@@ -28,7 +28,7 @@ package struct AdaptivePooling: Operation {
 
     /// One Int32 an output element: the pixel that won.
     package func memory(_ extents: Extents) -> MemoryNeed {
-        WidenedSamples.memory(extents, saved: kind == .maximum ? extents.rows * extents.output.count : 0)
+        MemoryNeed(saved: kind == .maximum ? extents.rows * extents.output.count : 0)
     }
     package func storedElements(_ extents: Extents) -> StoredElements { .converted }
     package func kernel(_ site: Site) -> any Kernel { AdaptivePoolingKernel(kind, site) }
@@ -54,27 +54,31 @@ private final class AdaptivePoolingKernel: Kernel {
     }
 
     func forward(_ run: Run) {
-        WidenedSamples(site, run).forward { samples, x, y, stride in
-            switch kind {
-            case .maximum:
-                dt_adaptive_max_pool_forward(
-                    x, samples.count, window, y, stride, winners(run, from: samples.lowerBound))
-            case .average: dt_adaptive_average_pool_forward(x, samples.count, window, y, stride)
-            }
+        let (input, output) = (site.inputs[0], site.output)
+        let samples = run.part(of: run.rows)
+        let x = run.elements(input) + samples.lowerBound * input.sampleStride
+        let y = run.elements(output) + samples.lowerBound * output.sampleStride
+        switch kind {
+        case .maximum:
+            dt_adaptive_max_pool_forward(
+                x, samples.count, window, y, output.pixelStride, winners(run, from: samples.lowerBound))
+        case .average: dt_adaptive_average_pool_forward(x, samples.count, window, y, output.pixelStride)
         }
     }
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
-        WidenedSamples(site, run).backward(readsOutput: false) { samples, dy, stride, _, _, dx in
-            let accumulate: Int32 = gradient.accumulate ? 1 : 0
-            switch kind {
-            case .maximum:
-                dt_adaptive_max_pool_backward(
-                    dy, stride, winners(run, from: samples.lowerBound), samples.count, window, dx, accumulate)
-            case .average:
-                dt_adaptive_average_pool_backward(dy, stride, samples.count, window, dx, accumulate)
-            }
+        let outer = site.outputGradient!
+        let samples = run.part(of: run.rows)
+        let dy = run.elements(outer) + samples.lowerBound * outer.sampleStride
+        let dx = run.elements(gradient.place) + samples.lowerBound * gradient.place.sampleStride
+        let accumulate: Int32 = gradient.accumulate ? 1 : 0
+        switch kind {
+        case .maximum:
+            dt_adaptive_max_pool_backward(
+                dy, outer.pixelStride, winners(run, from: samples.lowerBound), samples.count, window, dx, accumulate)
+        case .average:
+            dt_adaptive_average_pool_backward(dy, outer.pixelStride, samples.count, window, dx, accumulate)
         }
     }
 }

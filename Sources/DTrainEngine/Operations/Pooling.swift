@@ -23,7 +23,6 @@ package struct Pooling: Operation, ActivationFusing {
 
     package var name: String { kind == .maximum ? "maxPool" : "averagePool" }
     package var window: (kernel: Int, stride: Int) { (geometry.kernel.width, geometry.stride.width) }
-    package var backwardReads: BackwardReads { appliesReLU ? .output : [] }
     package var writesStridedPixels: Bool { true }
 
     package func fused(with activation: Activation) -> (any Operation)? {
@@ -50,8 +49,7 @@ package struct Pooling: Operation, ActivationFusing {
 
     package func storedElements(_ extents: Extents) -> StoredElements { .alike }
     package func memory(_ extents: Extents) -> MemoryNeed {
-        WidenedSamples.memory(
-            extents, saved: kind == .maximum ? (extents.rows * extents.output.count + 3) / 4 : 0)
+        MemoryNeed(saved: kind == .maximum ? (extents.rows * extents.output.count + 3) / 4 : 0)
     }
     package func kernel(_ site: Site) -> any Kernel { PoolingKernel(self, site) }
 }
@@ -67,7 +65,7 @@ private final class PoolingKernel: Kernel {
         window = operation.geometry.cWindow(input: site.inputs[0].shape, output: site.output.shape)
     }
 
-    /// One byte an output element: the position in the window that won.
+    /// One byte an output element: the position in the window that won, if any did.
     private func winners(_ run: Run, from sample: Int) -> UnsafeMutablePointer<UInt8> {
         UnsafeMutableRawPointer(run.arena + site.saved).assumingMemoryBound(to: UInt8.self)
             + sample * site.output.shape.count
@@ -75,34 +73,37 @@ private final class PoolingKernel: Kernel {
 
     func forward(_ run: Run) {
         let (input, output) = (site.inputs[0], site.output)
-        WidenedSamples(site, run).forward { samples, x, y, stride in
-            let winners = winners(run, from: samples.lowerBound)
-            switch operation.kind {
-            case .maximum:
-                dt_max_pool_forward(
-                    x, samples.count, input.channels, window, operation.appliesReLU ? 1 : 0, y, stride, winners)
-            case .average:
-                dt_average_pool_forward(
-                    x, samples.count, output.channels, window, operation.countsPadding ? 1 : 0, y, stride)
-            }
+        let samples = run.part(of: run.rows)
+        let x = run.elements(input) + samples.lowerBound * input.sampleStride
+        let y = run.elements(output) + samples.lowerBound * output.sampleStride
+        switch operation.kind {
+        case .maximum:
+            dt_max_pool_forward(
+                x, samples.count, input.channels, window, operation.appliesReLU ? 1 : 0, y, output.pixelStride,
+                winners(run, from: samples.lowerBound))
+        case .average:
+            dt_average_pool_forward(
+                x, samples.count, output.channels, window, operation.countsPadding ? 1 : 0, y, output.pixelStride)
         }
     }
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
-        let channels = site.output.channels
-        let readsOutput = operation.appliesReLU
-        WidenedSamples(site, run).backward(readsOutput: readsOutput) { samples, dy, stride, y, yStride, dx in
-            let accumulate: Int32 = gradient.accumulate ? 1 : 0
-            switch operation.kind {
-            case .maximum:
-                dt_max_pool_backward(
-                    dy, stride, y, yStride, winners(run, from: samples.lowerBound), samples.count, channels, window,
-                    readsOutput ? 1 : 0, dx, accumulate)
-            case .average:
-                dt_average_pool_backward(
-                    dy, stride, samples.count, channels, window, operation.countsPadding ? 1 : 0, dx, accumulate)
-            }
+        let outer = site.outputGradient!
+        let samples = run.part(of: run.rows)
+        let dy = run.elements(outer) + samples.lowerBound * outer.sampleStride
+        let dx = run.elements(gradient.place) + samples.lowerBound * gradient.place.sampleStride
+        let accumulate: Int32 = gradient.accumulate ? 1 : 0
+        switch operation.kind {
+        case .maximum:
+            dt_max_pool_backward(
+                dy, outer.pixelStride, winners(run, from: samples.lowerBound), samples.count, outer.channels, window,
+                dx,
+                accumulate)
+        case .average:
+            dt_average_pool_backward(
+                dy, outer.pixelStride, samples.count, outer.channels, window, operation.countsPadding ? 1 : 0, dx,
+                accumulate)
         }
     }
 }
