@@ -231,6 +231,7 @@ __attribute__((constructor)) static void find_instructions(void) {
 // MARK: Blocks
 
 size_t dt_bf16_panel(void) { return RIGHT_PANEL; }
+size_t dt_bf16_left_panel(void) { return LEFT_PANEL; }
 size_t dt_bf16_scratch_count(void) { return BLOCK_SIZE + LEFT_PANEL * BLOCK_PAIRS; }
 size_t dt_bf16_packed_count(size_t columns, size_t depth) {
     return parts(columns, RIGHT_PANEL) * RIGHT_PANEL * parts(depth, 2);

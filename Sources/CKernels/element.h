@@ -44,3 +44,50 @@ DT_INLINE void store_bf16(const vector *value, uint16_t *to) {
 #define LOAD_VECTOR(from, to) \
     _Generic((from), const float *: load_floats, float *: load_floats, const uint16_t *: load_bf16, uint16_t *: load_bf16)(from, to)
 #define STORE_VECTOR(value, to) _Generic((to), float *: store_floats, uint16_t *: store_bf16)(value, to)
+
+/// Floats of a vector.
+enum { VECTOR_LENGTH = 16 };
+
+/// The first `count` of 16 elements as floats, and zeros. Whether they are bf16 is a constant in each copy of the loops.
+DT_INLINE void load(const void *elements, ptrdiff_t offset, const int is_bf16, size_t count, vector *to) {
+    const float *floats = (const float *)elements + offset;
+    const uint16_t *halves = (const uint16_t *)elements + offset;
+    if (count >= VECTOR_LENGTH) {
+        if (is_bf16) load_bf16(halves, to);
+        else load_floats(floats, to);
+        return;
+    }
+    float part[VECTOR_LENGTH] = {0};
+    for (size_t i = 0; i < count; i++) part[i] = is_bf16 ? widened_bf16(halves[i]) : floats[i];
+    load_floats(part, to);
+}
+
+/// Sets the first `count` elements, or adds to them.
+DT_INLINE void store(const vector *value, void *elements, size_t offset, const int is_bf16, size_t count, int accumulate) {
+    vector sum = *value;
+    if (accumulate) {
+        vector before;
+        load(elements, (ptrdiff_t)offset, is_bf16, count, &before);
+        sum += before;
+    }
+    float *floats = (float *)elements + offset;
+    uint16_t *halves = (uint16_t *)elements + offset;
+    if (count >= VECTOR_LENGTH) {
+        if (is_bf16) store_bf16(&sum, halves);
+        else store_floats(&sum, floats);
+        return;
+    }
+    float part[VECTOR_LENGTH];
+    store_floats(&sum, part);
+    for (size_t i = 0; i < count; i++) {
+        if (is_bf16) halves[i] = rounded_to_bf16(part[i]);
+        else floats[i] = part[i];
+    }
+}
+
+/// Floats whose upper halves are those of `value` to the nearest bf16, ties to the even one. A NaN of the largest payload would
+/// carry into the sign, but arithmetic makes none.
+DT_INLINE void round_upper_half(const vector *value, vector_bits *bits) {
+    const vector_bits exact = (vector_bits)*value;
+    *bits = exact + 0x7fff + (exact >> 16 & 1);
+}

@@ -57,44 +57,6 @@ DT_INLINE void transform_output(const int outputs, const vector *m, size_t step,
     }
 }
 
-/// The first `count` of 16 elements, and zeros. Images may be bf16 (a constant in each copy of the loops); what is
-/// transformed is fp32.
-DT_INLINE void load(const void *elements, ptrdiff_t offset, const int is_bf16, size_t count, vector *to) {
-    const float *floats = (const float *)elements + offset;
-    const uint16_t *halves = (const uint16_t *)elements + offset;
-    if (count >= LANES) {
-        if (is_bf16) load_bf16(halves, to);
-        else load_floats(floats, to);
-        return;
-    }
-    float part[LANES] = {0};
-    for (size_t i = 0; i < count; i++) part[i] = is_bf16 ? widened_bf16(halves[i]) : floats[i];
-    load_floats(part, to);
-}
-
-/// Sets the first `count` elements, or adds to them.
-DT_INLINE void store(const vector *value, void *elements, size_t offset, const int is_bf16, size_t count, int accumulate) {
-    vector sum = *value;
-    if (accumulate) {
-        vector before;
-        load(elements, (ptrdiff_t)offset, is_bf16, count, &before);
-        sum += before;
-    }
-    float *floats = (float *)elements + offset;
-    uint16_t *halves = (uint16_t *)elements + offset;
-    if (count >= LANES) {
-        if (is_bf16) store_bf16(&sum, halves);
-        else store_floats(&sum, floats);
-        return;
-    }
-    float part[LANES];
-    store_floats(&sum, part);
-    for (size_t i = 0; i < count; i++) {
-        if (is_bf16) halves[i] = rounded_to_bf16(part[i]);
-        else floats[i] = part[i];
-    }
-}
-
 DT_INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 // MARK: Transformed values
@@ -118,8 +80,8 @@ DT_INLINE void keep(const row_form form, const vector *value, float *row, size_t
         *(vector *)(row + c) = *value;
         return;
     }
-    // Arithmetic makes no NaN whose payload would carry into the sign.
-    const vector_bits bits = (vector_bits)*value, nearest = bits + 0x7fff + (bits >> 16 & 1);
+    vector_bits nearest;
+    round_upper_half(value, &nearest);
     vector_bits *pairs = (vector_bits *)(row + c);
     if (form == HALVES) *(half_vector *)((uint16_t *)row + c) = __builtin_convertvector(nearest >> 16, half_vector);
     else if (form == FIRST_OF_PAIR) *pairs = nearest >> 16;

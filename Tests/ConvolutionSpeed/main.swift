@@ -31,7 +31,7 @@ if models.isEmpty {
 
 let ways: [(name: String, method: ConvolutionMethod, precision: Precision)] = [
     ("direct", .direct, .fp32), ("unfolded", .unfolded, .fp32), ("rule", .byRule, .fp32), ("oneDNN", .oneDNN, .fp32),
-    ("bf16", .byRule, .bf16), ("winograd", .winograd, .bf16), ("oneDNN", .oneDNN, .bf16),
+    ("bf16", .byRule, .bf16), ("winograd", .winograd, .bf16), ("paired", .paired, .bf16), ("oneDNN", .oneDNN, .bf16),
 ].filter {
     ($0.method != .oneDNN || OneDNN.version != nil) && ($0.precision == .fp32 || Precision.bf16.obstacle == nil)
 }

@@ -33,6 +33,8 @@ void dt_bf16_multiply_plain(dt_bf16_factor a, dt_bf16_factor b, size_t rows, siz
 /// parts that begin at multiples of `dt_bf16_panel()` columns, of each part.
 size_t dt_bf16_packed_count(size_t columns, size_t depth);
 size_t dt_bf16_panel(void);
+/// The rows of a left factor's panel.
+size_t dt_bf16_left_panel(void);
 void dt_bf16_pack(dt_bf16_factor b, size_t columns, size_t depth, float *packed);
 
 /// As `dt_bf16_multiply`, with a right factor that is packed.

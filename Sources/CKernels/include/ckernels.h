@@ -3,6 +3,7 @@
 #include "activation.h"
 #include "adaptive_pooling.h"
 #include "batch_norm.h"
+#include "bf16_pairs.h"
 #include "bf16_product.h"
 #include "bfloat16.h"
 #include "depthwise.h"

@@ -137,6 +137,9 @@ package enum ConvolutionMethod: Sendable {
     case direct
     /// Minimal filtering wherever it can compute the pass, fast or not, and otherwise by rule; for the tests.
     case winograd
+    /// In bf16 the weight gradient as products of pairs wherever it can be computed so, fast or not, and otherwise by rule; for
+    /// the tests.
+    case paired
     /// Unfolding and OpenBLAS, which can do everything.
     case unfolded
     /// oneDNN wherever it can compute the pass, fast or not; as `byRule` elsewhere, and in a build without it.
@@ -183,7 +186,9 @@ struct ConvolutionPasses: Sendable {
         let own = Self.ownPasses(geometry, setting)
         #if OneDNN
             forward = OneDNNForward(geometry, setting) ?? own.forward
-            weightGradient = OneDNNWeightGradient(geometry, setting) ?? own.weightGradient
+            weightGradient =
+                Self.pairsWeightGradient(geometry, setting)
+                ? own.weightGradient : OneDNNWeightGradient(geometry, setting) ?? own.weightGradient
             inputGradient = OneDNNInputGradient(geometry, setting) ?? own.inputGradient
         #else
             (forward, weightGradient, inputGradient) = own
@@ -196,10 +201,20 @@ struct ConvolutionPasses: Sendable {
     /// Whether images, outputs and their gradients may be bf16 elements.
     var takeBF16: Bool { forward.takesBF16 && weightGradient.takesBF16 && inputGradient.takesBF16 }
 
+    /// Whether the weight gradient is products of pairs: those of small images with many outputs, where oneDNN 2.6 drops from
+    /// 160 to 80 GFLOP/s.
+    private static func pairsWeightGradient(_ geometry: ConvolutionGeometry, _ setting: PassSetting) -> Bool {
+        guard PairedWeightGradient.canCompute(geometry, setting) else { return false }
+        guard setting.method == .byRule else { return setting.method == .paired }
+        return way(geometry, setting) != .winograd && geometry.outputPixels <= 256 && geometry.outputs >= 256
+            && (geometry.outputs > geometry.inputs || !geometry.hasUnitStride)
+    }
+
     private static func ownPasses(
         _ geometry: ConvolutionGeometry, _ setting: PassSetting
     ) -> (forward: any ForwardPass, weightGradient: any WeightGradientPass, inputGradient: any InputGradientPass) {
         let method = setting.method
+        let paired = pairsWeightGradient(geometry, setting) ? PairedWeightGradient(geometry) : nil
         let generalInputGradient: any InputGradientPass =
             isInputGradientDirect(geometry, method) ? DirectInputGradient(geometry) : UnfoldedInputGradient(geometry)
         switch way(geometry, setting) {
@@ -209,18 +224,20 @@ struct ConvolutionPasses: Sendable {
             )
         case .pointwise:
             return (
-                PointwiseForward(geometry), PointwiseWeightGradient(geometry), PointwiseInputGradient(geometry)
+                PointwiseForward(geometry), paired ?? PointwiseWeightGradient(geometry),
+                PointwiseInputGradient(geometry)
             )
         case .winograd:
             return (
-                WinogradForward(geometry, setting.precision), WinogradWeightGradient(geometry, setting.precision),
+                WinogradForward(geometry, setting.precision),
+                paired ?? WinogradWeightGradient(geometry, setting.precision),
                 turnsWinograd(geometry, setting)
                     ? WinogradInputGradient(geometry, setting.precision) : generalInputGradient
             )
         case .general where isDirect(geometry, method):
-            return (DirectForward(geometry), DirectWeightGradient(geometry), generalInputGradient)
+            return (DirectForward(geometry), paired ?? DirectWeightGradient(geometry), generalInputGradient)
         case .general:
-            return (UnfoldedForward(geometry), UnfoldedWeightGradient(geometry), generalInputGradient)
+            return (UnfoldedForward(geometry), paired ?? UnfoldedWeightGradient(geometry), generalInputGradient)
         }
     }
 

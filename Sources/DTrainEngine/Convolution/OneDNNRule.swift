@@ -6,13 +6,13 @@
         static func takes(_ pass: dt_onednn_pass, _ geometry: ConvolutionGeometry, _ setting: PassSetting) -> Bool {
             switch setting.method {
             case .oneDNN: true
-            case .direct, .winograd, .unfolded: false
+            case .direct, .winograd, .paired, .unfolded: false
             case .byRule: suits(pass, geometry, setting) && (setting.precision == .bf16 || isFaster(pass, geometry))
             }
         }
 
         /// Whether the pass has no way of its own that is better in any case. A kernel for each channel leaves no product of
-        /// matrices. Minimal filtering is better, but for bf16 with few channels forward, and with AMX, which multiplies bf16
+        /// matrices. Minimal filtering is better, but for groups, which it must merge, and with AMX, which multiplies bf16
         /// several times as fast as the vectors that minimal filtering has.
         private static func suits(
             _ pass: dt_onednn_pass, _ geometry: ConvolutionGeometry, _ setting: PassSetting
@@ -21,9 +21,10 @@
             case .pointwise, .general: true
             case .depthwise: false
             case .winograd where setting.precision == .bf16 && dt_onednn_has_amx(): true
-            case .winograd where pass == DT_ONEDNN_INPUT_GRADIENT: !ConvolutionPasses.turnsWinograd(geometry, setting)
+            case .winograd where geometry.groups > 1:
+                pass != DT_ONEDNN_WEIGHT_GRADIENT || setting.precision == .fp32 && geometry.inputsPerGroup >= 16
             case .winograd:
-                pass == DT_ONEDNN_FORWARD && setting.precision == .bf16 && min(geometry.inputs, geometry.outputs) < 32
+                pass == DT_ONEDNN_INPUT_GRADIENT && !ConvolutionPasses.turnsWinograd(geometry, setting)
             }
         }
 
