@@ -287,27 +287,24 @@ void dt_winograd_output_gradient(size_t kernel, dt_elements dz, size_t lines, si
 #undef ARGUMENTS
 }
 
-DT_INLINE void weight_gradient_of(const int taps, const float *sums, size_t plane, size_t parts, size_t part,
-                                  size_t inputs, int accumulate, float *gradient) {
+DT_INLINE void weight_gradient_of(const int taps, const float *sums, size_t plane, size_t inputs, size_t stride,
+                                  int accumulate, float *gradient) {
     for (size_t c = 0; c < inputs; c += LANES) {
         vector values[PLANES], half[5 * SIDE], out[5];
         const size_t count = inputs - c;
-        UNROLLED for (size_t i = 0; i < PLANES; i++) {
-            values[i] = *(const vector *)(sums + i * plane + c);
-            for (size_t p = 1; p < parts; p++) values[i] += *(const vector *)(sums + p * part + i * plane + c);
-        }
+        UNROLLED for (size_t i = 0; i < PLANES; i++) values[i] = *(const vector *)(sums + i * plane + c);
         UNROLLED for (size_t j = 0; j < SIDE; j++) transform_output(taps, values + j, SIDE, half + j, SIDE);
         UNROLLED for (int i = 0; i < taps; i++) {
             transform_output(taps, half + i * SIDE, 1, out, 1);
             UNROLLED for (int j = 0; j < taps; j++)
-                store(&out[j], gradient, (size_t)(i * taps + j) * inputs + c, 0, count, accumulate);
+                store(&out[j], gradient, (size_t)(i * taps + j) * stride + c, 0, count, accumulate);
         }
     }
 }
 
 DT_DISPATCH
-void dt_winograd_weight_gradient(size_t kernel, const float *sums, size_t plane, size_t parts, size_t part, size_t inputs,
+void dt_winograd_weight_gradient(size_t kernel, const float *sums, size_t plane, size_t inputs, size_t stride,
                                  int accumulate, float *gradient) {
-    if (kernel == 3) weight_gradient_of(3, sums, plane, parts, part, inputs, accumulate, gradient);
-    else weight_gradient_of(5, sums, plane, parts, part, inputs, accumulate, gradient);
+    if (kernel == 3) weight_gradient_of(3, sums, plane, inputs, stride, accumulate, gradient);
+    else weight_gradient_of(5, sums, plane, inputs, stride, accumulate, gradient);
 }

@@ -43,7 +43,7 @@ void dt_winograd_output_gradient(size_t kernel, dt_elements dz, size_t lines, si
                                  size_t pixel_stride, size_t tiles, dt_winograd_form form, size_t first, float *z,
                                  size_t row, size_t plane);
 
-/// A'ᵀ [Σ over `parts`] A' for one output: sets its weights' gradient (kernel × kernel × inputs), or adds to it. The parts are
-/// `part` floats apart and summed in their order.
-void dt_winograd_weight_gradient(size_t kernel, const float *sums, size_t plane, size_t parts, size_t part, size_t inputs,
+/// A'ᵀ [sums] A' for some inputs of one output: sets their weights' gradient, whose positions of the kernel are `stride` floats
+/// apart, or adds to it.
+void dt_winograd_weight_gradient(size_t kernel, const float *sums, size_t plane, size_t inputs, size_t stride,
                                  int accumulate, float *gradient);
