@@ -1,10 +1,13 @@
 /// Rewrites of a graph that change neither results nor parameters, only the number of passes through memory.
 extension Graph {
-    /// Moves a batch-norm into the convolution that alone feeds it, an activation into what alone feeds it, and a sum into the
-    /// batch-norm, alone or in a convolution, that alone feeds one side of it.
+    /// Moves a batch-norm into the convolution that alone feeds it, an activation into what alone feeds it, a sum into the
+    /// batch-norm, alone or in a convolution, that alone feeds one side of it, and an embedding into the recurrent layer that alone
+    /// reads it.
     ///
-    /// - Parameter defersBatchNorms: see `deferBatchNorms`; its reader shares out whole samples among threads.
-    func fused(defersBatchNorms: Bool = true) -> Graph {
+    /// - Parameters:
+    ///   - capacity: the most samples of a run.
+    ///   - defersBatchNorms: see `deferBatchNorms`; its reader shares out whole samples among threads.
+    func fused(capacity: Int, defersBatchNorms: Bool = true) -> Graph {
         var graph = self
         var kept: [Node?] = nodes
         let consumers = consumers()
@@ -54,6 +57,15 @@ extension Graph {
                     let fused = convolution.folding(batchNorm)
                 else { continue }
                 merge(index, into: producer, fused, parameters: node.parameters)
+            case let recurrent as Recurrent:
+                guard let producer = producer(of: node.inputs[0]),
+                    let embedding = producer.node.operation as? Embedding,
+                    2 * embedding.vocabulary <= capacity * rowsPerSample(node)
+                else { continue }
+                kept[index]!.operation = recurrent.reading(embedding)
+                kept[index]!.inputs[0] = producer.node.inputs[0]
+                kept[index]!.parameters += producer.node.parameters
+                kept[producer.index] = nil
             default: continue
             }
         }

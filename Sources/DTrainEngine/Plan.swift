@@ -31,7 +31,7 @@ package final class Plan {
         _ graph: Graph, layout: ParameterLayout, capacity: Int, threads: Int, precision: Precision = .fp32
     ) {
         // Few samples for many threads are better shared out by lines.
-        let graph = graph.fused(defersBatchNorms: capacity >= 2 * threads).withoutDeadNodes()
+        let graph = graph.fused(capacity: capacity, defersBatchNorms: capacity >= 2 * threads).withoutDeadNodes()
         self.graph = graph
         self.capacity = capacity
 

@@ -90,8 +90,11 @@ public struct PlannedOperation: Sendable {
         // A residual is added, not multiplied.
         let factors =
             node.operation.measuredBatchNorm?.hasResidual == true ? needed.filter { $0 == node.inputs[0] } : needed
+        // An embedding's table inside a recurrent layer is its input.
+        let hasTable = (node.operation as? Recurrent)?.embedding != nil && site.parameters.last?.isTrainable == true
+        let products = (site.parameters.first?.isTrainable == true ? 1 : 0) + factors.count + (hasTable ? 1 : 0)
         backward = PassCost(
-            multiplyAdds: multiplyAdds * ((site.parameters.first?.isTrainable == true ? 1 : 0) + factors.count),
+            multiplyAdds: multiplyAdds * products,
             sampleByteCount: moves ? byteCount(moved) : 0,
             parameterByteCount: (needed.isEmpty ? 0 : byteCount(site.parameters)) + byteCount(trainable))
     }

@@ -14,6 +14,7 @@ extension RecurrentKernel {
         sums.update(repeating: 0, count: memory.biasSumCount)
         startGradients(run, samples)
         let inputWeight = startedGradient(run, site.parameters[0])
+        if let embedding = operation.embedding { clearTokenGradients(run, embedding) }
         let hiddenWeight = startedGradient(run, site.parameters[1])
         run.meet()
 
@@ -27,10 +28,15 @@ extension RecurrentKernel {
                 }
             }
             run.meet()
-            if let gradient = inputWeight { addInputWeightGradient(run, gradient, rows) }
             if let gradient = hiddenWeight { addHiddenWeightGradient(run, gradient, steps, indices) }
-            computeInputGradient(run, rows)
+            if operation.embedding != nil {
+                addTokenGradients(run, rows)
+            } else {
+                if let gradient = inputWeight { addInputWeightGradient(run, gradient, rows) }
+                computeInputGradient(run, rows)
+            }
         }
+        if let embedding = operation.embedding { giveTokenGradients(run, embedding, inputWeight) }
         giveInitialGradients(run, samples)
         guard operation.hasBias, run.thread == 0 else { return }
         giveBiasGradient(run, site.parameters[2], inputGates)
@@ -149,6 +155,63 @@ extension RecurrentKernel {
                 add(first, initialState(run, 0) + sample * hidden, count)
             }
         }
+    }
+
+    private func tokenGradients(_ run: Run) -> UnsafeMutablePointer<Float> {
+        run.arena + site.backwardWorkspace + memory.tokenGradients
+    }
+
+    private func clearTokenGradients(_ run: Run, _ embedding: Embedding) {
+        let own = run.part(of: embedding.vocabulary)
+        (tokenGradients(run) + own.lowerBound * gateStride).update(repeating: 0, count: own.count * gateStride)
+    }
+
+    /// Adds the gates' gradients of some rows to those of their tokens. Threads share the gates, so that no two add to one number.
+    private func addTokenGradients(_ run: Run, _ rows: Range<Int>) {
+        let gates = run.arena + site.saved + memory.gates
+        let sums = tokenGradients(run)
+        for part in inputGates {
+            let own = run.part(of: part.count, granularity: 16)
+            let column = part.column + own.lowerBound
+            for row in rows {
+                dt_add_to(
+                    sums + Int(run.tokens[row]) * gateStride + column, gates + row * gateStride + column, own.count)
+            }
+        }
+    }
+
+    /// The gradients of weight_ih and of the embedding's table, from those of the tokens.
+    private func giveTokenGradients(
+        _ run: Run, _ embedding: Embedding, _ inputWeight: UnsafeMutablePointer<Float>?
+    ) {
+        run.meet()
+        let sums = tokenGradients(run)
+        if let gradient = inputWeight {
+            for part in inputGates {
+                let own = ownRows(run, of: part)
+                memory.product.multiply(
+                    .yes, .no, m: own.count, n: features, k: embedding.vocabulary,
+                    a: sums + part.column + own.lowerBound - part.row, lda: gateStride,
+                    b: weight(run, operation.tableIndex), ldb: features, accumulate: true,
+                    c: gradient + own.lowerBound * features, ldc: features, scratch: backwardScratch(run))
+            }
+        }
+        let table = site.parameters[operation.tableIndex]
+        guard let gradient = run.gradient(of: table) else { return }
+        let own = run.part(of: embedding.vocabulary)
+        func give(_ tokens: Range<Int>) {
+            for (index, part) in inputGates.enumerated() {
+                memory.product.multiply(
+                    .no, .no, m: tokens.count, n: features, k: part.count,
+                    a: sums + tokens.lowerBound * gateStride + part.column, lda: gateStride,
+                    b: weight(run, 0) + part.row * features, ldb: features, accumulate: table.accumulate || index > 0,
+                    c: gradient + tokens.lowerBound * features, ldc: features, scratch: backwardScratch(run))
+            }
+        }
+        guard let padding = embedding.paddingIndex, own.contains(padding) else { return give(own) }
+        give(own.lowerBound..<padding)
+        give(padding + 1..<own.upperBound)
+        if !table.accumulate { (gradient + padding * features).update(repeating: 0, count: features) }
     }
 
     private func giveBiasGradient(_ run: Run, _ parameter: Site.Parameter, _ parts: [Gates]) {

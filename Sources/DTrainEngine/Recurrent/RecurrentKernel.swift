@@ -29,7 +29,7 @@ final class RecurrentKernel: Kernel {
         self.operation = operation
         self.site = site
         memory = RecurrentMemory(operation, site.extents)
-        features = site.inputs[0].channels
+        features = operation.features(site.inputs[0].shape)
         hidden = operation.hidden
         gateStride = memory.gateStride
         let count = operation.cell.gateCount * hidden
@@ -64,6 +64,7 @@ final class RecurrentKernel: Kernel {
     func forward(_ run: Run) {
         let steps = unrolling(run)
         packForward(run)
+        if let embedding = operation.embedding { computeTokenGates(run, embedding) }
         let samples = run.part(of: run.rows)
         setInitialStates(run, samples)
         steps.forEachStretch(ofRows: stretchRows) { indices, rows in
@@ -82,15 +83,44 @@ final class RecurrentKernel: Kernel {
 
     /// Threads share the rows.
     private func computeInputSide(_ run: Run, _ rows: Range<Int>) {
-        let (x, gates) = (run.pointer(site.inputs[0]), run.arena + site.saved + memory.gates)
+        let gates = run.arena + site.saved + memory.gates
         let own = run.part(of: rows.count)
         let first = rows.lowerBound + own.lowerBound
+        guard operation.embedding == nil else {
+            let tokenGates = tokenGates(run)
+            for row in first..<first + own.count {
+                for part in inputGates {
+                    (gates + row * gateStride + part.column).update(
+                        from: tokenGates + Int(run.tokens[row]) * gateStride + part.column, count: part.count)
+                }
+            }
+            return
+        }
+        let x = run.pointer(site.inputs[0])
         for part in inputGates {
             memory.product.multiply(
                 .no, .yes, m: own.count, n: part.count, k: features, a: x + first * features, lda: features,
                 b: weight(run, 0) + part.row * features, ldb: features, accumulate: false,
                 c: gates + first * gateStride + part.column, ldc: gateStride, scratch: forwardScratch(run))
         }
+    }
+
+    /// The input's side of every token; threads share the tokens.
+    private func computeTokenGates(_ run: Run, _ embedding: Embedding) {
+        let own = run.part(of: embedding.vocabulary)
+        for part in inputGates {
+            memory.product.multiply(
+                .no, .yes, m: own.count, n: part.count, k: features,
+                a: weight(run, operation.tableIndex) + own.lowerBound * features, lda: features,
+                b: weight(run, 0) + part.row * features, ldb: features, accumulate: false,
+                c: tokenGates(run) + own.lowerBound * gateStride + part.column, ldc: gateStride,
+                scratch: forwardScratch(run))
+        }
+        run.meet()
+    }
+
+    private func tokenGates(_ run: Run) -> UnsafeMutablePointer<Float> {
+        run.arena + site.forwardWorkspace + memory.tokenGates
     }
 
     /// Whether states before the first step may be other than zero.

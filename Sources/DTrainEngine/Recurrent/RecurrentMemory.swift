@@ -23,6 +23,8 @@ struct RecurrentMemory {
     let apartPanels: Int
     /// Each thread's scratch memory for products.
     let forwardScratch: Int
+    /// The input's side of each token of an embedding.
+    let tokenGates: Int
     let forwardCount: Int
 
     /// weight_hh for the way back.
@@ -35,6 +37,8 @@ struct RecurrentMemory {
     let biasSums: Int
     let biasSumCount: Int
     let backwardScratch: Int
+    /// The sum of the gates' gradients of each token.
+    let tokenGradients: Int
     let backwardCount: Int
 
     init(_ operation: Recurrent, _ extents: Extents) {
@@ -54,7 +58,9 @@ struct RecurrentMemory {
         apartWeight = StepWeight(depth: hidden, columns: apartCount, isBF16: isBF16)
         apartPanels = forwardWeight.count.wholeLines
         forwardScratch = apartPanels + apartWeight.count.wholeLines
-        forwardCount = forwardScratch + extents.threads * product.scratchCount
+        tokenGates = forwardScratch + extents.threads * product.scratchCount
+        let tokenCount = (operation.embedding?.vocabulary ?? 0) * gateStride
+        forwardCount = tokenGates + tokenCount
 
         backwardWeight = StepWeight(depth: gateCount, columns: hidden, isBF16: isBF16)
         hiddenGradient = backwardWeight.count.wholeLines
@@ -62,6 +68,7 @@ struct RecurrentMemory {
         biasSums = cellGradient + (isLSTM ? extents.samples * hidden : 0).wholeLines
         biasSumCount = width
         backwardScratch = biasSums + extents.threads * biasSumCount
-        backwardCount = backwardScratch + extents.threads * product.scratchCount
+        tokenGradients = backwardScratch + extents.threads * product.scratchCount
+        backwardCount = tokenGradients + tokenCount
     }
 }

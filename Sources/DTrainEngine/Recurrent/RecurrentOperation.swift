@@ -47,6 +47,9 @@ package struct Recurrent: Operation {
     package let reverses: Bool
     /// Whether a stream's next batch begins with the states that this one ends with; nothing goes back across batches.
     package let carriesState: Bool
+    /// The embedding that makes x of tokens, where that is left to the layer: its table is then the last parameter, and the first
+    /// input the tokens.
+    package private(set) var embedding: Embedding?
 
     package init(_ cell: RecurrentCell, hidden: Int, hasBias: Bool, reverses: Bool = false, carriesState: Bool = false)
     {
@@ -59,6 +62,22 @@ package struct Recurrent: Operation {
 
     package var name: String { cell.name }
     package var sequences: SequenceUse { .recurrent }
+    package var readsTokens: Bool { embedding != nil }
+    /// The index of the embedding's table among the parameters.
+    var tableIndex: Int { hasBias ? 4 : 2 }
+
+    /// The features of a row of x.
+    func features(_ input: Shape) -> Int { embedding?.dimension ?? input.dimensions.last! }
+
+    /// The layer with its input's embedding inside. Rows of the same token have the same input's side, so it is multiplied once
+    /// for each token of the vocabulary, and the gradients of its rows are added up before they are multiplied: worth it
+    /// where a run has more rows than the vocabulary has tokens.
+    func reading(_ embedding: Embedding) -> Recurrent {
+        var layer = self
+        layer.embedding = embedding
+        return layer
+    }
+
     package var backwardReads: BackwardReads { [.inputs, .output] }
     package var carriedStateCount: Int { carriesState ? cell.stateCount * hidden : 0 }
 
@@ -83,7 +102,7 @@ package struct Recurrent: Operation {
     }
 
     package func multiplyAdds(inputs: [Shape], output: Shape) -> Int {
-        cell.gateCount * hidden * (inputs[0].count + hidden)
+        cell.gateCount * hidden * (features(inputs[0]) + hidden)
     }
 
     package func memory(_ extents: Extents) -> MemoryNeed {
@@ -97,6 +116,6 @@ package struct Recurrent: Operation {
     /// The way of its products.
     func product(_ extents: Extents) -> MatrixProduct {
         MatrixProduct(
-            extents, inputs: extents.inputs[0].dimensions.last!, outputs: hidden)
+            extents, inputs: features(extents.inputs[0]), outputs: hidden)
     }
 }
