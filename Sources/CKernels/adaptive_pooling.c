@@ -41,10 +41,12 @@ DT_INLINE float share_of_window(const dt_adaptive_window *w, size_t oy, size_t o
 
 /// Calls a function with the kinds of the elements of the image and of the pooled one as constants.
 #define WITH_KINDS(function, image, pooled, ...)                                       \
-    if ((image).is_bf16 && (pooled).is_bf16) function(1, 1, __VA_ARGS__);              \
-    else if ((image).is_bf16) function(1, 0, __VA_ARGS__);                             \
-    else if ((pooled).is_bf16) function(0, 1, __VA_ARGS__);                            \
-    else function(0, 0, __VA_ARGS__);
+    {                                                                                  \
+        if ((image).is_bf16 && (pooled).is_bf16) function(1, 1, __VA_ARGS__);          \
+        else if ((image).is_bf16) function(1, 0, __VA_ARGS__);                         \
+        else if ((pooled).is_bf16) function(0, 1, __VA_ARGS__);                        \
+        else function(0, 0, __VA_ARGS__);                                              \
+    }
 
 // MARK: Mean
 
@@ -76,7 +78,7 @@ void dt_adaptive_average_pool_forward(dt_elements x, size_t images, dt_adaptive_
 /// One pixel's gradient: the sum of its shares of those of its windows.
 DT_INLINE void collect_shares(const int x_is_bf16, const int y_is_bf16, const void *dy, size_t dy_stride,
                               const dt_adaptive_window *w, range rows, range columns, size_t lanes, void *pixel,
-                              int accumulate) {
+                              const int accumulate) {
     float sum[LANES];
     for (size_t l = 0; l < lanes; l++) sum[l] = accumulate ? value_at(pixel, x_is_bf16, l) : 0;
     for (size_t oy = rows.first; oy < rows.last; oy++)
@@ -89,7 +91,7 @@ DT_INLINE void collect_shares(const int x_is_bf16, const int y_is_bf16, const vo
 }
 
 DT_INLINE void average_backward(const int x_is_bf16, const int y_is_bf16, const void *dy, size_t dy_stride, size_t images,
-                                const dt_adaptive_window *w, void *dx, int accumulate) {
+                                const dt_adaptive_window *w, void *dx, const int accumulate) {
     for (size_t image = 0; image < images; image++) {
 #define BODY(c, lanes)                                                                                                        \
     {                                                                                                                         \
@@ -108,7 +110,8 @@ DT_INLINE void average_backward(const int x_is_bf16, const int y_is_bf16, const 
 DT_DISPATCH
 void dt_adaptive_average_pool_backward(dt_elements dy, size_t dy_stride, size_t images, dt_adaptive_window w,
                                        dt_elements dx, int accumulate) {
-    WITH_KINDS(average_backward, dx, dy, dy.start, dy_stride, images, &w, dx.start, accumulate)
+    if (accumulate) WITH_KINDS(average_backward, dx, dy, dy.start, dy_stride, images, &w, dx.start, 1)
+    else WITH_KINDS(average_backward, dx, dy, dy.start, dy_stride, images, &w, dx.start, 0)
 }
 
 // MARK: Maximum
@@ -152,7 +155,7 @@ void dt_adaptive_max_pool_forward(dt_elements x, size_t images, dt_adaptive_wind
 /// One pixel's gradient: the sum of those of the windows that it won.
 DT_INLINE void collect_won(const int x_is_bf16, const int y_is_bf16, const void *dy, size_t dy_stride,
                            const int32_t *restrict winner, const dt_adaptive_window *w, int32_t pixel_number, range rows,
-                           range columns, size_t lanes, void *pixel, int accumulate) {
+                           range columns, size_t lanes, void *pixel, const int accumulate) {
     float sum[LANES];
     for (size_t l = 0; l < lanes; l++) sum[l] = accumulate ? value_at(pixel, x_is_bf16, l) : 0;
     for (size_t oy = rows.first; oy < rows.last; oy++)
@@ -166,7 +169,7 @@ DT_INLINE void collect_won(const int x_is_bf16, const int y_is_bf16, const void 
 }
 
 DT_INLINE void max_backward(const int x_is_bf16, const int y_is_bf16, const void *dy, size_t dy_stride,
-                            const int32_t *winner, size_t images, const dt_adaptive_window *w, void *dx, int accumulate) {
+                            const int32_t *winner, size_t images, const dt_adaptive_window *w, void *dx, const int accumulate) {
     const size_t outputs = w->output_height * w->output_width;
     for (size_t image = 0; image < images; image++, winner += outputs * w->channels) {
 #define BODY(c, lanes)                                                                                                     \
@@ -187,5 +190,6 @@ DT_INLINE void max_backward(const int x_is_bf16, const int y_is_bf16, const void
 DT_DISPATCH
 void dt_adaptive_max_pool_backward(dt_elements dy, size_t dy_stride, const int32_t *winner, size_t images,
                                    dt_adaptive_window w, dt_elements dx, int accumulate) {
-    WITH_KINDS(max_backward, dx, dy, dy.start, dy_stride, winner, images, &w, dx.start, accumulate)
+    if (accumulate) WITH_KINDS(max_backward, dx, dy, dy.start, dy_stride, winner, images, &w, dx.start, 1)
+    else WITH_KINDS(max_backward, dx, dy, dy.start, dy_stride, winner, images, &w, dx.start, 0)
 }

@@ -17,6 +17,20 @@ DT_INLINE range windows_of(size_t input, size_t stride, size_t padding, size_t k
     return (range){place < kernel ? 0 : (place - kernel) / stride + 1, last < outputs ? last : outputs};
 }
 
+/// Windows that neither overlap nor leave a pixel out: each input pixel belongs to exactly one output.
+DT_INLINE int tiles_exactly(const dt_window *w) {
+    return w->padding_height == 0 && w->padding_width == 0 && w->stride_height == w->kernel_height &&
+           w->stride_width == w->kernel_width && w->output_height * w->stride_height == w->height &&
+           w->output_width * w->stride_width == w->width;
+}
+
+/// Calls a function with the kind of elements, and whether it adds to them, as constants.
+#define WITH_KIND(function, elements, accumulate, ...)                                 \
+    if ((elements).is_bf16 && (accumulate)) function(1, __VA_ARGS__, 1);               \
+    else if ((elements).is_bf16) function(1, __VA_ARGS__, 0);                          \
+    else if (accumulate) function(0, __VA_ARGS__, 1);                                  \
+    else function(0, __VA_ARGS__, 0);
+
 // MARK: Maximum
 
 DT_INLINE void take_maximum(const void *window, const int is_bf16, size_t channels, size_t width, span rows, span columns,
@@ -61,7 +75,7 @@ void dt_max_pool_forward(dt_elements x, size_t images, size_t channels, dt_windo
 /// One pixel's gradient: the sum of those of the windows that it won.
 DT_INLINE void collect_won(const int is_bf16, const void *dy, size_t dy_stride, const uint8_t *restrict winner, size_t channels,
                            const dt_window *w, size_t iy, size_t ix, range rows, range columns, size_t lanes, void *pixel,
-                           int accumulate) {
+                           const int accumulate) {
     float sum[LANES];
     for (size_t l = 0; l < lanes; l++) sum[l] = accumulate ? value_at(pixel, is_bf16, l) : 0;
     for (size_t oy = rows.first; oy < rows.last; oy++)
@@ -76,6 +90,53 @@ DT_INLINE void collect_won(const int is_bf16, const void *dy, size_t dy_stride, 
     for (size_t l = 0; l < lanes; l++) set_value(pixel, is_bf16, l, sum[l]);
 }
 
+/// Gives each pixel of an exact tile its gradient: dy for the winner, zero for the others.
+DT_INLINE void spread_to_winner(const int is_bf16, const void *dy, const uint8_t *restrict winner, size_t channels,
+                                const dt_window *w, size_t lanes, void *window, const int accumulate) {
+    float gradient[LANES];
+    int32_t where[LANES];
+    for (size_t l = 0; l < lanes; l++) {
+        gradient[l] = value_at(dy, is_bf16, l);
+        where[l] = winner[l];
+    }
+    for (size_t ky = 0; ky < w->kernel_height; ky++)
+        for (size_t kx = 0; kx < w->kernel_width; kx++) {
+            const size_t pixel = (ky * w->width + kx) * channels;
+            const int32_t position = (int32_t)(ky * w->kernel_width + kx);
+            for (size_t l = 0; l < lanes; l++) {
+                const float share = where[l] == position ? gradient[l] : 0;
+                set_value(window, is_bf16, pixel + l, accumulate ? value_at(window, is_bf16, pixel + l) + share : share);
+            }
+        }
+}
+
+/// Calls BODY for each output pixel of an image of exact tiles, with the first element of its window in `image`.
+#define FOR_EACH_TILE(w, is_bf16, image, channels, BODY)                                                                      \
+    for (size_t oy = 0; oy < (w)->output_height; oy++)                                                                        \
+        for (size_t ox = 0; ox < (w)->output_width; ox++) {                                                                   \
+            const size_t first = (oy * (w)->stride_height * (w)->width + ox * (w)->stride_width) * (channels);                \
+            void *window = from_element(image, is_bf16, (ptrdiff_t)first);                                                    \
+            BODY                                                                                                              \
+        }
+
+DT_INLINE void max_backward_of_tiles(const int is_bf16, const void *dy, size_t dy_stride, const uint8_t *winner,
+                                     size_t images, size_t channels, const dt_window *w, void *dx, const int accumulate) {
+    for (size_t image = 0; image < images; image++) {
+#define BODY(c, lanes)                                                                                                       \
+    {                                                                                                                        \
+        spread_to_winner(is_bf16, from_element(dy, is_bf16, (ptrdiff_t)(c)), winner + (c), channels, w, lanes,               \
+                         from_element(window, is_bf16, (ptrdiff_t)(c)), accumulate);                                         \
+    }
+        FOR_EACH_TILE(w, is_bf16, dx, channels, {
+            FOR_EACH_VECTOR(channels, accumulate, BODY)
+            dy = from_element(dy, is_bf16, (ptrdiff_t)dy_stride);
+            winner += channels;
+        })
+#undef BODY
+        dx = from_element(dx, is_bf16, (ptrdiff_t)(w->height * w->width * channels));
+    }
+}
+
 /// Calls BODY for each pixel of an image, with the windows that have it.
 #define FOR_EACH_PIXEL(w, BODY)                                                                                               \
     for (size_t iy = 0; iy < (w)->height; iy++) {                                                                             \
@@ -88,7 +149,11 @@ DT_INLINE void collect_won(const int is_bf16, const void *dy, size_t dy_stride, 
     }
 
 DT_INLINE void max_backward(const int is_bf16, const void *dy, size_t dy_stride, const uint8_t *winner, size_t images,
-                            size_t channels, const dt_window *w, void *dx, int accumulate) {
+                            size_t channels, const dt_window *w, void *dx, const int accumulate) {
+    if (tiles_exactly(w)) {
+        max_backward_of_tiles(is_bf16, dy, dy_stride, winner, images, channels, w, dx, accumulate);
+        return;
+    }
     const size_t outputs = w->output_height * w->output_width;
     for (size_t image = 0; image < images; image++, winner += outputs * channels) {
 #define BODY(c, lanes)                                                                                                        \
@@ -108,8 +173,7 @@ DT_INLINE void max_backward(const int is_bf16, const void *dy, size_t dy_stride,
 DT_DISPATCH
 void dt_max_pool_backward(dt_elements dy, size_t dy_stride, const uint8_t *winner, size_t images, size_t channels,
                           dt_window w, dt_elements dx, int accumulate) {
-    if (dx.is_bf16) max_backward(1, dy.start, dy_stride, winner, images, channels, &w, dx.start, accumulate);
-    else max_backward(0, dy.start, dy_stride, winner, images, channels, &w, dx.start, accumulate);
+    WITH_KIND(max_backward, dx, accumulate, dy.start, dy_stride, winner, images, channels, &w, dx.start)
 }
 
 // MARK: Mean
@@ -163,7 +227,7 @@ void dt_average_pool_forward(dt_elements x, size_t images, size_t channels, dt_w
 
 /// One pixel's gradient: the sum of its shares of those of its windows.
 DT_INLINE void collect_shares(const int is_bf16, const void *dy, size_t dy_stride, const dt_window *w, int counts_padding,
-                              range rows, range columns, size_t lanes, void *pixel, int accumulate) {
+                              range rows, range columns, size_t lanes, void *pixel, const int accumulate) {
     float sum[LANES];
     for (size_t l = 0; l < lanes; l++) sum[l] = accumulate ? value_at(pixel, is_bf16, l) : 0;
     for (size_t oy = rows.first; oy < rows.last; oy++)
@@ -175,8 +239,44 @@ DT_INLINE void collect_shares(const int is_bf16, const void *dy, size_t dy_strid
     for (size_t l = 0; l < lanes; l++) set_value(pixel, is_bf16, l, sum[l]);
 }
 
+/// Gives each pixel of an exact tile its share.
+DT_INLINE void spread_evenly(const int is_bf16, const void *dy, size_t channels, const dt_window *w, float share,
+                             size_t lanes, void *window, const int accumulate) {
+    float gradient[LANES];
+    for (size_t l = 0; l < lanes; l++) gradient[l] = value_at(dy, is_bf16, l) * share;
+    for (size_t ky = 0; ky < w->kernel_height; ky++)
+        for (size_t kx = 0; kx < w->kernel_width; kx++) {
+            const size_t pixel = (ky * w->width + kx) * channels;
+            for (size_t l = 0; l < lanes; l++)
+                set_value(window, is_bf16, pixel + l,
+                          accumulate ? value_at(window, is_bf16, pixel + l) + gradient[l] : gradient[l]);
+        }
+}
+
+DT_INLINE void average_backward_of_tiles(const int is_bf16, const void *dy, size_t dy_stride, size_t images,
+                                         size_t channels, const dt_window *w, void *dx, const int accumulate) {
+    const float share = share_of_window(w, 0, 0, 1);
+    for (size_t image = 0; image < images; image++) {
+#define BODY(c, lanes)                                                                                                       \
+    {                                                                                                                        \
+        spread_evenly(is_bf16, from_element(dy, is_bf16, (ptrdiff_t)(c)), channels, w, share, lanes,                         \
+                      from_element(window, is_bf16, (ptrdiff_t)(c)), accumulate);                                            \
+    }
+        FOR_EACH_TILE(w, is_bf16, dx, channels, {
+            FOR_EACH_VECTOR(channels, accumulate, BODY)
+            dy = from_element(dy, is_bf16, (ptrdiff_t)dy_stride);
+        })
+#undef BODY
+        dx = from_element(dx, is_bf16, (ptrdiff_t)(w->height * w->width * channels));
+    }
+}
+
 DT_INLINE void average_backward(const int is_bf16, const void *dy, size_t dy_stride, size_t images, size_t channels,
-                                const dt_window *w, int counts_padding, void *dx, int accumulate) {
+                                const dt_window *w, int counts_padding, void *dx, const int accumulate) {
+    if (tiles_exactly(w)) {
+        average_backward_of_tiles(is_bf16, dy, dy_stride, images, channels, w, dx, accumulate);
+        return;
+    }
     for (size_t image = 0; image < images; image++) {
 #define BODY(c, lanes)                                                                                                     \
     {                                                                                                                      \
@@ -195,6 +295,5 @@ DT_INLINE void average_backward(const int is_bf16, const void *dy, size_t dy_str
 DT_DISPATCH
 void dt_average_pool_backward(dt_elements dy, size_t dy_stride, size_t images, size_t channels, dt_window w,
                               int counts_padding, dt_elements dx, int accumulate) {
-    if (dx.is_bf16) average_backward(1, dy.start, dy_stride, images, channels, &w, counts_padding, dx.start, accumulate);
-    else average_backward(0, dy.start, dy_stride, images, channels, &w, counts_padding, dx.start, accumulate);
+    WITH_KIND(average_backward, dx, accumulate, dy.start, dy_stride, images, channels, &w, counts_padding, dx.start)
 }
