@@ -4,10 +4,8 @@ extension Graph {
     /// batch-norm, alone or in a convolution, that alone feeds one side of it, and an embedding into the recurrent layer that alone
     /// reads it.
     ///
-    /// - Parameters:
-    ///   - capacity: the most samples of a run.
-    ///   - defersBatchNorms: see `deferBatchNorms`; its reader shares out whole samples among threads.
-    func fused(capacity: Int, defersBatchNorms: Bool = true) -> Graph {
+    /// - Parameter defersBatchNorms: see `deferBatchNorms`; its reader shares out whole samples among threads.
+    func fused(defersBatchNorms: Bool = true) -> Graph {
         var graph = self
         var kept: [Node?] = nodes
         let consumers = consumers()
@@ -57,10 +55,12 @@ extension Graph {
                     let fused = convolution.folding(batchNorm)
                 else { continue }
                 merge(index, into: producer, fused, parameters: node.parameters)
-            case let recurrent as Recurrent:
+            case let recurrent as Recurrent where mode == .training:
+                // A batch of two sequences has more rows than such a vocabulary has tokens. Its size itself does not matter: ranks
+                // compute alike, however many share it. Evaluation may read a single token.
                 guard let producer = producer(of: node.inputs[0]),
                     let embedding = producer.node.operation as? Embedding,
-                    2 * embedding.vocabulary <= capacity * rowsPerSample(node)
+                    embedding.vocabulary <= 2 * rowsPerSample(node)
                 else { continue }
                 kept[index]!.operation = recurrent.reading(embedding)
                 kept[index]!.inputs[0] = producer.node.inputs[0]

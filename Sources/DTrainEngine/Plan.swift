@@ -31,7 +31,7 @@ package final class Plan {
         _ graph: Graph, layout: ParameterLayout, capacity: Int, threads: Int, precision: Precision = .fp32
     ) {
         // Few samples for many threads are better shared out by lines.
-        let graph = graph.fused(capacity: capacity, defersBatchNorms: capacity >= 2 * threads).withoutDeadNodes()
+        let graph = graph.fused(defersBatchNorms: capacity >= 2 * threads).withoutDeadNodes()
         self.graph = graph
         self.capacity = capacity
 
@@ -132,7 +132,7 @@ package final class Plan {
         operations = graph.nodes.indices.map { index in
             let node = graph.nodes[index]
             return PlannedOperation(
-                graph, node, elements, stored[index], sites[index]!, hasBackward: Self.hasBackward(node, needsGradient))
+                graph, node, elements, sites[index]!, hasBackward: Self.hasBackward(node, needsGradient))
         }
         runningStatistics = graph.nodes.indices.compactMap { index in
             graph.nodes[index].operation.measuredBatchNorm.map { RunningStatistics($0, sites[index]!) }

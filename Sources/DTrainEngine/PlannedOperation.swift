@@ -40,10 +40,9 @@ public struct PlannedOperation: Sendable {
 
     /// - Parameters:
     ///   - elements: how each value of the graph lies in memory.
-    ///   - stored: which of the node's could lie there as bf16.
     ///   - site: nil gradients are those that nobody needs.
     init(
-        _ graph: Graph, _ node: Graph.Node, _ elements: [Element], _ stored: StoredElements, _ site: Site,
+        _ graph: Graph, _ node: Graph.Node, _ elements: [Element], _ site: Site,
         hasBackward: Bool
     ) {
         path = node.path.isEmpty ? node.operation.name : node.path
@@ -52,8 +51,8 @@ public struct PlannedOperation: Sendable {
             switch node.operation {
             case let linear as Linear: linear.product(site.extents).isBF16
             case let recurrent as Recurrent: recurrent.product(site.extents).isBF16
-            case is Convolution: stored != .fp32
-            case is TransposedConvolution: site.extents.precision == .bf16 && OneDNN.version != nil
+            case let convolution as Convolution: convolution.multipliesBF16(site.extents)
+            case let convolution as TransposedConvolution: convolution.multipliesBF16(site.extents)
             default: false
             }
         func byteCount(_ values: [Int]) -> Int {
@@ -96,6 +95,6 @@ public struct PlannedOperation: Sendable {
         backward = PassCost(
             multiplyAdds: multiplyAdds * products,
             sampleByteCount: moves ? byteCount(moved) : 0,
-            parameterByteCount: (needed.isEmpty ? 0 : byteCount(site.parameters)) + byteCount(trainable))
+            parameterByteCount: (needed.isEmpty && !hasTable ? 0 : byteCount(site.parameters)) + byteCount(trainable))
     }
 }

@@ -8,8 +8,9 @@ internal import CKernels
 /// evaluation.
 public enum Precision: String, Sendable, CaseIterable {
     case fp32
-    /// While training, products have factors that are rounded to bf16, and sums in fp32: those of convolutions by oneDNN, of
-    /// linear and of recurrent layers. Images between convolutions, and their gradients, are stored as bf16.
+    /// While training, products have factors that are rounded to bf16, and sums in fp32: those of convolutions (without oneDNN
+    /// those by minimal filtering alone), of linear and of recurrent layers. Images between convolutions, and their gradients,
+    /// are stored as bf16.
     case bf16
 
     /// What this processor multiplies bf16 with; nil where it does not.
@@ -38,13 +39,15 @@ public enum Precision: String, Sendable, CaseIterable {
         case (.fp32, nil): "no --precision bf16, as \(Precision.bf16.obstacle!.problem)"
         case (.bf16, let units):
             "\(Self.bf16Layers) multiply bf16 with \(units ?? "nothing faster than fp32") and sum in fp32"
-                + (OneDNN.version == nil ? "; convolutions stay fp32, as this dtrain was built without oneDNN" : "")
+                + (OneDNN.version == nil
+                    ? "; of convolutions those by minimal filtering alone, as this dtrain was built without oneDNN"
+                    : "")
         }
     }
 
     /// The layers that can multiply bf16 in this build.
     private static var bf16Layers: String {
-        (OneDNN.version == nil ? "" : "convolutions, ") + "linear and recurrent layers"
+        "convolutions, linear and recurrent layers"
     }
 }
 

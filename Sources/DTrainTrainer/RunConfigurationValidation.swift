@@ -211,7 +211,7 @@ extension Precision {
         throw ConfigurationError.withoutEffect(
             setting: RunSetting.precision.rawValue,
             reason: "no product of \(model) is large enough to be faster in bf16"
-                + (OneDNN.version == nil ? ", without oneDNN for convolutions" : ""),
+                + (OneDNN.version == nil ? ", without oneDNN for more of the convolutions" : ""),
             remedy: "leave it out, or give another --model")
     }
 }

@@ -32,6 +32,19 @@ import Testing
         #expect(compared > 50)
     }
 
+    /// More inputs, outputs and pixels than are packed together; of 3 × 3 pixels the last pair has one.
+    @Test(arguments: [1, 2])
+    func manyChannelsAndPixels(threads: Int) throws {
+        for (image, outputs, kernel, stride) in [
+            ([3, 3, 270], 100, 1, 1), ([23, 23, 20], 50, 3, 1), ([6, 6, 40], 16, 3, 2),
+        ] {
+            try check(
+                RandomConvolution(
+                    image: Shape(image), outputs: outputs, kernel: Pair(kernel, kernel), stride: Pair(stride, stride),
+                    padding: Pair(kernel / 2, kernel / 2), rows: 3, threads: threads), .paired)
+        }
+    }
+
     private func check(_ convolution: RandomConvolution, _ method: ConvolutionMethod) throws {
         let results = try convolution.run(method, precision: .bf16)
         let (rows, outputs) = (convolution.rows, convolution.outputs)

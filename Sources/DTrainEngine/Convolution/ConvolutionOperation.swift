@@ -114,5 +114,9 @@ package struct Convolution: Operation, ActivationFusing, ResidualFusing, BatchNo
     }
 
     package func memory(_ extents: Extents) -> MemoryNeed { ConvolutionMemory(self, extents).need }
+
+    func multipliesBF16(_ extents: Extents) -> Bool {
+        extents.precision == .bf16 && ConvolutionMemory(self, extents).passes.multiplyBF16
+    }
     package func kernel(_ site: Site) -> any Kernel { ConvolutionKernel(self, site) }
 }

@@ -80,6 +80,8 @@ protocol ConvolutionPass: Sendable {
     var memory: PassMemory { get }
     /// Whether images and gradients may be bf16 elements; otherwise they are fp32.
     var takesBF16: Bool { get }
+    /// Whether its products' factors are bf16.
+    var multipliesBF16: Bool { get }
     /// The samples that it wants at once to be fast; both ways go through samples in blocks.
     var blockSamples: Int { get }
     /// Brings the weights into the pass's own order. All threads take part, and meet before they go on.
@@ -88,6 +90,7 @@ protocol ConvolutionPass: Sendable {
 
 extension ConvolutionPass {
     var takesBF16: Bool { false }
+    var multipliesBF16: Bool { false }
     var blockSamples: Int { 1 }
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {}
 }
@@ -137,8 +140,8 @@ package enum ConvolutionMethod: Sendable {
     case direct
     /// Minimal filtering wherever it can compute the pass, fast or not, and otherwise by rule; for the tests.
     case winograd
-    /// In bf16 the weight gradient as products of pairs wherever it can be computed so, fast or not, and otherwise by rule; for
-    /// the tests.
+    /// In bf16 the weight gradient as products of pairs wherever it can be computed so, fast or not, and the other passes in fp32
+    /// by ways of our own; for the tests.
     case paired
     /// Unfolding and OpenBLAS, which can do everything.
     case unfolded
@@ -184,14 +187,14 @@ struct ConvolutionPasses: Sendable {
 
     init(_ geometry: ConvolutionGeometry, _ setting: PassSetting) {
         let own = Self.ownPasses(geometry, setting)
+        let paired = Self.pairsWeightGradient(geometry, setting) ? PairedWeightGradient(geometry) : nil
         #if OneDNN
             forward = OneDNNForward(geometry, setting) ?? own.forward
-            weightGradient =
-                Self.pairsWeightGradient(geometry, setting)
-                ? own.weightGradient : OneDNNWeightGradient(geometry, setting) ?? own.weightGradient
+            weightGradient = paired ?? OneDNNWeightGradient(geometry, setting) ?? own.weightGradient
             inputGradient = OneDNNInputGradient(geometry, setting) ?? own.inputGradient
         #else
-            (forward, weightGradient, inputGradient) = own
+            (forward, inputGradient) = (own.forward, own.inputGradient)
+            weightGradient = paired ?? own.weightGradient
         #endif
         let inCache = 64 * 1024 / (geometry.inputCount + geometry.outputPixels * geometry.outputs)
         blockSamples = max(1, inCache, weightGradient.blockSamples, inputGradient.blockSamples)
@@ -200,9 +203,13 @@ struct ConvolutionPasses: Sendable {
 
     /// Whether images, outputs and their gradients may be bf16 elements.
     var takeBF16: Bool { forward.takesBF16 && weightGradient.takesBF16 && inputGradient.takesBF16 }
+    /// Whether any of the products has bf16 factors.
+    var multiplyBF16: Bool {
+        forward.multipliesBF16 || weightGradient.multipliesBF16 || inputGradient.multipliesBF16
+    }
 
-    /// Whether the weight gradient is products of pairs: those of small images with many outputs, where oneDNN 2.6 drops from
-    /// 160 to 80 GFLOP/s.
+    /// Whether the weight gradient is products of pairs: by rule for small images with many outputs, where oneDNN 2.6 drops from
+    /// 160 to 80 GFLOP/s on a Zen 4.
     private static func pairsWeightGradient(_ geometry: ConvolutionGeometry, _ setting: PassSetting) -> Bool {
         guard PairedWeightGradient.canCompute(geometry, setting) else { return false }
         guard setting.method == .byRule else { return setting.method == .paired }
@@ -214,7 +221,6 @@ struct ConvolutionPasses: Sendable {
         _ geometry: ConvolutionGeometry, _ setting: PassSetting
     ) -> (forward: any ForwardPass, weightGradient: any WeightGradientPass, inputGradient: any InputGradientPass) {
         let method = setting.method
-        let paired = pairsWeightGradient(geometry, setting) ? PairedWeightGradient(geometry) : nil
         let generalInputGradient: any InputGradientPass =
             isInputGradientDirect(geometry, method) ? DirectInputGradient(geometry) : UnfoldedInputGradient(geometry)
         switch way(geometry, setting) {
@@ -224,20 +230,20 @@ struct ConvolutionPasses: Sendable {
             )
         case .pointwise:
             return (
-                PointwiseForward(geometry), paired ?? PointwiseWeightGradient(geometry),
+                PointwiseForward(geometry), PointwiseWeightGradient(geometry),
                 PointwiseInputGradient(geometry)
             )
         case .winograd:
             return (
                 WinogradForward(geometry, setting.precision),
-                paired ?? WinogradWeightGradient(geometry, setting.precision),
+                WinogradWeightGradient(geometry, setting.precision),
                 turnsWinograd(geometry, setting)
                     ? WinogradInputGradient(geometry, setting.precision) : generalInputGradient
             )
         case .general where isDirect(geometry, method):
-            return (DirectForward(geometry), paired ?? DirectWeightGradient(geometry), generalInputGradient)
+            return (DirectForward(geometry), DirectWeightGradient(geometry), generalInputGradient)
         case .general:
-            return (UnfoldedForward(geometry), paired ?? UnfoldedWeightGradient(geometry), generalInputGradient)
+            return (UnfoldedForward(geometry), UnfoldedWeightGradient(geometry), generalInputGradient)
         }
     }
 

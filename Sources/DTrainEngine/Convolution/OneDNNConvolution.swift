@@ -11,6 +11,7 @@
         var memory: PassMemory { PassMemory(shared: product.weightCount, perThread: product.threadCount) }
         var blockSamples: Int { product.blockSamples }
         var takesBF16: Bool { product.isBF16 }
+        var multipliesBF16: Bool { product.isBF16 }
 
         func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
             guard run.thread == 0 else { return }
@@ -102,6 +103,7 @@
         var memory: PassMemory { PassMemory(perThread: 16 + sumCount + shareCount + product.threadCount) }
         var blockSamples: Int { product.blockSamples }
         var takesBF16: Bool { product.isBF16 }
+        var multipliesBF16: Bool { product.isBF16 }
         private var sumCount: Int { product.weightCount }
         /// In the end the share's memory takes the gradient in dtrain's order.
         private var shareCount: Int {

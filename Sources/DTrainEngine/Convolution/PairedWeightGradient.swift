@@ -6,6 +6,7 @@ internal import DTrainTensor
 /// pixels at a time: the packed ones stay in the caches, and sums go through the core once for so many pixels.
 struct PairedWeightGradient: WeightGradientPass {
     let takesBF16 = true
+    let multipliesBF16 = true
     private let geometry: ConvolutionGeometry
     /// The output's gradients as an image whose pixels are seen one by one.
     private let outer: dt_window
@@ -91,7 +92,7 @@ struct PairedWeightGradient: WeightGradientPass {
         let part = run.part(of: geometry.weightCount, granularity: 16)
         let target = gradient + part.lowerBound
         if !accumulate { target.update(from: sums(scratch.own(of: 0)) + part.lowerBound, count: part.count) }
-        for thread in (accumulate ? 0 : 1)..<active {
+        for thread in (accumulate ? 0 : 1)..<max(active, 1) {
             dt_add_to(target, sums(scratch.own(of: thread)) + part.lowerBound, part.count)
         }
     }

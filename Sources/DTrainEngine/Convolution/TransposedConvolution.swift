@@ -74,6 +74,9 @@ package struct TransposedConvolution: Operation {
             adjoint(input: extents.inputs[0], output: extents.output),
             PassSetting(.byRule, hasBias: false, extents))
     }
+    func multipliesBF16(_ extents: Extents) -> Bool {
+        extents.precision == .bf16 && passes(extents).multiplyBF16
+    }
     /// Floats from one thread's bias sums to the next one's.
     fileprivate var biasStride: Int { hasBias ? outputs.wholeLines : 0 }
 

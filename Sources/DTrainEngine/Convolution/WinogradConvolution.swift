@@ -5,6 +5,7 @@ internal import DTrainTensor
 struct WinogradForward: ForwardPass {
     let addsBias = true
     let takesBF16 = true
+    var multipliesBF16: Bool { correlation.tiles.factors == .bf16 }
     private let correlation: WinogradCorrelation
 
     init(_ geometry: ConvolutionGeometry, _ precision: Precision) {
@@ -37,6 +38,7 @@ struct WinogradForward: ForwardPass {
 /// dX by minimal filtering: the correlation of dZ with the kernel turned by 180°, padded by kernel − 1 − padding.
 struct WinogradInputGradient: InputGradientPass {
     let takesBF16 = true
+    var multipliesBF16: Bool { correlation.tiles.factors == .bf16 }
     private let correlation: WinogradCorrelation
 
     init(_ geometry: ConvolutionGeometry, _ precision: Precision) {

@@ -22,7 +22,8 @@ struct WinogradTiles: Sendable {
             && window.dilation_width == 1
     }
 
-    /// bf16 factors, where the processor multiplies them faster, are pairs of channels: none may reach into the next group.
+    /// bf16 factors, where the processor multiplies them faster, are pairs of channels: none may reach into the next group. (Those
+    /// of weight gradients are pairs of tiles; groups of odd channels are too rare to tell them apart.)
     static func factors(_ groups: ChannelGroups, _ precision: Precision) -> Element {
         let hasPairs = groups.count == 1 || groups.inputs % 2 == 0 && groups.outputs % 2 == 0
         return precision == .bf16 && hasPairs && dt_bf16_is_fast() ? .bf16 : .fp32

@@ -8,6 +8,7 @@ internal import DTrainTensor
 /// cache, and transformed back there. Where one block is all there is, there are no sums but those.
 struct WinogradWeightGradient: WeightGradientPass {
     let takesBF16 = true
+    var multipliesBF16: Bool { tiles.factors == .bf16 }
     private let tiles: WinogradTiles
     private let groups: ChannelGroups
 

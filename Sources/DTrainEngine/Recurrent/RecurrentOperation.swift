@@ -62,7 +62,6 @@ package struct Recurrent: Operation {
 
     package var name: String { cell.name }
     package var sequences: SequenceUse { .recurrent }
-    package var readsTokens: Bool { embedding != nil }
     /// The index of the embedding's table among the parameters.
     var tableIndex: Int { hasBias ? 4 : 2 }
 
@@ -71,7 +70,7 @@ package struct Recurrent: Operation {
 
     /// The layer with its input's embedding inside. Rows of the same token have the same input's side, so it is multiplied once
     /// for each token of the vocabulary, and the gradients of its rows are added up before they are multiplied: worth it
-    /// where a run has more rows than the vocabulary has tokens.
+    /// where a run has more rows than the vocabulary has tokens, see `Graph.fused`.
     func reading(_ embedding: Embedding) -> Recurrent {
         var layer = self
         layer.embedding = embedding

@@ -34,7 +34,7 @@ struct RandomConvolution: CustomStringConvertible {
         var stride = tiles ? Pair(1, 1) : pair([1, 1, 2, 3])
         let isDepthwise = !tiles && draw([true, false, false, false, false])
         var channels = draw(
-            isDepthwise ? [2, 3, 7, 8, 16, 33, 43] : [1, 1, 2, 3, 4, 5, 8, 10, 17] + (tiles ? [16, 32] : []))
+            isDepthwise ? [2, 3, 7, 8, 16, 33, 43] : [1, 1, 2, 3, 4, 5, 8, 10, 17] + (tiles ? [16, 32, 136] : []))
         let extents = pair([1, 2, 3, 4, 5, 7, 9, 12])
         let outputs = isDepthwise ? channels : draw([1, 2, 3, 5, 8, 10, 15, 16, 20, 24, 33, 40])
         hasBias = draw([true, true, false])
@@ -58,6 +58,13 @@ struct RandomConvolution: CustomStringConvertible {
         guard size.0 + 2 * padding.height > dilation.height * (kernel.height - 1),
             size.1 + 2 * padding.width > dilation.width * (kernel.width - 1)
         else { return nil }
+    }
+
+    /// A certain one, without bias, groups and activation.
+    init(image: Shape, outputs: Int, kernel: Pair, stride: Pair, padding: Pair, rows: Int, threads: Int) {
+        (self.image, self.outputs, self.rows, self.threads) = (image, outputs, rows, threads)
+        window = WindowGeometry(kernel: kernel, stride: stride, padding: padding)
+        (groups, hasBias, activation, use, number) = (1, false, .identity, .once, 0)
     }
 
     var description: String {
