@@ -1,38 +1,194 @@
 #include "batch_norm.h"
 #include "element.h"
 
-// fp32 sums run over this many pixels before they go into doubles: enough to keep doubles out of the way, few enough to
-// keep the rounding of fp32 below that of the data. A gradient's row is taken in chunks of channels.
-enum { LANES = 16, BLOCK = 128, CHUNK = 64 };
+// Pixels are gone through in the order in which they lie, some at a time, and fp32 sums of a chunk of channels stay in the
+// first-level cache. They run over a block of pixels before they go into doubles: enough to keep doubles out of the way, few
+// enough to keep the rounding of fp32 below that of the data.
+enum { LANES = VECTOR_LENGTH, BLOCK = 128, CHUNK = 512, ROWS = 4 };
+
+static size_t smaller(size_t x, size_t y) { return x < y ? x : y; }
+
+/// Calls `function`, whose last argument is a number of lanes, for each vector of the channels from 0 to `count`, as `c`.
+#define FOR_EACH_VECTOR(count, function, ...)                                                           \
+    do {                                                                                                \
+        size_t c = 0;                                                                                   \
+        for (; c + LANES <= (count); c += LANES) function(__VA_ARGS__, LANES);                          \
+        if (c < (count)) function(__VA_ARGS__, (count) - c);                                            \
+    } while (0)
+
+DT_INLINE void add_to_doubles(const float *sums, size_t count, double *totals) {
+    for (size_t c = 0; c < count; c++) totals[c] += sums[c];
+}
+
+// MARK: Forward
+
+/// Adds to the sums of `lanes` channels those of `rows` pixels.
+DT_INLINE void add_values(const int is_bf16, const size_t rows, const void *x, size_t first, size_t channels,
+                          const float *shift, float *sum, float *square, size_t lanes) {
+    vector s, q, k, value;
+    load_floats(sum, &s);
+    load_floats(square, &q);
+    load(shift, 0, 0, lanes, &k);
+    for (size_t r = 0; r < rows; r++) {
+        load(x, (ptrdiff_t)(first + r * channels), is_bf16, lanes, &value);
+        value -= k;
+        s += value;
+        q += value * value;
+    }
+    store_floats(&s, sum);
+    store_floats(&q, square);
+}
+
+DT_INLINE void sums(const int is_bf16, const void *x, size_t pixels, size_t channels, const float *shift, double *sum,
+                    double *square) {
+    for (size_t start = 0; start < pixels; start += BLOCK)
+        for (size_t first = 0; first < channels; first += CHUNK) {
+            const size_t end = smaller(start + BLOCK, pixels), count = smaller(CHUNK, channels - first);
+            float s[CHUNK] = {0}, q[CHUNK] = {0};
+            size_t p = start;
+            for (; p + ROWS <= end; p += ROWS)
+                FOR_EACH_VECTOR(count, add_values, is_bf16, ROWS, x, p * channels + first + c, channels, shift + first + c,
+                                s + c, q + c);
+            for (; p < end; p++)
+                FOR_EACH_VECTOR(count, add_values, is_bf16, 1, x, p * channels + first + c, channels, shift + first + c,
+                                s + c, q + c);
+            add_to_doubles(s, count, sum + first);
+            add_to_doubles(q, count, square + first);
+        }
+}
+
+DT_INLINE void apply_vector(const int is_bf16, const int relu, const void *x, size_t at, const float *scale,
+                            const float *shift, const void *residual, void *y, size_t to, size_t lanes) {
+    vector value, factor, summand;
+    load(x, (ptrdiff_t)at, is_bf16, lanes, &value);
+    load(scale, 0, 0, lanes, &factor);
+    load(shift, 0, 0, lanes, &summand);
+    value = value * factor + summand;
+    if (residual) {
+        load(residual, (ptrdiff_t)at, is_bf16, lanes, &summand);
+        value += summand;
+    }
+    if (relu) value = (vector)((vector_mask)value & ~(value < 0));     // NaN stays NaN
+    store(&value, y, to, is_bf16, lanes, 0);
+}
+
+DT_INLINE void apply(const int is_bf16, const int relu, const void *x, size_t pixels, size_t channels, const float *scale,
+                     const float *shift, const void *residual, void *y, size_t y_stride) {
+    for (size_t p = 0; p < pixels; p++)
+        FOR_EACH_VECTOR(channels, apply_vector, is_bf16, relu, x, p * channels + c, scale + c, shift + c, residual, y,
+                        p * y_stride + c);
+}
+
+// MARK: Backward
 
 /// What decides whether a gradient passes ReLU: a constant in each copy of the loops.
 typedef enum { PASS_ALL, PASS_BY_OUTPUT, PASS_BY_INPUT } pass_rule;
 
-DT_INLINE pass_rule rule_of(const dt_batch_norm_mask *mask) {
-    return mask->y ? PASS_BY_OUTPUT : mask->scale ? PASS_BY_INPUT : PASS_ALL;
+/// What the way back reads.
+typedef struct {
+    const void *dy, *x;
+    size_t dy_stride, channels;
+    dt_batch_norm_mask mask;
+} pixels_back;
+
+/// Of `lanes` channels from `c` on of a pixel: dz, and x where it is asked for.
+DT_INLINE void pass(const int is_bf16, const pass_rule rule, const int reads_x, const pixels_back *from, size_t pixel, size_t c,
+                    size_t lanes, vector *dz, vector *x) {
+    vector g, output, scale, shift;
+    load(from->dy, (ptrdiff_t)(pixel * from->dy_stride + c), is_bf16, lanes, &g);
+    if (reads_x || rule == PASS_BY_INPUT) load(from->x, (ptrdiff_t)(pixel * from->channels + c), is_bf16, lanes, x);
+    if (rule == PASS_BY_OUTPUT) load(from->mask.y, (ptrdiff_t)(pixel * from->mask.y_stride + c), is_bf16, lanes, &output);
+    if (rule == PASS_BY_INPUT) {
+        load(from->mask.scale, (ptrdiff_t)c, 0, lanes, &scale);
+        load(from->mask.shift, (ptrdiff_t)c, 0, lanes, &shift);
+        output = *x * scale + shift;
+    }
+    *dz = rule == PASS_ALL ? g : (vector)((vector_mask)g & (output > 0));
 }
 
-#define ELEMENT float
-#define NAME(x) x##_of_floats
-#include "batch_norm_rows.h"
-#undef ELEMENT
-#undef NAME
+DT_INLINE void add_gradients(const int is_bf16, const pass_rule rule, const size_t rows, const pixels_back *from,
+                             size_t pixel, size_t channel, const float *mean, float *sum, float *product, size_t lanes) {
+    vector s, q, k, dz, x;
+    load_floats(sum, &s);
+    load_floats(product, &q);
+    load(mean, 0, 0, lanes, &k);
+    for (size_t r = 0; r < rows; r++) {
+        pass(is_bf16, rule, 1, from, pixel + r, channel, lanes, &dz, &x);
+        s += dz;
+        q += dz * (x - k);
+    }
+    store_floats(&s, sum);
+    store_floats(&q, product);
+}
 
-#define ELEMENT uint16_t
-#define NAME(x) x##_of_bf16
-#include "batch_norm_rows.h"
-#undef ELEMENT
-#undef NAME
+DT_INLINE void backward_sums(const int is_bf16, const pass_rule rule, const pixels_back *from, size_t pixels,
+                             const float *mean, double *sum, double *product) {
+    for (size_t start = 0; start < pixels; start += BLOCK)
+        for (size_t first = 0; first < from->channels; first += CHUNK) {
+            const size_t end = smaller(start + BLOCK, pixels), count = smaller(CHUNK, from->channels - first);
+            float s[CHUNK] = {0}, q[CHUNK] = {0};
+            size_t p = start;
+            for (; p + ROWS <= end; p += ROWS)
+                FOR_EACH_VECTOR(count, add_gradients, is_bf16, rule, ROWS, from, p, first + c, mean + first + c, s + c,
+                                q + c);
+            for (; p < end; p++)
+                FOR_EACH_VECTOR(count, add_gradients, is_bf16, rule, 1, from, p, first + c, mean + first + c, s + c, q + c);
+            add_to_doubles(s, count, sum + first);
+            add_to_doubles(q, count, product + first);
+        }
+}
 
-#define BY_KIND(elements, function, ...)                      \
-    if ((elements).is_bf16) function##_of_bf16(__VA_ARGS__);  \
-    else function##_of_floats(__VA_ARGS__)
+/// dx and the residual's gradient of `lanes` channels of a pixel: read before they are written, so that dx may be dy.
+DT_INLINE void backward_vector(const int is_bf16, const pass_rule rule, const int is_measured, const pixels_back *from,
+                               size_t pixel, size_t channel, dt_batch_norm_gradient gradient, void *dx, int accumulate,
+                               void *residual, int accumulate_residual, size_t lanes) {
+    const size_t at = pixel * from->channels + channel;
+    const ptrdiff_t c = (ptrdiff_t)channel;
+    vector dz, x;
+    pass(is_bf16, rule, is_measured, from, pixel, channel, lanes, &dz, &x);
+    if (dx) {
+        vector result = dz, scale;
+        load(gradient.scale, c, 0, lanes, &scale);
+        if (is_measured) {
+            vector offset, mean, slope;
+            load(gradient.offset, c, 0, lanes, &offset);
+            load(gradient.mean, c, 0, lanes, &mean);
+            load(gradient.slope, c, 0, lanes, &slope);
+            result = dz - offset - (x - mean) * slope;
+        }
+        result *= scale;
+        store(&result, dx, at, is_bf16, lanes, accumulate);
+    }
+    // Last, because the residual may be x itself: its gradient then adds to the one just written.
+    if (residual) store(&dz, residual, at, is_bf16, lanes, accumulate_residual);
+}
 
-#define BY_RULE(elements, mask, function, ...)                                                      \
-    switch (rule_of(&mask)) {                                                                       \
-    case PASS_ALL: BY_KIND(elements, function, PASS_ALL, __VA_ARGS__); break;                       \
-    case PASS_BY_OUTPUT: BY_KIND(elements, function, PASS_BY_OUTPUT, __VA_ARGS__); break;           \
-    case PASS_BY_INPUT: BY_KIND(elements, function, PASS_BY_INPUT, __VA_ARGS__); break;             \
+DT_INLINE void backward(const int is_bf16, const pass_rule rule, const pixels_back *from, size_t pixels,
+                        dt_batch_norm_gradient gradient, void *dx, int accumulate, void *residual,
+                        int accumulate_residual) {
+#define PIXELS(is_measured)                                                                                            \
+    for (size_t p = 0; p < pixels; p++)                                                                                \
+        FOR_EACH_VECTOR(from->channels, backward_vector, is_bf16, rule, is_measured, from, p, c, gradient, dx,         \
+                        accumulate, residual, accumulate_residual)
+    if (gradient.slope) PIXELS(1);
+    else PIXELS(0);
+#undef PIXELS
+}
+
+// MARK: Interface
+
+#define BY_KIND(elements, function, ...)                 \
+    if ((elements).is_bf16) function(1, __VA_ARGS__);    \
+    else function(0, __VA_ARGS__)
+
+#define BY_RULE(elements, function, ...)                                                                \
+    if ((elements).is_bf16) BY_MASK(function, 1, __VA_ARGS__)                                           \
+    else BY_MASK(function, 0, __VA_ARGS__)
+#define BY_MASK(function, is_bf16, ...)                                                                 \
+    {                                                                                                   \
+        if (mask.y) function(is_bf16, PASS_BY_OUTPUT, __VA_ARGS__);                                     \
+        else if (mask.scale) function(is_bf16, PASS_BY_INPUT, __VA_ARGS__);                             \
+        else function(is_bf16, PASS_ALL, __VA_ARGS__);                                                  \
     }
 
 DT_DISPATCH
@@ -44,20 +200,21 @@ void dt_batch_norm_sums(dt_elements x, size_t pixels, size_t channels, const flo
 DT_DISPATCH
 void dt_batch_norm_apply(dt_elements x, size_t pixels, size_t channels, const float *scale, const float *shift,
                          dt_elements residual, int relu, dt_elements y, size_t y_stride) {
-    if (relu) { BY_KIND(x, apply, x.start, pixels, channels, scale, shift, residual.start, 1, y.start, y_stride); }
-    else { BY_KIND(x, apply, x.start, pixels, channels, scale, shift, residual.start, 0, y.start, y_stride); }
+    if (relu) { BY_KIND(x, apply, 1, x.start, pixels, channels, scale, shift, residual.start, y.start, y_stride); }
+    else { BY_KIND(x, apply, 0, x.start, pixels, channels, scale, shift, residual.start, y.start, y_stride); }
 }
 
 DT_DISPATCH
 void dt_batch_norm_backward_sums(dt_elements dy, size_t dy_stride, dt_batch_norm_mask mask, dt_elements x, size_t pixels,
                                  size_t channels, const float *mean, double *sum, double *product) {
-    BY_RULE(dy, mask, backward_sums, dy.start, dy_stride, &mask, x.start, pixels, channels, mean, sum, product)
+    const pixels_back from = {dy.start, x.start, dy_stride, channels, mask};
+    BY_RULE(dy, backward_sums, &from, pixels, mean, sum, product)
 }
 
 DT_DISPATCH
 void dt_batch_norm_backward(dt_elements dy, size_t dy_stride, dt_batch_norm_mask mask, dt_elements x, size_t pixels,
                             size_t channels, dt_batch_norm_gradient gradient, dt_elements dx, int accumulate,
                             dt_elements residual, int accumulate_residual) {
-    BY_RULE(dy, mask, backward, dy.start, dy_stride, &mask, x.start, pixels, channels, gradient, dx.start, accumulate,
-            residual.start, accumulate_residual)
+    const pixels_back from = {dy.start, x.start, dy_stride, channels, mask};
+    BY_RULE(dy, backward, &from, pixels, gradient, dx.start, accumulate, residual.start, accumulate_residual)
 }
