@@ -4,7 +4,7 @@
 // Pixels are gone through in the order in which they lie, some at a time, and fp32 sums of a chunk of channels stay in the
 // first-level cache. They run over a block of pixels before they go into doubles: enough to keep doubles out of the way, few
 // enough to keep the rounding of fp32 below that of the data.
-enum { LANES = VECTOR_LENGTH, BLOCK = 128, CHUNK = 512, ROWS = 4 };
+enum { LANES = VECTOR_LENGTH, BLOCK = 128, CHUNK = 512, ROWS = 4, AHEAD = 1024 };
 
 static size_t smaller(size_t x, size_t y) { return x < y ? x : y; }
 
@@ -16,6 +16,19 @@ static size_t smaller(size_t x, size_t y) { return x < y ? x : y; }
         if (c < (count)) function(__VA_ARGS__, (count) - c);                                            \
     } while (0)
 
+/// Pixels that are gone through while one comes from memory.
+DT_INLINE size_t pixels_ahead(size_t channels) { return 1 + AHEAD / channels; }
+
+/// Pixels of wider ones are too far apart for the processor to foresee them.
+DT_INLINE void fetch(const int is_bf16, const dt_pixels *x, size_t pixel, size_t channel) {
+    __builtin_prefetch((const char *)x->elements.start + (pixel * x->stride + channel) * (is_bf16 ? 2 : 4));
+}
+
+/// Clears the sums of so many channels, whole vectors.
+DT_INLINE void clear(float *sums, size_t count) {
+    for (size_t c = 0; c < count; c += LANES) store_floats(&(vector){0}, sums + c);
+}
+
 DT_INLINE void add_to_doubles(const float *sums, size_t count, double *totals) {
     for (size_t c = 0; c < count; c++) totals[c] += sums[c];
 }
@@ -23,14 +36,14 @@ DT_INLINE void add_to_doubles(const float *sums, size_t count, double *totals) {
 // MARK: Forward
 
 /// Adds to the sums of `lanes` channels those of `rows` pixels.
-DT_INLINE void add_values(const int is_bf16, const size_t rows, const void *x, size_t first, size_t channels,
-                          const float *shift, float *sum, float *square, size_t lanes) {
+DT_INLINE void add_values(const int is_bf16, const size_t rows, dt_pixels x, size_t first, const float *shift,
+                          float *sum, float *square, size_t lanes) {
     vector s, q, k, value;
     load_floats(sum, &s);
     load_floats(square, &q);
     load(shift, 0, 0, lanes, &k);
     for (size_t r = 0; r < rows; r++) {
-        load(x, (ptrdiff_t)(first + r * channels), is_bf16, lanes, &value);
+        load(x.elements.start, (ptrdiff_t)(first + r * x.stride), is_bf16, lanes, &value);
         value -= k;
         s += value;
         q += value * value;
@@ -39,44 +52,46 @@ DT_INLINE void add_values(const int is_bf16, const size_t rows, const void *x, s
     store_floats(&q, square);
 }
 
-DT_INLINE void sums(const int is_bf16, const void *x, size_t pixels, size_t channels, const float *shift, double *sum,
+DT_INLINE void sums(const int is_bf16, dt_pixels x, size_t pixels, size_t channels, const float *shift, double *sum,
                     double *square) {
     for (size_t start = 0; start < pixels; start += BLOCK)
         for (size_t first = 0; first < channels; first += CHUNK) {
             const size_t end = smaller(start + BLOCK, pixels), count = smaller(CHUNK, channels - first);
-            float s[CHUNK] = {0}, q[CHUNK] = {0};
+            float s[CHUNK], q[CHUNK];
+            clear(s, count);
+            clear(q, count);
             size_t p = start;
             for (; p + ROWS <= end; p += ROWS)
-                FOR_EACH_VECTOR(count, add_values, is_bf16, ROWS, x, p * channels + first + c, channels, shift + first + c,
-                                s + c, q + c);
+                FOR_EACH_VECTOR(count, add_values, is_bf16, ROWS, x, p * x.stride + first + c, shift + first + c, s + c, q + c);
             for (; p < end; p++)
-                FOR_EACH_VECTOR(count, add_values, is_bf16, 1, x, p * channels + first + c, channels, shift + first + c,
-                                s + c, q + c);
+                FOR_EACH_VECTOR(count, add_values, is_bf16, 1, x, p * x.stride + first + c, shift + first + c, s + c, q + c);
             add_to_doubles(s, count, sum + first);
             add_to_doubles(q, count, square + first);
         }
 }
 
-DT_INLINE void apply_vector(const int is_bf16, const int relu, const void *x, size_t at, const float *scale,
-                            const float *shift, const void *residual, void *y, size_t to, size_t lanes) {
+DT_INLINE void apply_vector(const int is_bf16, const int relu, const dt_pixels *x, const dt_pixels *y, size_t pixel,
+                            size_t channel, const float *scale, const float *shift, const void *residual, size_t at,
+                            size_t ahead, size_t lanes) {
     vector value, factor, summand;
-    load(x, (ptrdiff_t)at, is_bf16, lanes, &value);
-    load(scale, 0, 0, lanes, &factor);
-    load(shift, 0, 0, lanes, &summand);
+    load(x->elements.start, (ptrdiff_t)(pixel * x->stride + channel), is_bf16, lanes, &value);
+    fetch(is_bf16, x, pixel + ahead, channel);
+    load(scale, (ptrdiff_t)channel, 0, lanes, &factor);
+    load(shift, (ptrdiff_t)channel, 0, lanes, &summand);
     value = value * factor + summand;
     if (residual) {
         load(residual, (ptrdiff_t)at, is_bf16, lanes, &summand);
         value += summand;
     }
     if (relu) value = (vector)((vector_mask)value & ~(value < 0));     // NaN stays NaN
-    store(&value, y, to, is_bf16, lanes, 0);
+    store(&value, y->elements.start, pixel * y->stride + channel, is_bf16, lanes, 0);
 }
 
-DT_INLINE void apply(const int is_bf16, const int relu, const void *x, size_t pixels, size_t channels, const float *scale,
-                     const float *shift, const void *residual, void *y, size_t y_stride) {
+DT_INLINE void apply(const int is_bf16, const int relu, const dt_pixels *x, size_t pixels, size_t channels,
+                     const float *scale, const float *shift, const void *residual, const dt_pixels *y) {
+    const size_t ahead = pixels_ahead(channels);
     for (size_t p = 0; p < pixels; p++)
-        FOR_EACH_VECTOR(channels, apply_vector, is_bf16, relu, x, p * channels + c, scale + c, shift + c, residual, y,
-                        p * y_stride + c);
+        FOR_EACH_VECTOR(channels, apply_vector, is_bf16, relu, x, y, p, c, scale, shift, residual, p * channels + c, ahead);
 }
 
 // MARK: Backward
@@ -86,8 +101,8 @@ typedef enum { PASS_ALL, PASS_BY_OUTPUT, PASS_BY_INPUT } pass_rule;
 
 /// What the way back reads.
 typedef struct {
-    const void *dy, *x;
-    size_t dy_stride, channels;
+    dt_pixels dy, x;
+    size_t channels, ahead;
     dt_batch_norm_mask mask;
 } pixels_back;
 
@@ -95,9 +110,12 @@ typedef struct {
 DT_INLINE void pass(const int is_bf16, const pass_rule rule, const int reads_x, const pixels_back *from, size_t pixel, size_t c,
                     size_t lanes, vector *dz, vector *x) {
     vector g, output, scale, shift;
-    load(from->dy, (ptrdiff_t)(pixel * from->dy_stride + c), is_bf16, lanes, &g);
-    if (reads_x || rule == PASS_BY_INPUT) load(from->x, (ptrdiff_t)(pixel * from->channels + c), is_bf16, lanes, x);
-    if (rule == PASS_BY_OUTPUT) load(from->mask.y, (ptrdiff_t)(pixel * from->mask.y_stride + c), is_bf16, lanes, &output);
+    load(from->dy.elements.start, (ptrdiff_t)(pixel * from->dy.stride + c), is_bf16, lanes, &g);
+    if (reads_x) fetch(is_bf16, &from->x, pixel + from->ahead, c);
+    if (reads_x || rule == PASS_BY_INPUT) 
+        load(from->x.elements.start, (ptrdiff_t)(pixel * from->x.stride + c), is_bf16, lanes, x);
+    if (rule == PASS_BY_OUTPUT)
+        load(from->mask.y, (ptrdiff_t)(pixel * from->mask.y_stride + c), is_bf16, lanes, &output);
     if (rule == PASS_BY_INPUT) {
         load(from->mask.scale, (ptrdiff_t)c, 0, lanes, &scale);
         load(from->mask.shift, (ptrdiff_t)c, 0, lanes, &shift);
@@ -126,7 +144,9 @@ DT_INLINE void backward_sums(const int is_bf16, const pass_rule rule, const pixe
     for (size_t start = 0; start < pixels; start += BLOCK)
         for (size_t first = 0; first < from->channels; first += CHUNK) {
             const size_t end = smaller(start + BLOCK, pixels), count = smaller(CHUNK, from->channels - first);
-            float s[CHUNK] = {0}, q[CHUNK] = {0};
+            float s[CHUNK], q[CHUNK];
+            clear(s, count);
+            clear(q, count);
             size_t p = start;
             for (; p + ROWS <= end; p += ROWS)
                 FOR_EACH_VECTOR(count, add_gradients, is_bf16, rule, ROWS, from, p, first + c, mean + first + c, s + c,
@@ -140,13 +160,13 @@ DT_INLINE void backward_sums(const int is_bf16, const pass_rule rule, const pixe
 
 /// dx and the residual's gradient of `lanes` channels of a pixel: read before they are written, so that dx may be dy.
 DT_INLINE void backward_vector(const int is_bf16, const pass_rule rule, const int is_measured, const pixels_back *from,
-                               size_t pixel, size_t channel, dt_batch_norm_gradient gradient, void *dx, int accumulate,
-                               void *residual, int accumulate_residual, size_t lanes) {
-    const size_t at = pixel * from->channels + channel;
+                               size_t pixel, size_t channel, dt_batch_norm_gradient gradient, const dt_pixels *dx,
+                               int accumulate, void *residual, int accumulate_residual, size_t lanes) {
     const ptrdiff_t c = (ptrdiff_t)channel;
     vector dz, x;
     pass(is_bf16, rule, is_measured, from, pixel, channel, lanes, &dz, &x);
-    if (dx) {
+    if (dx->elements.start) {
+        if (accumulate) fetch(is_bf16, dx, pixel + from->ahead, channel);
         vector result = dz, scale;
         load(gradient.scale, c, 0, lanes, &scale);
         if (is_measured) {
@@ -157,14 +177,14 @@ DT_INLINE void backward_vector(const int is_bf16, const pass_rule rule, const in
             result = dz - offset - (x - mean) * slope;
         }
         result *= scale;
-        store(&result, dx, at, is_bf16, lanes, accumulate);
+        store(&result, dx->elements.start, pixel * dx->stride + channel, is_bf16, lanes, accumulate);
     }
     // Last, because the residual may be x itself: its gradient then adds to the one just written.
-    if (residual) store(&dz, residual, at, is_bf16, lanes, accumulate_residual);
+    if (residual) store(&dz, residual, pixel * from->channels + channel, is_bf16, lanes, accumulate_residual);
 }
 
 DT_INLINE void backward(const int is_bf16, const pass_rule rule, const pixels_back *from, size_t pixels,
-                        dt_batch_norm_gradient gradient, void *dx, int accumulate, void *residual,
+                        dt_batch_norm_gradient gradient, const dt_pixels *dx, int accumulate, void *residual,
                         int accumulate_residual) {
 #define PIXELS(is_measured)                                                                                            \
     for (size_t p = 0; p < pixels; p++)                                                                                \
@@ -192,29 +212,29 @@ DT_INLINE void backward(const int is_bf16, const pass_rule rule, const pixels_ba
     }
 
 DT_DISPATCH
-void dt_batch_norm_sums(dt_elements x, size_t pixels, size_t channels, const float *shift, double *sum,
+void dt_batch_norm_sums(dt_pixels x, size_t pixels, size_t channels, const float *shift, double *sum,
                         double *square) {
-    BY_KIND(x, sums, x.start, pixels, channels, shift, sum, square);
+    BY_KIND(x.elements, sums, x, pixels, channels, shift, sum, square);
 }
 
 DT_DISPATCH
-void dt_batch_norm_apply(dt_elements x, size_t pixels, size_t channels, const float *scale, const float *shift,
-                         dt_elements residual, int relu, dt_elements y, size_t y_stride) {
-    if (relu) { BY_KIND(x, apply, 1, x.start, pixels, channels, scale, shift, residual.start, y.start, y_stride); }
-    else { BY_KIND(x, apply, 0, x.start, pixels, channels, scale, shift, residual.start, y.start, y_stride); }
+void dt_batch_norm_apply(dt_pixels x, size_t pixels, size_t channels, const float *scale, const float *shift,
+                         dt_elements residual, int relu, dt_pixels y) {
+    if (relu) { BY_KIND(x.elements, apply, 1, &x, pixels, channels, scale, shift, residual.start, &y); }
+    else { BY_KIND(x.elements, apply, 0, &x, pixels, channels, scale, shift, residual.start, &y); }
 }
 
 DT_DISPATCH
-void dt_batch_norm_backward_sums(dt_elements dy, size_t dy_stride, dt_batch_norm_mask mask, dt_elements x, size_t pixels,
-                                 size_t channels, const float *mean, double *sum, double *product) {
-    const pixels_back from = {dy.start, x.start, dy_stride, channels, mask};
-    BY_RULE(dy, backward_sums, &from, pixels, mean, sum, product)
+void dt_batch_norm_backward_sums(dt_pixels dy, dt_batch_norm_mask mask, dt_pixels x, size_t pixels, size_t channels,
+                                 const float *mean, double *sum, double *product) {
+    const pixels_back from = {dy, x, channels, pixels_ahead(channels), mask};
+    BY_RULE(dy.elements, backward_sums, &from, pixels, mean, sum, product)
 }
 
 DT_DISPATCH
-void dt_batch_norm_backward(dt_elements dy, size_t dy_stride, dt_batch_norm_mask mask, dt_elements x, size_t pixels,
-                            size_t channels, dt_batch_norm_gradient gradient, dt_elements dx, int accumulate,
-                            dt_elements residual, int accumulate_residual) {
-    const pixels_back from = {dy.start, x.start, dy_stride, channels, mask};
-    BY_RULE(dy, backward, &from, pixels, gradient, dx.start, accumulate, residual.start, accumulate_residual)
+void dt_batch_norm_backward(dt_pixels dy, dt_batch_norm_mask mask, dt_pixels x, size_t pixels, size_t channels,
+                            dt_batch_norm_gradient gradient, dt_pixels dx, int accumulate, dt_elements residual,
+                            int accumulate_residual) {
+    const pixels_back from = {dy, x, channels, pixels_ahead(channels), mask};
+    BY_RULE(dy.elements, backward, &from, pixels, gradient, &dx, accumulate, residual.start, accumulate_residual)
 }

@@ -33,8 +33,9 @@ extension dt_elements {
         return start.assumingMemoryBound(to: UInt16.self)
     }
 
+    /// None from anywhere on are none.
     static func + (elements: Elements, count: Int) -> Elements {
-        Elements(start: elements.start + count * elements.element.byteCount, is_bf16: elements.is_bf16)
+        Elements(start: elements.start.map { $0 + count * elements.element.byteCount }, is_bf16: elements.is_bf16)
     }
 
     /// Copies runs of `count` elements to others of the same kind, or adds them.
@@ -64,6 +65,16 @@ extension dt_elements {
             dt_bf16_round_rows(source, sourceStride, halves, stride, rows, count)
         }
     }
+}
+
+/// Pixels in memory, some elements apart.
+typealias Pixels = dt_pixels
+
+extension dt_pixels {
+    static var none: Pixels { Pixels(elements: .none, stride: 0) }
+
+    /// The pixels from `pixel` on.
+    func from(_ pixel: Int) -> Pixels { Pixels(elements: elements + pixel * stride, stride: stride) }
 }
 
 /// Which of the values that an operation reads and writes may lie in memory as bf16.

@@ -32,6 +32,8 @@ package protocol Operation: Sendable {
     var changesElements: Bool { get }
     /// Whether the output's pixels may lie apart, as a slice of a concatenation's channels do.
     var writesStridedPixels: Bool { get }
+    /// Whether this input's pixels may lie apart, and its gradient's.
+    func readsStridedPixels(input number: Int) -> Bool
     /// What may lie in memory as bf16 while training in that precision.
     func storedElements(_ extents: Extents) -> StoredElements
     /// Memory beyond inputs, outputs and gradients.
@@ -272,6 +274,9 @@ package final class Run: @unchecked Sendable {
     /// The first element of a value that lies in memory as fp32.
     package func pointer(_ place: Place) -> UnsafeMutablePointer<Float> { elements(place).floats }
 
+    /// The pixels of a value.
+    func pixels(_ place: Place) -> Pixels { Pixels(elements: elements(place), stride: place.pixelStride) }
+
     /// The elements of a value.
     func elements(_ place: Place) -> Elements {
         switch place.memory {
@@ -301,6 +306,7 @@ extension Operation {
     package var readsTokens: Bool { false }
     package var changesElements: Bool { true }
     package var writesStridedPixels: Bool { false }
+    package func readsStridedPixels(input number: Int) -> Bool { false }
     package func multiplyAdds(inputs: [Shape], output: Shape) -> Int { 0 }
     package func storedElements(_ extents: Extents) -> StoredElements { .fp32 }
     package func memory(_ extents: Extents) -> MemoryNeed { MemoryNeed() }

@@ -3,7 +3,8 @@ internal import DTrainTensor
 /// Which values share memory, and for how long each memory is needed.
 ///
 /// A value lies in its own buffer, unless it is a slice of a concatenation (its producer writes there directly) or the
-/// output of an operation that works in place. Gradients follow the same rules in buffers of their own.
+/// output of an operation that works in place. A concatenation may itself be a slice of the next one: the layers of a dense
+/// block share one buffer. Gradients follow the same rules in buffers of their own.
 struct ValuePlaces {
     /// A value's or gradient's position in a shared buffer.
     struct Slot {
@@ -69,7 +70,9 @@ struct ValuePlaces {
             return
         }
         if node.operation.worksInPlace, let slot = slots[input], mayOverwrite(input, by: index) {
-            slots[node.output] = Slot(buffer: slot.buffer, pixelStride: channels(node.output))
+            slots[node.output] =
+                slot.pixelStride == channels(input)
+                ? Slot(buffer: slot.buffer, pixelStride: channels(node.output)) : slot
             members[slot.buffer].append(node.output)
             return
         }
@@ -79,20 +82,35 @@ struct ValuePlaces {
         guard node.operation is Concatenation else { return }
         var channel = 0
         for input in node.inputs {
-            if liesInSlice(input, of: index) {
-                slots[input] = Slot(buffer: slot.buffer, channelOffset: channel, pixelStride: slot.pixelStride)
-                members[slot.buffer].append(input)
+            if let inner = slots[input], canBeSlice(input, inner, of: index) {
+                for member in members[inner.buffer] {
+                    slots[member]!.buffer = slot.buffer
+                    slots[member]!.channelOffset += channel
+                    slots[member]!.pixelStride = slot.pixelStride
+                }
+                members[slot.buffer] += members[inner.buffer]
+                members[inner.buffer] = []
             }
             channel += channels(input)
         }
     }
 
-    /// Whether the producer of `input` can write straight into its slice of the concatenation `index`.
-    private func liesInSlice(_ input: Int, of index: Int) -> Bool {
-        guard consumers[input] == [index], input != graph.output, case .node(let producer) = graph.values[input].source,
-            graph.nodes[producer].operation.writesStridedPixels, let slot = slots[input]
+    /// Whether the buffer that `input` fills can be a slice of the concatenation `index`: all that write or read it can do so
+    /// with pixels that lie apart.
+    private func canBeSlice(_ input: Int, _ slot: Slot, of index: Int) -> Bool {
+        guard slot.pixelStride == channels(input), graph.nodes[index].inputs.filter({ $0 == input }).count == 1
         else { return false }
-        return members[slot.buffer] == [input]
+        return members[slot.buffer].allSatisfy { member in
+            guard member != graph.output, case .node(let producer) = graph.values[member].source,
+                graph.nodes[producer].operation.writesStridedPixels
+            else { return false }
+            return consumers[member].allSatisfy { reader in
+                let node = graph.nodes[reader]
+                return node.inputs.indices.allSatisfy {
+                    node.inputs[$0] != member || node.operation.readsStridedPixels(input: $0)
+                }
+            }
+        }
     }
 
     /// Whether node `index` may put its output where its input lies: nobody else reads that memory afterwards.
@@ -127,11 +145,15 @@ struct ValuePlaces {
                 gradientSlots[value] = Slot(buffer: outer.buffer, pixelStride: channels(value))
                 return
             }
-            if reader.operation is Concatenation, let slot = slots[value], slot.buffer == slots[reader.output]?.buffer {
-                gradientSlots[value] = Slot(
-                    buffer: outer.buffer, channelOffset: slot.channelOffset, pixelStride: outer.pixelStride)
-                return
-            }
+        }
+        // The last reader goes back first: where it is the concatenation, the others add to the slice of its gradient.
+        if let last = readers.max(), graph.nodes[last].operation is Concatenation, let slot = slots[value],
+            let whole = slots[graph.nodes[last].output], slot.buffer == whole.buffer,
+            var outer = gradientSlots[graph.nodes[last].output]
+        {
+            outer.channelOffset += slot.channelOffset - whole.channelOffset
+            gradientSlots[value] = outer
+            return
         }
         gradientSlots[value] = newBuffer(for: value)
     }

@@ -1,3 +1,4 @@
+import DTrainEngine
 import DTrainLayers
 import DTrainTensor
 import Testing
@@ -46,6 +47,64 @@ import Testing
                 "gradient of \(name)")
         }
         if smooth, mixing == nil { expectFiniteDifferences(replica, inputs, labels, "random network") }
+    }
+
+    /// Layers that each read the channels of all before them; the transition reads them, and so does `besides`.
+    private final class DenseNet: Module {
+        let stem = Conv2d(5, kernel: 1)
+        let norms: [BatchNorm2d]
+        let convolutions: [Conv2d]
+        let normAfter = BatchNorm2d(epsilon: 0.1), transition = Conv2d(6, kernel: 1)
+        let besides = Conv2d(3, kernel: 3, padding: 1)
+        let head = Linear(4)
+
+        init(layers: Int) {
+            norms = (0..<layers).map { _ in BatchNorm2d(epsilon: 0.1) }
+            convolutions = (0..<layers).map { _ in Conv2d(4, kernel: 3, padding: 1, bias: false) }
+        }
+
+        func callAsFunction(_ x: Value) -> Value {
+            let pooled = averagePool(stem(x), kernel: 2)
+            let dense = zip(norms, convolutions).reduce(pooled) { y, layer in
+                concatenate([y, layer.1(relu(layer.0(y)))])
+            }
+            // A second concatenation, whose slice the dense block cannot be: a convolution reads it as it is.
+            let wide = concatenate([tanh(besides(dense)), dense])
+            let reduced = averagePool(transition(relu(normAfter(dense))), kernel: 2)
+            return head(flatten(concatenate([reduced, averagePool(wide, kernel: 2)])))
+        }
+    }
+
+    @Test(arguments: 1...3) func denseBlockMatchesItsGraph(threads: Int) throws {
+        let replica = try TestReplica(DenseNet(layers: 4), input: [8, 8, 3], capacity: 6, threads: threads)
+        replica.step(ReferenceTensor.random([6, 8, 8, 3], seed: 1), labels: [0, 1, 2, 3, 0, 1])
+        replica.moveRunningStatistics()
+        let (inputs, labels) = (ReferenceTensor.random([5, 8, 8, 3], seed: 2), [3, 2, 1, 0, 3])
+        let evaluated = replica.evaluate(inputs, labels: labels)
+        replica.step(inputs, labels: labels)
+        let expected = try GraphOracle(graph: replica.replica.trainingGraph, parameters: replica.parameters)
+            .run(inputs, labels: labels)
+        let expectedOutput = try GraphOracle(
+            graph: replica.replica.evaluationGraph, parameters: replica.parameters
+        ).run(inputs, labels: labels).output
+        expectMatches(evaluated.outputs, expectedOutput, "evaluated output")
+        let largest = expected.gradients.values.flatMap(\.values).reduce(0) { max($0, abs($1)) }
+        for (name, gradient) in expected.gradients {
+            expectMatches(
+                replica.gradient(name), gradient, tolerance: 1e-4, floor: largest / 100, "gradient of \(name)")
+        }
+    }
+
+    /// Each layer of a dense block adds its own channels to one buffer: memory grows as their number, not as its square.
+    @Test func denseBlocksSharePixels() throws {
+        func arenaCount(layers: Int) throws -> Int {
+            let graph = try Graph.trace(
+                DenseNet(layers: layers), input: [32, 32, 3], mode: .training, objective: .crossEntropy())
+            return Plan(graph, layout: graph.parameterLayout(), capacity: 4, threads: 1).arenaCount
+        }
+        let counts = try (0..<3).map { try arenaCount(layers: 4 << $0) }
+        // Two lines through three points, in multiples of four layers.
+        #expect(Double(counts[2] - counts[1]) < 2.2 * Double(counts[1] - counts[0]), "\(counts)")
     }
 
     /// The same bits again with the same threads; the same values, to rounding, with others.

@@ -8,3 +8,9 @@ typedef struct {
     void *start;                           ///< null where there are none
     int is_bf16;
 } dt_elements;
+
+/// Pixels, of some channels each, `stride` elements from one to the next.
+typedef struct {
+    dt_elements elements;
+    size_t stride;
+} dt_pixels;

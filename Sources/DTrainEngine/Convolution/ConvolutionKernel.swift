@@ -35,9 +35,9 @@ final class ConvolutionKernel: Kernel {
         operation.hasBias ? UnsafePointer(run.parameters + site.parameters[1].range.lowerBound) : nil
     }
     /// What a measured batch-norm reads, all samples: the products and the bias, pixels dense.
-    private func batchNormInput(_ run: Run) -> Elements {
-        operation.isDeferred
-            ? run.elements(site.output) : Elements(run.arena + site.saved + memory.batchNormInput, memory.output)
+    private func batchNormInput(_ run: Run) -> Pixels {
+        let z = Elements(run.arena + site.saved + memory.batchNormInput, memory.output)
+        return operation.isDeferred ? run.pixels(site.output) : Pixels(elements: z, stride: operation.outputs)
     }
     /// This thread's output pixels, counted over all samples, where each is on its own.
     private func pixels(_ run: Run) -> Range<Int> { run.part(of: run.rows * geometry.outputPixels) }
@@ -119,23 +119,23 @@ final class ConvolutionKernel: Kernel {
 
     /// The batch's statistics and, unless the reader does it, the normalisation by them.
     private func measure(_ run: Run, _ batchNorm: BatchNormArithmetic, _ scratch: PassScratch) {
-        let (z, outputs) = (batchNormInput(run), operation.outputs)
+        let z = batchNormInput(run)
         let missingBias = passes.forward.addsBias ? nil : bias(run)
         batchNorm.beginMeasuring(run)
-        correlate(run, scratch, bias: bias(run), into: z, stride: outputs) { lines in
-            let (block, pixels) = (z + lines.lowerBound * width * outputs, lines.count * width)
-            finish(block, pixels: pixels, stride: outputs, bias: missingBias, .identity)
+        correlate(run, scratch, bias: bias(run), into: z.elements, stride: z.stride) { lines in
+            let (block, pixels) = (z.from(lines.lowerBound * width), lines.count * width)
+            finish(block.elements, pixels: pixels, stride: z.stride, bias: missingBias, .identity)
             batchNorm.measure(run, block, pixels: pixels)
         }
         run.meet()
         batchNorm.finishMeasuring(run)
         if operation.isDeferred { return }
         run.meet()
-        let (part, stride) = (pixels(run), site.output.pixelStride)
-        let residual = operation.hasResidual ? run.elements(site.inputs[1]) + part.lowerBound * outputs : .none
+        let part = pixels(run)
+        let residual = operation.hasResidual ? run.pixels(site.inputs[1]) : .none
         batchNorm.normalize(
-            run, z + part.lowerBound * outputs, pixels: part.count, residual: residual,
-            into: run.elements(site.output) + part.lowerBound * stride, stride: stride)
+            run, z.from(part.lowerBound), pixels: part.count, residual: residual.from(part.lowerBound).elements,
+            into: run.pixels(site.output).from(part.lowerBound))
     }
 
     /// The products of this thread's part; `finish` is called for each block of output lines, counted over all samples.
@@ -179,13 +179,14 @@ final class ConvolutionKernel: Kernel {
     private func image(
         _ run: Run, _ samples: Range<Int>, normalizedInto block: UnsafeMutablePointer<Float>
     ) -> Elements {
-        let x = run.elements(site.inputs[0]) + samples.lowerBound * geometry.inputCount
-        guard let normalization = site.inputNormalization else { return x }
+        let pixels = geometry.window.height * geometry.window.width
+        let x = run.pixels(site.inputs[0]).from(samples.lowerBound * pixels)
+        guard let normalization = site.inputNormalization else { return x.elements }
+        let normalized = Pixels(elements: Elements(block, memory.input), stride: geometry.inputs)
         dt_batch_norm_apply(
-            x, samples.count * geometry.window.height * geometry.window.width, geometry.inputs,
-            run.arena + normalization.scale, run.arena + normalization.shift, .none, normalization.appliesReLU ? 1 : 0,
-            Elements(block, memory.input), geometry.inputs)
-        return Elements(block, memory.input)
+            x, samples.count * pixels, geometry.inputs, run.arena + normalization.scale,
+            run.arena + normalization.shift, .none, normalization.appliesReLU ? 1 : 0, normalized)
+        return normalized.elements
     }
 
     // MARK: Backward
@@ -271,7 +272,7 @@ final class ConvolutionKernel: Kernel {
         }
         let block = run.arena + site.backwardWorkspace + memory.gradients + run.thread * memory.gradientStride
         let dz = Elements(block, memory.output)
-        batchNorm.propagate(run, batchNormInput(run), pixels: pixels, into: dz)
+        batchNorm.propagate(run, batchNormInput(run), pixels: pixels, into: Pixels(elements: dz, stride: outputs))
         if biasSum != nil {
             undo(.identity, dz, stride: outputs, output: dz, outputStride: outputs, pixels: pixels.count, biasSum)
         }

@@ -38,6 +38,8 @@ package struct Convolution: Operation, ActivationFusing, ResidualFusing, BatchNo
         (geometry.dilation.width * (geometry.kernel.width - 1) + 1, geometry.stride.width)
     }
     package var writesStridedPixels: Bool { true }
+    // What it normalises becomes a dense block; its gradient goes to the batch-norm's own output.
+    package func readsStridedPixels(input number: Int) -> Bool { number == 0 && normalizesInput }
     package var backwardReads: BackwardReads {
         // With a batch-norm the output tells where ReLU passed only after a residual; deferred, it is the batch-norm's input.
         let needsOutput = measuredBatchNorm.map { $0.isDeferred || $0.appliesReLU && $0.hasResidual }

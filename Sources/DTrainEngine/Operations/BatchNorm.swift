@@ -41,6 +41,7 @@ package struct BatchNorm: Operation, ActivationFusing, ResidualFusing, BatchNorm
     package var changesElements: Bool { !isDeferred }
     package var gradientWorksInPlace: Bool { true }
     package var writesStridedPixels: Bool { true }
+    package func readsStridedPixels(input number: Int) -> Bool { number == 0 }
 
     package func fused(with activation: Activation) -> (any Operation)? {
         guard activation == .relu, !appliesReLU else { return nil }

@@ -56,12 +56,12 @@ struct BatchNormArithmetic: Sendable {
 
     func beginMeasuring(_ run: Run) { forwardSums(run, thread: run.thread).clear() }
 
-    /// Takes `pixels` dense pixels into this thread's sums.
-    func measure(_ run: Run, _ x: Elements, pixels: Int) {
+    /// Takes `pixels` pixels into this thread's sums.
+    func measure(_ run: Run, _ x: Pixels, pixels: Int) {
         let sums = forwardSums(run, thread: run.thread)
         // The first pixel serves as the shift: a value of the data themselves.
         if sums.total.samples == 0, pixels > 0 {
-            x.widenRows(stride: channels, to: sums.shift, stride: channels, rows: 1, count: channels)
+            x.elements.widenRows(stride: channels, to: sums.shift, stride: channels, rows: 1, count: channels)
         }
         sums.total.samples += Double(pixels)
         dt_batch_norm_sums(x, pixels, channels, sums.shift, sums.total.sums, sums.total.squares)
@@ -122,12 +122,10 @@ struct BatchNormArithmetic: Sendable {
         vector(.shift, run)[channel] = Float(bias - mean * scale)
     }
 
-    /// y = f(x · scale + shift (+ residual)) for dense pixels of x and residual; those of y are `stride` elements apart.
-    func normalize(
-        _ run: Run, _ x: Elements, pixels: Int, residual: Elements, into y: Elements, stride: Int
-    ) {
+    /// y = f(x · scale + shift (+ residual)) for `pixels` pixels; those of the residual are dense.
+    func normalize(_ run: Run, _ x: Pixels, pixels: Int, residual: Elements, into y: Pixels) {
         dt_batch_norm_apply(
-            x, pixels, channels, vector(.scale, run), vector(.shift, run), residual, appliesReLU ? 1 : 0, y, stride)
+            x, pixels, channels, vector(.scale, run), vector(.shift, run), residual, appliesReLU ? 1 : 0, y)
     }
 
     // MARK: Backward
@@ -139,23 +137,19 @@ struct BatchNormArithmetic: Sendable {
         guard hasResidual || operation.usesRunningStatistics else {
             return dt_batch_norm_mask(y: nil, y_stride: 0, scale: vector(.scale, run), shift: vector(.shift, run))
         }
-        let stride = site.output.pixelStride
-        return dt_batch_norm_mask(
-            y: (run.elements(site.output) + first * stride).start, y_stride: stride, scale: nil, shift: nil)
+        let y = run.pixels(site.output).from(first)
+        return dt_batch_norm_mask(y: y.elements.start, y_stride: y.stride, scale: nil, shift: nil)
     }
 
-    private func outputGradient(_ run: Run, from first: Int) -> Elements {
-        run.elements(site.outputGradient!) + first * site.outputGradient!.pixelStride
-    }
+    private func outputGradient(_ run: Run, from first: Int) -> Pixels { run.pixels(site.outputGradient!).from(first) }
 
     /// This thread's sums over `pixels` of dz and of dz (x − mean), where `x` is all pixels.
-    func sumGradients(_ run: Run, _ x: Elements, pixels: Range<Int>) {
+    func sumGradients(_ run: Run, _ x: Pixels, pixels: Range<Int>) {
         let sums = backwardSums(run, thread: run.thread)
         sums.clear()
         dt_batch_norm_backward_sums(
-            outputGradient(run, from: pixels.lowerBound), site.outputGradient!.pixelStride,
-            mask(run, from: pixels.lowerBound), x + pixels.lowerBound * channels, pixels.count, channels,
-            vector(.mean, run), sums.total.sums, sums.total.squares)
+            outputGradient(run, from: pixels.lowerBound), mask(run, from: pixels.lowerBound), x.from(pixels.lowerBound),
+            pixels.count, channels, vector(.mean, run), sums.total.sums, sums.total.squares)
     }
 
     /// Adds up the threads' sums of this thread's channels: gradients of weight and bias, and what dx subtracts. All threads
@@ -196,7 +190,7 @@ struct BatchNormArithmetic: Sendable {
     /// Sets, or adds to, the gradients of `pixels` of the input and of the residual. `x` and `residual` are all pixels, `dx`
     /// those of the range; null ones are left out.
     func propagate(
-        _ run: Run, _ x: Elements, pixels: Range<Int>, into dx: Elements, accumulate: Bool = false,
+        _ run: Run, _ x: Pixels, pixels: Range<Int>, into dx: Pixels, accumulate: Bool = false,
         residual: Site.Gradient? = nil
     ) {
         let isMeasured = !operation.usesRunningStatistics
@@ -205,10 +199,8 @@ struct BatchNormArithmetic: Sendable {
             mean: isMeasured ? UnsafePointer(vector(.mean, run)) : nil,
             slope: isMeasured ? UnsafePointer(vector(.slope, run)) : nil)
         dt_batch_norm_backward(
-            outputGradient(run, from: pixels.lowerBound), site.outputGradient!.pixelStride,
-            mask(run, from: pixels.lowerBound), x.start == nil ? x : x + pixels.lowerBound * channels, pixels.count,
-            channels,
-            gradient, dx, accumulate ? 1 : 0,
+            outputGradient(run, from: pixels.lowerBound), mask(run, from: pixels.lowerBound), x.from(pixels.lowerBound),
+            pixels.count, channels, gradient, dx, accumulate ? 1 : 0,
             residual.map { run.elements($0.place) + pixels.lowerBound * channels } ?? .none,
             residual?.accumulate == true ? 1 : 0)
     }

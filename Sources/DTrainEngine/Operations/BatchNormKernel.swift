@@ -6,12 +6,10 @@ final class BatchNormKernel: Kernel {
     private let operation: BatchNorm
     private let site: Site
     private let arithmetic: BatchNormArithmetic
-    private let channels: Int
 
     init(_ operation: BatchNorm, _ site: Site) {
         self.operation = operation
         self.site = site
-        channels = site.output.channels
         arithmetic = BatchNormArithmetic(
             operation.use, site, saved: site.saved, forwardSums: site.forwardWorkspace,
             backwardSums: site.backwardWorkspace)
@@ -21,28 +19,26 @@ final class BatchNormKernel: Kernel {
     private func pixels(_ run: Run) -> Range<Int> { run.part(of: run.rows * site.output.pixels) }
 
     func forward(_ run: Run) {
-        let x = run.elements(site.inputs[0])
         let part = pixels(run)
+        let x = run.pixels(site.inputs[0]).from(part.lowerBound)
         if operation.usesRunningStatistics {
             arithmetic.useRunningStatistics(run)
         } else {
             arithmetic.beginMeasuring(run)
-            arithmetic.measure(run, x + part.lowerBound * channels, pixels: part.count)
+            arithmetic.measure(run, x, pixels: part.count)
             run.meet()
             arithmetic.finishMeasuring(run)
         }
         if operation.isDeferred { return }
         run.meet()
-        let (y, stride) = (run.elements(site.output), site.output.pixelStride)
-        let residual = operation.hasResidual ? run.elements(site.inputs[1]) + part.lowerBound * channels : .none
+        let residual = operation.hasResidual ? run.pixels(site.inputs[1]) : .none
         arithmetic.normalize(
-            run, x + part.lowerBound * channels, pixels: part.count, residual: residual,
-            into: y + part.lowerBound * stride,
-            stride: stride)
+            run, x, pixels: part.count, residual: residual.from(part.lowerBound).elements,
+            into: run.pixels(site.output).from(part.lowerBound))
     }
 
     func backward(_ run: Run) {
-        let x = operation.usesRunningStatistics ? .none : run.elements(site.inputs[0])
+        let x = operation.usesRunningStatistics ? .none : run.pixels(site.inputs[0])
         let part = pixels(run)
         if !operation.usesRunningStatistics {
             arithmetic.sumGradients(run, x, pixels: part)
@@ -52,7 +48,7 @@ final class BatchNormKernel: Kernel {
         }
         let input = site.inputGradients[0]
         arithmetic.propagate(
-            run, x, pixels: part, into: input.map { run.elements($0.place) + part.lowerBound * channels } ?? .none,
+            run, x, pixels: part, into: input.map { run.pixels($0.place).from(part.lowerBound) } ?? .none,
             accumulate: input?.accumulate == true, residual: operation.hasResidual ? site.inputGradients[1] : nil)
     }
 }

@@ -53,25 +53,34 @@ package struct Concatenation: Operation {
         }
         return Shape(leading + [inputs.reduce(0) { $0 + $1.dimensions.last! }])
     }
+    package var writesStridedPixels: Bool { true }
+    package func readsStridedPixels(input number: Int) -> Bool { true }
     package func storedElements(_ extents: Extents) -> StoredElements { .alike }
     package func kernel(_ site: Site) -> any Kernel { ConcatenationKernel(site) }
 }
 
-/// Copies those inputs that do not already lie in their slice of the output.
+/// Copies those inputs, and gradients, that do not already lie in their slice of the output, or of its gradient.
 private final class ConcatenationKernel: Kernel {
-    let site: Site
-    /// Input number and first channel of each input that must be copied.
-    let copies: [(input: Int, channel: Int)]
+    private let site: Site
+    /// The inputs that must be copied, and those whose gradients must.
+    private let forwardCopies: [Copy]
+    private let backwardCopies: [Copy]
+
+    /// An input, by its number, and where its slice begins.
+    private struct Copy { let input, channel: Int }
 
     init(_ site: Site) {
         self.site = site
         var channel = 0
-        var copies: [(Int, Int)] = []
-        for (index, input) in site.inputs.enumerated() {
-            if !Self.lies(input, at: channel, of: site.output) { copies.append((index, channel)) }
-            channel += input.channels
+        let slices = site.inputs.indices.map { index in
+            defer { channel += site.inputs[index].channels }
+            return Copy(input: index, channel: channel)
         }
-        self.copies = copies
+        forwardCopies = slices.filter { !Self.lies(site.inputs[$0.input], at: $0.channel, of: site.output) }
+        backwardCopies = slices.filter {
+            guard let gradient = site.inputGradients[$0.input], let whole = site.outputGradient else { return false }
+            return !Self.lies(gradient.place, at: $0.channel, of: whole)
+        }
     }
 
     private static func lies(_ input: Place, at channel: Int, of output: Place) -> Bool {
@@ -81,7 +90,7 @@ private final class ConcatenationKernel: Kernel {
 
     func forward(_ run: Run) {
         let (output, y) = (site.output, run.elements(site.output))
-        for copy in copies {
+        for copy in forwardCopies {
             let input = site.inputs[copy.input]
             let pixels = run.part(of: run.rows(site.output) * output.pixels)
             (run.elements(input) + pixels.lowerBound * input.pixelStride).copyRows(
@@ -92,8 +101,8 @@ private final class ConcatenationKernel: Kernel {
 
     func backward(_ run: Run) {
         let (gradient, dy) = (site.outputGradient!, run.elements(site.outputGradient!))
-        for copy in copies {
-            guard let target = site.inputGradients[copy.input] else { continue }
+        for copy in backwardCopies {
+            let target = site.inputGradients[copy.input]!
             let dx = run.elements(target.place)
             let pixels = run.part(of: run.rows(site.output) * gradient.pixels)
             (dy + (pixels.lowerBound * gradient.pixelStride + copy.channel)).copyRows(
