@@ -105,8 +105,7 @@ done
 [ $# -ge 1 ] || usage
 peer=$1 rounds=${2:-5}
 shift $(($# < 2 ? $# : 2))
-[ $# -gt 0 ] || set -- mlp lenet5 cnn-mnist inception-mnist resnet18-cifar resnet18 resnet50 resnext50_32x4d googlenet \
-    densenet121 alexnet vgg16 char-lstm char-gru char-rnn
+models=$*
 
 results=$(mktemp)
 trap 'rm -f "$results"' EXIT
@@ -115,28 +114,18 @@ case $out in '' | /*) ;; *) out=$PWD/$out ;; esac
 [ -z "$out" ] || : >>"$out"
 cd "$(dirname "$0")/.."
 . scripts/env.sh
+. scripts/models.sh
 unset OPENBLAS_CORETYPE                # one that is set by hand often slows OpenBLAS down
 program=$(swift build -c release --show-bin-path)/dtrain
 run=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 
-batch() {  # model: samples a rank
-    case $1 in
-        mlp | lenet5 | cnn-mnist | inception-mnist | resnet18-cifar) echo 64 ;;
-        alexnet | char-*) echo 32 ;;
-        vgg16) echo 8 ;;
-        *) echo 16 ;;
-    esac
-}
 complain() { echo "$1 was not measured" >&2; }
 
 # One measurement as the JSON object of dtrain bench.
 ours() {  # model ranks steps
-    local flags=()
-    [ "$1" != googlenet ] || flags=(--no-aux)
     mpirun -np "$2" "$program" bench --model "$1" --batch-size $(($(batch "$1") * $2)) --precision "$precision" --threads 1 \
-        --steps "$3" ${flags[@]+"${flags[@]}"} --json
+        --steps "$3" $(bench_flags "$1") --json
 }
-member() { sed -n "s/.*\"$1\":\([0-9.e+-]*\).*/\1/p"; }  # name of a number
 
 theirs() {  # model ranks layout [--compile]
     # shellcheck disable=SC2086  # the peer is a command with arguments
@@ -151,7 +140,7 @@ record() {  # program mode model ranks round rate [further members]
 }
 
 table /dev/null
-for model in "$@"; do
+for model in ${models:-$benchmark_models}; do
     case $model in char-*) layouts=nchw ;; *) layouts='nchw nhwc' ;; esac
     for ranks in ${ranks_list//,/ }; do
         # A short run first, to know how many steps take as long as they should.

@@ -6,7 +6,7 @@
 // enough to keep the rounding of fp32 below that of the data.
 enum { LANES = VECTOR_LENGTH, BLOCK = 128, CHUNK = 512, ROWS = 4, AHEAD = 1024 };
 
-static size_t smaller(size_t x, size_t y) { return x < y ? x : y; }
+DT_INLINE size_t smaller(size_t x, size_t y) { return x < y ? x : y; }
 
 /// Calls `function`, whose last argument is a number of lanes, for each vector of the channels from 0 to `count`, as `c`.
 #define FOR_EACH_VECTOR(count, function, ...)                                                           \
@@ -16,10 +16,10 @@ static size_t smaller(size_t x, size_t y) { return x < y ? x : y; }
         if (c < (count)) function(__VA_ARGS__, (count) - c);                                            \
     } while (0)
 
-/// Pixels that are gone through while one comes from memory.
+/// Pixels, of about AHEAD elements, that are gone through while one comes from memory.
 DT_INLINE size_t pixels_ahead(size_t channels) { return 1 + AHEAD / channels; }
 
-/// Pixels of wider ones are too far apart for the processor to foresee them.
+/// Fetches a cache line of a pixel: slices of wide pixels lie too far apart for the processor to foresee them.
 DT_INLINE void fetch(const int is_bf16, const dt_pixels *x, size_t pixel, size_t channel) {
     __builtin_prefetch((const char *)x->elements.start + (pixel * x->stride + channel) * (is_bf16 ? 2 : 4));
 }
@@ -112,7 +112,7 @@ DT_INLINE void pass(const int is_bf16, const pass_rule rule, const int reads_x, 
     vector g, output, scale, shift;
     load(from->dy.elements.start, (ptrdiff_t)(pixel * from->dy.stride + c), is_bf16, lanes, &g);
     if (reads_x) fetch(is_bf16, &from->x, pixel + from->ahead, c);
-    if (reads_x || rule == PASS_BY_INPUT) 
+    if (reads_x || rule == PASS_BY_INPUT)
         load(from->x.elements.start, (ptrdiff_t)(pixel * from->x.stride + c), is_bf16, lanes, x);
     if (rule == PASS_BY_OUTPUT)
         load(from->mask.y, (ptrdiff_t)(pixel * from->mask.y_stride + c), is_bf16, lanes, &output);
@@ -190,7 +190,8 @@ DT_INLINE void backward(const int is_bf16, const pass_rule rule, const pixels_ba
     for (size_t p = 0; p < pixels; p++)                                                                                \
         FOR_EACH_VECTOR(from->channels, backward_vector, is_bf16, rule, is_measured, from, p, c, gradient, dx,         \
                         accumulate, residual, accumulate_residual)
-    if (gradient.slope) PIXELS(1);
+    // Where the residual alone is asked for, x need not be read.
+    if (gradient.slope && dx->elements.start) PIXELS(1);
     else PIXELS(0);
 #undef PIXELS
 }

@@ -21,12 +21,6 @@ DT_INLINE float widened_bf16(uint16_t x) {
     return number.value;
 }
 
-DT_INLINE float same_float(float x) { return x; }
-
-/// An element as a float, and a float as an element.
-#define VALUE(element) _Generic((element), float: same_float, uint16_t: widened_bf16)(element)
-#define SET(target, value) ((target) = _Generic((target), float: same_float, uint16_t: rounded_to_bf16)(value))
-
 // Vectors go through memory: a function that returns one would have another calling convention for each instruction set.
 
 DT_INLINE void load_floats(const float *from, vector *to) { *to = *(const vector *)from; }
@@ -39,11 +33,6 @@ DT_INLINE void store_bf16(const vector *value, uint16_t *to) {
     const vector_bits nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
     *(half_vector *)to = __builtin_convertvector((is_nan & quiet) | (~is_nan & nearest), half_vector);
 }
-
-/// 16 elements to a vector of floats, and back.
-#define LOAD_VECTOR(from, to) \
-    _Generic((from), const float *: load_floats, float *: load_floats, const uint16_t *: load_bf16, uint16_t *: load_bf16)(from, to)
-#define STORE_VECTOR(value, to) _Generic((to), float *: store_floats, uint16_t *: store_bf16)(value, to)
 
 /// Floats of a vector.
 enum { VECTOR_LENGTH = 16 };

@@ -28,6 +28,8 @@ struct ValuePlaces {
     private(set) var leafOf: [Graph.Source?]
     /// The values that lie in each buffer.
     private var members: [[Int]] = []
+    /// The concatenation that each value is a slice of.
+    private var slicedBy: [Int?]
 
     private var nodeCount: Int { graph.nodes.count }
     private func backwardTime(_ node: Int) -> Int { 2 * nodeCount - 1 - node }
@@ -40,6 +42,7 @@ struct ValuePlaces {
         consumers = graph.consumers()
         slots = [Slot?](repeating: nil, count: graph.values.count)
         gradientSlots = slots
+        slicedBy = [Int?](repeating: nil, count: graph.values.count)
         leafOf = graph.values.map { if case .node = $0.source { nil } else { $0.source } }
         for index in graph.nodes.indices { placeOutput(of: index) }
         for node in graph.nodes.reversed() { for value in node.outputs { placeGradient(of: value) } }
@@ -69,7 +72,10 @@ struct ValuePlaces {
             leafOf[node.output] = leaf
             return
         }
-        if node.operation.worksInPlace, let slot = slots[input], mayOverwrite(input, by: index) {
+        // What reads a changed output may want its pixels side by side, which those of a slice are not.
+        if node.operation.worksInPlace, let slot = slots[input], mayOverwrite(input, by: index),
+            !node.operation.changesElements || slot.pixelStride == channels(input)
+        {
             slots[node.output] =
                 slot.pixelStride == channels(input)
                 ? Slot(buffer: slot.buffer, pixelStride: channels(node.output)) : slot
@@ -90,6 +96,7 @@ struct ValuePlaces {
                 }
                 members[slot.buffer] += members[inner.buffer]
                 members[inner.buffer] = []
+                slicedBy[input] = index
             }
             channel += channels(input)
         }
@@ -147,11 +154,8 @@ struct ValuePlaces {
             }
         }
         // The last reader goes back first: where it is the concatenation, the others add to the slice of its gradient.
-        if let last = readers.max(), graph.nodes[last].operation is Concatenation, let slot = slots[value],
-            let whole = slots[graph.nodes[last].output], slot.buffer == whole.buffer,
-            var outer = gradientSlots[graph.nodes[last].output]
-        {
-            outer.channelOffset += slot.channelOffset - whole.channelOffset
+        if let last = readers.max(), slicedBy[value] == last, var outer = gradientSlots[graph.nodes[last].output] {
+            outer.channelOffset += slots[value]!.channelOffset - slots[graph.nodes[last].output]!.channelOffset
             gradientSlots[value] = outer
             return
         }

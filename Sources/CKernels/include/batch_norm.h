@@ -9,7 +9,7 @@ void dt_batch_norm_sums(dt_pixels x, size_t pixels, size_t channels, const float
                         double *square);
 
 /// y[p][c] = x[p][c] · scale[c] + shift[c] (+ residual[p][c]), then ReLU where `relu` is not 0. The residual (or null) is
-/// dense; x and y may be the same.
+/// dense; x and y may be the same pixels.
 void dt_batch_norm_apply(dt_pixels x, size_t pixels, size_t channels, const float *scale, const float *shift,
                          dt_elements residual, int relu, dt_pixels y);
 
@@ -30,7 +30,8 @@ void dt_batch_norm_backward_sums(dt_pixels dy, dt_batch_norm_mask mask, dt_pixel
 typedef struct { const float *scale, *offset, *mean, *slope; } dt_batch_norm_gradient;
 
 /// dx[p][c] (+)= the above, with dz as above; `residual` (dense, or null) gets (+)= dz. A `slope` of null stands for offset = slope =
-/// 0: normalisation by constants, where x (read by a mask alone) may be null. dx may be null, or dy itself.
+/// 0: normalisation by constants, where x (read by a mask alone) may be null. dx may be null, or the pixels of
+/// dy themselves.
 void dt_batch_norm_backward(dt_pixels dy, dt_batch_norm_mask mask, dt_pixels x, size_t pixels, size_t channels,
                             dt_batch_norm_gradient gradient, dt_pixels dx, int accumulate, dt_elements residual,
                             int accumulate_residual);
