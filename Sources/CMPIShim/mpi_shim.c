@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "waiting.h"
 
 struct dtmpi_comm {
@@ -29,6 +30,7 @@ enum {
 
 static size_t largest_count = INT_MAX;
 static atomic_int abort_code;      // 0: nobody asks
+static int has_own_core;           // as many cores as ranks on this host
 
 #define TRY(call)                                  \
     do {                                           \
@@ -73,8 +75,12 @@ int dtmpi_init(dtmpi_comm **world) {
     TRY(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
     MPI_Comm copy;
     TRY(MPI_Comm_dup(MPI_COMM_WORLD, &copy));
-    return wrap(copy, world);
+    TRY(wrap(copy, world));
+    has_own_core = sysconf(_SC_NPROCESSORS_ONLN) >= (*world)->local_size;
+    return DTMPI_OK;
 }
+
+void dtmpi_set_awaited(int is_awaited) { atomic_store(&wait_is_awaited, is_awaited && has_own_core); }
 
 int dtmpi_finalize(void) { return MPI_Finalize(); }
 

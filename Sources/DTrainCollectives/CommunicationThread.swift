@@ -34,6 +34,7 @@ final class CommunicationThread: @unchecked Sendable {
     private var current = 0
     private var abortCode: Int32?
     private var isEnding = false
+    private var waiterCount = 0
     private var ended = false
 
     init(capacity: Int) {
@@ -72,7 +73,13 @@ final class CommunicationThread: @unchecked Sendable {
         try monitor.withLock {
             guard completed <= number else { return try throwFailure(of: number) }
             let start = monotonicSeconds()
-            defer { totals.waitedSeconds += monotonicSeconds() - start }
+            waiterCount += 1
+            communicators[0].setAwaited(true)
+            defer {
+                waiterCount -= 1
+                communicators[0].setAwaited(waiterCount > 0)
+                totals.waitedSeconds += monotonicSeconds() - start
+            }
             while completed <= number {
                 monitor.wait(seconds: 1)
                 if completed <= number, let error = communicators[current].overdueError {

@@ -4,7 +4,8 @@ import DTrainTensor
 ///
 /// Every operation blocks. The collectives (all but `send` and `receive`) must be called by all ranks of the group in
 /// the same order with the same extents. All operations of a process's communicators come from one thread, the
-/// communication thread of a `CommunicationQueue`; `overdueError` and `abort` alone may be called from any.
+/// communication thread of a `CommunicationQueue`; `setAwaited`, `overdueError` and `abort` alone may be called from
+/// any.
 ///
 /// Results are the same bits on all ranks, and the same bits whenever the same ranks bring the same values: no result
 /// depends on who arrives first. Every operation throws a `CommunicationError`.
@@ -53,6 +54,10 @@ public protocol Communicator: AnyObject, Sendable {
     /// Ends communication in good order, together with all other ranks; the communicator is of no use afterwards.
     func finalize() throws
 
+    /// Says whether a thread sleeps until the operations under way are over, whose core is then free to wait for other ranks more
+    /// eagerly. Callable from any thread.
+    func setAwaited(_ isAwaited: Bool)
+
     /// What is wrong with the operation now under way on the communication thread: nil, or the error that its caller
     /// should give up with because it is stuck where it cannot be interrupted. Callable from any thread.
     var overdueError: CommunicationError? { get }
@@ -65,6 +70,7 @@ public protocol Communicator: AnyObject, Sendable {
 extension Communicator {
     public var host: String { hosts[rank] }
     public var overdueError: CommunicationError? { nil }
+    public func setAwaited(_ isAwaited: Bool) {}
 
     /// The bytes of rank `root`; the other ranks' own do not matter, nor need they know how many come.
     public func broadcast(_ bytes: [UInt8], root: Int) throws -> [UInt8] {

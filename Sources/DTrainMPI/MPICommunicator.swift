@@ -227,6 +227,8 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         try check(body(), operation)
     }
 
+    public func setAwaited(_ isAwaited: Bool) { dtmpi_set_awaited(isAwaited ? 1 : 0) }
+
     public var overdueError: CommunicationError? {
         let since = blockedSince.load(ordering: .acquiring)
         guard since != 0 else { return nil }

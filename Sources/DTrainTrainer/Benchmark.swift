@@ -44,6 +44,9 @@ public struct BenchmarkResult: Sendable, Equatable, Codable {
     public var overlap: Double?
     /// The largest resident memory of any rank so far, in bytes.
     public var peakResidentByteCount: Int
+    /// The memory of rank 0 for all values, gradients and workspaces, in bytes, and the most of it that is needed at one moment.
+    public var arenaByteCount: Int
+    public var arenaLowerBoundByteCount: Int
     /// Heap allocations of rank 0's compute thread in a measured step: the most of any; nil where nobody counts.
     public var allocationsPerStep: Int?
     /// The part of the measured time in which rank 0 waited for samples; nil for input made up beforehand.
@@ -188,6 +191,7 @@ public struct Benchmark {
                 communicationExposedSeconds: Self.median(exposed),
                 communicationSeconds: Self.median(communication),
                 overlap: queue.size == 1 ? nil : Self.median(overlap), peakResidentByteCount: peak,
+                arenaByteCount: replica.arenaByteCount, arenaLowerBoundByteCount: replica.arenaLowerBoundByteCount,
                 allocationsPerStep: allocationCount == nil ? nil : allocations,
                 dataWaitShare: loader.map { ($0.waitedSeconds - waitedBefore) / seconds.reduce(0, +) },
                 profile: profiler?.profile(stepSeconds: seconds.reduce(0, +) / Double(steps)))

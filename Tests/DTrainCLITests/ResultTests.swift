@@ -173,7 +173,9 @@ import Testing
         let gradients = 4 * (784 * 512 + 512 + 512 * 256 + 256 + 256 * 10 + 10)
         let reduced = try #require(result["bytes_reduced_per_step"] as? Int)
         #expect(reduced >= gradients && reduced < gradients + 4096)
-        for key in ["items_per_second", "gflops", "step_seconds", "peak_memory_bytes"] {
+        for key in [
+            "items_per_second", "gflops", "step_seconds", "peak_memory_bytes", "arena_bytes", "arena_lower_bound_bytes",
+        ] {
             #expect((result[key] as? Double ?? 0) > 0, "\(key)")
         }
         // A sanitizer brings its own malloc, and nobody counts.

@@ -26,6 +26,9 @@ enum {
 /// Initialises MPI (MPI_THREAD_FUNNELED; idle waits yield unless OMPI_MCA_mpi_yield_when_idle says otherwise; errors
 /// are returned) and makes the communicator of all ranks. The caller's thread becomes MPI's.
 int dtmpi_init(dtmpi_comm **world);
+/// Says whether a thread sleeps until the operations under way are over: its core is then free to wait for other ranks
+/// without pauses, unless this host has fewer cores than ranks. From any thread.
+void dtmpi_set_awaited(int is_awaited);
 /// Ends MPI; all ranks must come.
 int dtmpi_finalize(void);
 /// Frees the handle; MPI keeps the communicator until dtmpi_finalize, because freeing it would need all ranks.

@@ -164,6 +164,8 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         object.add("communication_seconds", result.communicationSeconds)
         object.add("communication_overlap", result.overlap)
         object.add("peak_memory_bytes", result.peakResidentByteCount)
+        object.add("arena_bytes", result.arenaByteCount)
+        object.add("arena_lower_bound_bytes", result.arenaLowerBoundByteCount)
         object.add("allocations_per_step", result.allocationsPerStep)
         object.add("data_wait_share", result.dataWaitShare)
         object.add("blas_kernels", job.facts.blasCore)
@@ -202,7 +204,12 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
                 "bandwidth",
                 "\(Formatting.decimal(result.peak.gigabytesPerSecond, 1)) GB/s, read and written, that a copy reaches here"
             ),
-            ("memory", "\(Formatting.bytes(result.peakResidentByteCount)) at the peak"),
+            (
+                "memory",
+                "\(Formatting.bytes(result.peakResidentByteCount)) at the peak, "
+                    + "\(Formatting.bytes(result.arenaByteCount)) of it the arena of all values, of which at most "
+                    + "\(Formatting.bytes(result.arenaLowerBoundByteCount)) are needed at one moment"
+            ),
             ("allocations", result.allocationsPerStep.map { "\($0) a step" } ?? "not counted"),
         ]
         if let share = result.dataWaitShare {
