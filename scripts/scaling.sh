@@ -7,59 +7,86 @@
 #   scripts/scaling.sh [OPTIONS] [ROUNDS [MODEL…]]       by default three rounds of every model that bench.sh measures
 #
 #   --precision P   fp32 or bf16. Default fp32.
-#   --cores N       How many cores. Default all.
+#   --cores N       How many cores. Default all that this shell may use.
 #   --seconds S     How long one measurement takes, about. Default 3.
+#
+# What cannot be measured is said on standard error and left out.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. scripts/env.sh
-. scripts/models.sh
-unset OPENBLAS_CORETYPE
+export LC_ALL=C
+unset OMP_NUM_THREADS OPENBLAS_CORETYPE
+
+usage() { sed -n '2,13p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
 
 precision=fp32 seconds=3 cores=$(nproc)
 while [ $# -gt 0 ]; do
     case $1 in
         --precision | --cores | --seconds)
-            [ $# -gt 1 ] || { echo "$1 needs a value" >&2; exit 2; }
+            [ $# -ge 2 ] || usage
             declare "${1#--}=$2"
             shift 2 ;;
-        -*) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+        -*) usage ;;
         *) break ;;
     esac
 done
 rounds=${1:-3}
+case $rounds in *[!0-9]* | 0) usage ;; esac
 shift $(($# < 1 ? $# : 1))
 models=$*
+
+cd "$(dirname "$0")/.."
+. scripts/env.sh
+. scripts/models.sh
 program=$(swift build -c release --show-bin-path)/dtrain
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+# The numbers of the cores, of ranges such as 0-3,8.
+numbers=$(taskset -cp $$ | sed 's/.*: //' | tr , '\n' | awk -F- '{ for (i = $1; i <= ($2 == "" ? $1 : $2); i++) print i }' |
+    head -n "$cores")
+first=${numbers%%[!0-9]*}
 
 # Samples a second of a bench of a model: so many times the samples of one rank, over so many steps.
 rate() {  # model times steps threads command…
     local model=$1 samples=$(($(batch "$1") * $2)) steps=$3 threads=$4
     shift 4
+    # shellcheck disable=SC2046  # no flag, or one
     "$@" "$program" bench --model "$model" --batch-size "$samples" --precision "$precision" --threads "$threads" \
         --steps "$steps" $(bench_flags "$model") --json | member items_per_second
 }
-median() { sort -g | awk '{ x[NR] = $1 } END { print (x[int((NR + 1) / 2)] + x[int(NR / 2) + 1]) / 2 }'; }
+
+# One round's four rates.
+measure() {  # model steps
+    local one ranks threads core jobs=()
+    one=$(rate "$1" 1 "$2" 1 taskset -c "$first") || return
+    ranks=$(rate "$1" "$cores" "$2" 1 mpirun -np "$cores") || return
+    threads=$(rate "$1" "$cores" "$2" "$cores" env) || return
+    for core in $numbers; do
+        rate "$1" 1 "$2" 1 taskset -c "$core" >"$folder/$core" &
+        jobs+=($!)
+    done
+    for job in "${jobs[@]}"; do wait "$job" || return; done
+    echo "$one $ranks $threads $(cat "$folder"/[0-9]* | awk '{ sum += $1 } END { printf "%.3f", sum }')" >>"$folder/rounds"
+}
+
+# Sorted numbers' minimum, median and maximum.
+spread() {
+    sort -g | awk '{ x[NR] = $1 } END { printf "%.3f %.3f %.3f", x[1], (x[int((NR + 1) / 2)] + x[int(NR / 2) + 1]) / 2, x[NR] }'
+}
+median() { spread | cut -d' ' -f2; }
 
 echo "| model | one rank | $cores ranks | 1 rank, $cores threads | $cores apart | weak scaling | apart | threads : ranks |"
 echo '| --- | --- | --- | --- | --- | --- | --- | --- |'
 for model in ${models:-$benchmark_models}; do
     rm -f "$folder"/*
-    one=$(rate "$model" 1 3 1 taskset -c 0)
+    if ! one=$(rate "$model" 1 3 1 taskset -c "$first"); then
+        echo "$model was not measured" >&2
+        continue
+    fi
     steps=$(awk -v r="$one" -v b="$(batch "$model")" -v s="$seconds" 'BEGIN { n = int(s * r / b); print n < 3 ? 3 : n }')
-    for _ in $(seq "$rounds"); do
-        one=$(rate "$model" 1 "$steps" 1 taskset -c 0)
-        ranks=$(rate "$model" "$cores" "$steps" 1 mpirun -np "$cores")
-        threads=$(rate "$model" "$cores" "$steps" "$cores" env)
-        for core in $(seq 0 $((cores - 1))); do rate "$model" 1 "$steps" 1 taskset -c "$core" >"$folder/$core" & done
-        wait
-        apart=$(cat "$folder"/[0-9]* | awk '{ sum += $1 } END { print sum }')
-        echo "$one $ranks $threads $apart" >>"$folder/rounds"
-    done
-    column() { awk "{ print $1 }" "$folder/rounds"; }
-    scaling=$(column "\$2 / ($cores * \$1)" | sort -g | awk '{ x[NR] = $1 } END { printf "%.2f / **%.2f** / %.2f", x[1], x[int((NR + 1) / 2)], x[NR] }')
-    printf '| `%s` | %.1f | %.1f | %.1f | %.1f | %s | %.2f | %.2f |\n' "$model" "$(column '$1' | median)" \
-        "$(column '$2' | median)" "$(column '$3' | median)" "$(column '$4' | median)" "$scaling" \
-        "$(column "\$4 / ($cores * \$1)" | median)" "$(column '$3 / $2' | median)"
+    for _ in $(seq "$rounds"); do measure "$model" "$steps" || echo "a round of $model was not measured" >&2; done
+    [ -e "$folder/rounds" ] || continue
+    column() { awk "{ printf \"%.4f\\n\", $1 }" "$folder/rounds"; }
+    # shellcheck disable=SC2046  # three numbers
+    printf '| `%s` | %.1f | %.1f | %.1f | %.1f | %.2f / **%.2f** / %.2f | %.2f | %.2f |\n' "$model" "$(column '$1' | median)" \
+        "$(column '$2' | median)" "$(column '$3' | median)" "$(column '$4' | median)" \
+        $(column "\$2 / ($cores * \$1)" | spread) "$(column "\$4 / ($cores * \$1)" | median)" "$(column '$3 / $2' | median)"
 done

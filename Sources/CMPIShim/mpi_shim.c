@@ -1,3 +1,4 @@
+#define _GNU_SOURCE                // sets of cores
 #include "mpi_shim.h"
 #include <limits.h>
 #include <mpi.h>
@@ -5,13 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "waiting.h"
 
 struct dtmpi_comm {
     MPI_Comm comm;
     MPI_Comm control;              // ready tokens and distress calls: they must not meet the user's messages
     int rank, size, local_rank, local_size;
+    int local_cores;               // on which the ranks of this host may run, all together
     int64_t sequence;
     MPI_Request arrival, token;
     int is_arriving, has_token;
@@ -30,7 +31,7 @@ enum {
 
 static size_t largest_count = INT_MAX;
 static atomic_int abort_code;      // 0: nobody asks
-static int has_own_core;           // as many cores as ranks on this host
+static int has_own_core;           // this host's ranks may use as many cores as they are
 
 #define TRY(call)                                  \
     do {                                           \
@@ -58,6 +59,13 @@ static int wrap(MPI_Comm comm, dtmpi_comm **result) {
     TRY(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, self->rank, MPI_INFO_NULL, &node));
     TRY(MPI_Comm_rank(node, &self->local_rank));
     TRY(MPI_Comm_size(node, &self->local_size));
+#ifdef __linux__
+    cpu_set_t cores;
+    CPU_ZERO(&cores);
+    sched_getaffinity(0, sizeof cores, &cores);
+    TRY(MPI_Allreduce(MPI_IN_PLACE, &cores, sizeof cores, MPI_BYTE, MPI_BOR, node));
+    self->local_cores = CPU_COUNT(&cores);
+#endif
     return MPI_Comm_free(&node);
 }
 
@@ -76,7 +84,7 @@ int dtmpi_init(dtmpi_comm **world) {
     MPI_Comm copy;
     TRY(MPI_Comm_dup(MPI_COMM_WORLD, &copy));
     TRY(wrap(copy, world));
-    has_own_core = sysconf(_SC_NPROCESSORS_ONLN) >= (*world)->local_size;
+    has_own_core = (*world)->local_cores >= (*world)->local_size;
     return DTMPI_OK;
 }
 

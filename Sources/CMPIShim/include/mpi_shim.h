@@ -27,7 +27,7 @@ enum {
 /// are returned) and makes the communicator of all ranks. The caller's thread becomes MPI's.
 int dtmpi_init(dtmpi_comm **world);
 /// Says whether a thread sleeps until the operations under way are over: its core is then free to wait for other ranks
-/// without pauses, unless this host has fewer cores than ranks. From any thread.
+/// without pauses, unless this host's ranks may use fewer cores than they are. From any thread.
 void dtmpi_set_awaited(int is_awaited);
 /// Ends MPI; all ranks must come.
 int dtmpi_finalize(void);
