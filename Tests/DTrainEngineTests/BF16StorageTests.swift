@@ -6,11 +6,13 @@ import Testing
 /// Training with images and their gradients in bf16: what is stored so, and that nothing but rounding comes of it.
 @Suite(.enabled(if: Precision.bf16.obstacle == nil && OneDNN.version != nil)) struct BF16StorageTests {
     /// Everything that can store bf16, in `width` channels and more: convolutions of every kind with and without batch norm,
-    /// bias, ReLU and residual; both kinds of pooling; slices of a concatenation, and a value that is copied into it.
+    /// bias, ReLU and residual; both kinds of pooling; slices of a concatenation, a value that is copied into it, and its own place
+    /// inside another one.
     private final class Net: Module {
-        let stem: Conv2d, narrow: Conv2d, wide: Conv2d, grouped: Conv2d, down: Conv2d, plain: Conv2d
+        let stem: Conv2d, narrow: Conv2d, wide: Conv2d, grouped: Conv2d, down: Conv2d, plain: Conv2d, dense: Conv2d
         let norms: [BatchNorm2d]
         let apart = BatchNorm2d()
+        let before = BatchNorm2d()
         let fc = DTrainLayers.Linear(7)
         let isSmooth: Bool
 
@@ -22,6 +24,7 @@ import Testing
             grouped = Conv2d(width, kernel: 3, padding: 1, groups: 2, bias: false)
             down = Conv2d(width, kernel: 3, stride: 2, padding: 1)
             plain = Conv2d(width, kernel: 1)
+            dense = Conv2d(width + 3, kernel: 3, padding: 1, bias: false)
             norms = (0..<4).map { _ in BatchNorm2d() }
         }
 
@@ -36,6 +39,8 @@ import Testing
             y = relu(norms[2](grouped(inner)) + y)
             // `y` itself is copied: others read it, too.
             y = concatenate([relu(plain(y)), norms[3](wide(y)), averagePool(y, kernel: 3, stride: 1, padding: 1), y])
+            // A concatenation inside another, which a batch norm reads where it lies.
+            y = concatenate([y, dense(relu(before(y)))])
             y = relu(down(relu(apart(y))))
             return fc(flatten(adaptiveAveragePool(y, to: 1)))
         }
