@@ -122,10 +122,7 @@ run=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 complain() { echo "$1 was not measured" >&2; }
 
 # One measurement as the JSON object of dtrain bench.
-ours() {  # model ranks steps
-    mpirun -np "$2" "$program" bench --model "$1" --batch-size $(($(batch "$1") * $2)) --precision "$precision" --threads 1 \
-        --steps "$3" $(bench_flags "$1") --json
-}
+ours() { measured "$1" $(($(batch "$1") * $2)) "$3" 1 mpirun -np "$2"; }  # model ranks steps
 
 theirs() {  # model ranks layout [--compile]
     # shellcheck disable=SC2086  # the peer is a command with arguments

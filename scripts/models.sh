@@ -15,5 +15,14 @@ batch() {
 # Further flags of dtrain bench for a model.
 bench_flags() { [ "$1" != googlenet ] || echo --no-aux; }
 
+# The JSON object of a bench: of so many samples over all ranks, started by the command.
+measured() {  # model samples steps threads command…
+    local model=$1 samples=$2 steps=$3 threads=$4
+    shift 4
+    # shellcheck disable=SC2046,SC2154  # no flag, or one; the caller's program and precision
+    "$@" "$program" bench --model "$model" --batch-size "$samples" --precision "$precision" --threads "$threads" \
+        --steps "$steps" $(bench_flags "$model") --json
+}
+
 # A number of the JSON object on standard input, by its name.
 member() { sed -n "s/.*\"$1\":\([0-9.e+-]*\).*/\1/p"; }

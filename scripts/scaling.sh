@@ -46,11 +46,7 @@ first=${numbers%%[!0-9]*}
 
 # Samples a second of a bench of a model: so many times the samples of one rank, over so many steps.
 rate() {  # model times steps threads command…
-    local model=$1 samples=$(($(batch "$1") * $2)) steps=$3 threads=$4
-    shift 4
-    # shellcheck disable=SC2046  # no flag, or one
-    "$@" "$program" bench --model "$model" --batch-size "$samples" --precision "$precision" --threads "$threads" \
-        --steps "$steps" $(bench_flags "$model") --json | member items_per_second
+    measured "$1" $(($(batch "$1") * $2)) "${@:3}" | member items_per_second
 }
 
 # One round's four rates.

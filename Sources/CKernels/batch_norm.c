@@ -6,8 +6,6 @@
 // enough to keep the rounding of fp32 below that of the data.
 enum { LANES = VECTOR_LENGTH, BLOCK = 128, CHUNK = 512, ROWS = 4, AHEAD = 1024 };
 
-DT_INLINE size_t smaller(size_t x, size_t y) { return x < y ? x : y; }
-
 /// Calls `function`, whose last argument is a number of lanes, for each vector of the channels from 0 to `count`, as `c`.
 #define FOR_EACH_VECTOR(count, function, ...)                                                           \
     do {                                                                                                \
@@ -33,42 +31,7 @@ DT_INLINE void add_to_doubles(const float *sums, size_t count, double *totals) {
     for (size_t c = 0; c < count; c++) totals[c] += sums[c];
 }
 
-// MARK: Forward
-
-/// Adds to the sums of `lanes` channels those of `rows` pixels.
-DT_INLINE void add_values(const int is_bf16, const size_t rows, dt_pixels x, size_t first, const float *shift,
-                          float *sum, float *square, size_t lanes) {
-    vector s, q, k, value;
-    load_floats(sum, &s);
-    load_floats(square, &q);
-    load(shift, 0, 0, lanes, &k);
-    for (size_t r = 0; r < rows; r++) {
-        load(x.elements.start, (ptrdiff_t)(first + r * x.stride), is_bf16, lanes, &value);
-        value -= k;
-        s += value;
-        q += value * value;
-    }
-    store_floats(&s, sum);
-    store_floats(&q, square);
-}
-
-DT_INLINE void sums(const int is_bf16, dt_pixels x, size_t pixels, size_t channels, const float *shift, double *sum,
-                    double *square) {
-    for (size_t start = 0; start < pixels; start += BLOCK)
-        for (size_t first = 0; first < channels; first += CHUNK) {
-            const size_t end = smaller(start + BLOCK, pixels), count = smaller(CHUNK, channels - first);
-            float s[CHUNK], q[CHUNK];
-            clear(s, count);
-            clear(q, count);
-            size_t p = start;
-            for (; p + ROWS <= end; p += ROWS)
-                FOR_EACH_VECTOR(count, add_values, is_bf16, ROWS, x, p * x.stride + first + c, shift + first + c, s + c, q + c);
-            for (; p < end; p++)
-                FOR_EACH_VECTOR(count, add_values, is_bf16, 1, x, p * x.stride + first + c, shift + first + c, s + c, q + c);
-            add_to_doubles(s, count, sum + first);
-            add_to_doubles(q, count, square + first);
-        }
-}
+// MARK: Normalisation
 
 DT_INLINE void apply_vector(const int is_bf16, const int relu, const dt_pixels *x, const dt_pixels *y, size_t pixel,
                             size_t channel, const float *scale, const float *shift, const void *residual, size_t at,
@@ -94,20 +57,21 @@ DT_INLINE void apply(const int is_bf16, const int relu, const dt_pixels *x, size
         FOR_EACH_VECTOR(channels, apply_vector, is_bf16, relu, x, y, p, c, scale, shift, residual, p * channels + c, ahead);
 }
 
-// MARK: Backward
+// MARK: Sums
 
-/// What decides whether a gradient passes ReLU: a constant in each copy of the loops.
-typedef enum { PASS_ALL, PASS_BY_OUTPUT, PASS_BY_INPUT } pass_rule;
+/// What dz is: the output's gradient, all of it or where ReLU let the value pass; or, on the way forward, x − centre. A constant
+/// in each copy of the loops.
+typedef enum { PASS_ALL, PASS_BY_OUTPUT, PASS_BY_INPUT, CENTRED_INPUT } pass_rule;
 
-/// What the way back reads.
+/// What sums and the way back read.
 typedef struct {
     dt_pixels dy, x;
     size_t channels, ahead;
     dt_batch_norm_mask mask;
-} pixels_back;
+} sources;
 
 /// Of `lanes` channels from `c` on of a pixel: dz, and x where it is asked for.
-DT_INLINE void pass(const int is_bf16, const pass_rule rule, const int reads_x, const pixels_back *from, size_t pixel, size_t c,
+DT_INLINE void pass(const int is_bf16, const pass_rule rule, const int reads_x, const sources *from, size_t pixel, size_t c,
                     size_t lanes, vector *dz, vector *x) {
     vector g, output, scale, shift;
     load(from->dy.elements.start, (ptrdiff_t)(pixel * from->dy.stride + c), is_bf16, lanes, &g);
@@ -124,14 +88,19 @@ DT_INLINE void pass(const int is_bf16, const pass_rule rule, const int reads_x, 
     *dz = rule == PASS_ALL ? g : (vector)((vector_mask)g & (output > 0));
 }
 
-DT_INLINE void add_gradients(const int is_bf16, const pass_rule rule, const size_t rows, const pixels_back *from,
-                             size_t pixel, size_t channel, const float *mean, float *sum, float *product, size_t lanes) {
+/// Adds Σ dz and Σ dz (x − centre) of `rows` pixels to the sums of `lanes` channels.
+DT_INLINE void add_rows(const int is_bf16, const pass_rule rule, const size_t rows, const sources *from, size_t pixel,
+                        size_t channel, const float *centre, float *sum, float *product, size_t lanes) {
     vector s, q, k, dz, x;
     load_floats(sum, &s);
     load_floats(product, &q);
-    load(mean, 0, 0, lanes, &k);
+    load(centre, 0, 0, lanes, &k);
     for (size_t r = 0; r < rows; r++) {
-        pass(is_bf16, rule, 1, from, pixel + r, channel, lanes, &dz, &x);
+        if (rule == CENTRED_INPUT) {
+            load(from->x.elements.start, (ptrdiff_t)((pixel + r) * from->x.stride + channel), is_bf16, lanes, &x);
+            dz = x - k;
+        } else
+            pass(is_bf16, rule, 1, from, pixel + r, channel, lanes, &dz, &x);
         s += dz;
         q += dz * (x - k);
     }
@@ -139,27 +108,29 @@ DT_INLINE void add_gradients(const int is_bf16, const pass_rule rule, const size
     store_floats(&q, product);
 }
 
-DT_INLINE void backward_sums(const int is_bf16, const pass_rule rule, const pixels_back *from, size_t pixels,
-                             const float *mean, double *sum, double *product) {
+DT_INLINE void sums(const int is_bf16, const pass_rule rule, const sources *from, size_t pixels, const float *centre,
+                    double *sum, double *product) {
     for (size_t start = 0; start < pixels; start += BLOCK)
         for (size_t first = 0; first < from->channels; first += CHUNK) {
             const size_t end = smaller(start + BLOCK, pixels), count = smaller(CHUNK, from->channels - first);
             float s[CHUNK], q[CHUNK];
             clear(s, count);
             clear(q, count);
+#define ROWS_AT(rows) \
+    FOR_EACH_VECTOR(count, add_rows, is_bf16, rule, rows, from, p, first + c, centre + first + c, s + c, q + c)
             size_t p = start;
-            for (; p + ROWS <= end; p += ROWS)
-                FOR_EACH_VECTOR(count, add_gradients, is_bf16, rule, ROWS, from, p, first + c, mean + first + c, s + c,
-                                q + c);
-            for (; p < end; p++)
-                FOR_EACH_VECTOR(count, add_gradients, is_bf16, rule, 1, from, p, first + c, mean + first + c, s + c, q + c);
+            for (; p + ROWS <= end; p += ROWS) ROWS_AT(ROWS);
+            for (; p < end; p++) ROWS_AT(1);
+#undef ROWS_AT
             add_to_doubles(s, count, sum + first);
             add_to_doubles(q, count, product + first);
         }
 }
 
+// MARK: Backward
+
 /// dx and the residual's gradient of `lanes` channels of a pixel: read before they are written, so that dx may be dy.
-DT_INLINE void backward_vector(const int is_bf16, const pass_rule rule, const int is_measured, const pixels_back *from,
+DT_INLINE void backward_vector(const int is_bf16, const pass_rule rule, const int is_measured, const sources *from,
                                size_t pixel, size_t channel, dt_batch_norm_gradient gradient, const dt_pixels *dx,
                                int accumulate, void *residual, int accumulate_residual, size_t lanes) {
     const ptrdiff_t c = (ptrdiff_t)channel;
@@ -183,7 +154,7 @@ DT_INLINE void backward_vector(const int is_bf16, const pass_rule rule, const in
     if (residual) store(&dz, residual, pixel * from->channels + channel, is_bf16, lanes, accumulate_residual);
 }
 
-DT_INLINE void backward(const int is_bf16, const pass_rule rule, const pixels_back *from, size_t pixels,
+DT_INLINE void backward(const int is_bf16, const pass_rule rule, const sources *from, size_t pixels,
                         dt_batch_norm_gradient gradient, const dt_pixels *dx, int accumulate, void *residual,
                         int accumulate_residual) {
 #define PIXELS(is_measured)                                                                                            \
@@ -215,7 +186,8 @@ DT_INLINE void backward(const int is_bf16, const pass_rule rule, const pixels_ba
 DT_DISPATCH
 void dt_batch_norm_sums(dt_pixels x, size_t pixels, size_t channels, const float *shift, double *sum,
                         double *square) {
-    BY_KIND(x.elements, sums, x, pixels, channels, shift, sum, square);
+    const sources from = {.x = x, .channels = channels};
+    BY_KIND(x.elements, sums, CENTRED_INPUT, &from, pixels, shift, sum, square);
 }
 
 DT_DISPATCH
@@ -228,14 +200,14 @@ void dt_batch_norm_apply(dt_pixels x, size_t pixels, size_t channels, const floa
 DT_DISPATCH
 void dt_batch_norm_backward_sums(dt_pixels dy, dt_batch_norm_mask mask, dt_pixels x, size_t pixels, size_t channels,
                                  const float *mean, double *sum, double *product) {
-    const pixels_back from = {dy, x, channels, pixels_ahead(channels), mask};
-    BY_RULE(dy.elements, backward_sums, &from, pixels, mean, sum, product)
+    const sources from = {dy, x, channels, pixels_ahead(channels), mask};
+    BY_RULE(dy.elements, sums, &from, pixels, mean, sum, product)
 }
 
 DT_DISPATCH
 void dt_batch_norm_backward(dt_pixels dy, dt_batch_norm_mask mask, dt_pixels x, size_t pixels, size_t channels,
                             dt_batch_norm_gradient gradient, dt_pixels dx, int accumulate, dt_elements residual,
                             int accumulate_residual) {
-    const pixels_back from = {dy, x, channels, pixels_ahead(channels), mask};
+    const sources from = {dy, x, channels, pixels_ahead(channels), mask};
     BY_RULE(dy.elements, backward, &from, pixels, gradient, &dx, accumulate, residual.start, accumulate_residual)
 }

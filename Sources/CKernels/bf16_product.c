@@ -31,7 +31,6 @@ typedef struct {
                  size_t c_stride);
 } instructions;
 
-static size_t smaller(size_t x, size_t y) { return x < y ? x : y; }
 static size_t parts(size_t count, size_t largest) { return (count + largest - 1) / largest; }
 
 // MARK: Plain C

@@ -15,6 +15,8 @@
 /// Helpers must be inlined into each copy of their caller, or they stay at the lowest instruction set.
 #define DT_INLINE static inline __attribute__((always_inline))
 
+DT_INLINE size_t smaller(size_t x, size_t y) { return x < y ? x : y; }
+
 /// e^x within 2 ulp for |x| below 87; clamped outside, NaN for NaN. Branch-free, so that loops over it vectorise.
 /// Range reduction by Cody and Waite (x = n ln 2 + r), then the Taylor polynomial of degree 7 in r, |r| ≤ ln 2 / 2.
 DT_INLINE float dt_exp(float x) {

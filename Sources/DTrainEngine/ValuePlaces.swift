@@ -73,12 +73,11 @@ struct ValuePlaces {
             return
         }
         // What reads a changed output may want its pixels side by side, which those of a slice are not.
+        let isSlice = slots[input].map { $0.pixelStride != channels(input) } ?? false
         if node.operation.worksInPlace, let slot = slots[input], mayOverwrite(input, by: index),
-            !node.operation.changesElements || slot.pixelStride == channels(input)
+            !(isSlice && node.operation.changesElements)
         {
-            slots[node.output] =
-                slot.pixelStride == channels(input)
-                ? Slot(buffer: slot.buffer, pixelStride: channels(node.output)) : slot
+            slots[node.output] = isSlice ? slot : Slot(buffer: slot.buffer, pixelStride: channels(node.output))
             members[slot.buffer].append(node.output)
             return
         }

@@ -198,7 +198,8 @@ import Testing
         func callAsFunction(_ x: Value) -> Value { head(layer(embedding(x))) }
     }
 
-    /// Where two sequences have more rows than there are tokens, the layer multiplies each token once: nothing else changes, with a row that never learns or a frozen table, and with padding between sequences of different lengths.
+    /// Where two sequences have more rows than there are tokens, the layer multiplies each token once: nothing else changes,
+    /// with a row that never learns or a frozen table, and with padding between sequences of different lengths.
     @Test(arguments: ["rnn", "lstm", "gru"], [nil, 4])
     func embeddingInsideALayer(kind: String, paddingIndex: Int?) throws {
         func replica(longest: Int, threads: Int, frozen: [String] = []) throws -> TestReplica {

@@ -131,11 +131,7 @@ final class ConvolutionKernel: Kernel {
         batchNorm.finishMeasuring(run)
         if operation.isDeferred { return }
         run.meet()
-        let part = pixels(run)
-        let residual = operation.hasResidual ? run.pixels(site.inputs[1]) : .none
-        batchNorm.normalize(
-            run, z.from(part.lowerBound), pixels: part.count, residual: residual.from(part.lowerBound).elements,
-            into: run.pixels(site.output).from(part.lowerBound))
+        batchNorm.normalize(run, z, pixels: pixels(run))
     }
 
     /// The products of this thread's part; `finish` is called for each block of output lines, counted over all samples.

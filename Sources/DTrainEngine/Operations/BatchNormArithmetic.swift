@@ -122,10 +122,12 @@ struct BatchNormArithmetic: Sendable {
         vector(.shift, run)[channel] = Float(bias - mean * scale)
     }
 
-    /// y = f(x · scale + shift (+ residual)) for `pixels` pixels; those of the residual are dense.
-    func normalize(_ run: Run, _ x: Pixels, pixels: Int, residual: Elements, into y: Pixels) {
+    /// Sets `pixels` of the output to f(x · scale + shift (+ residual)), where `x` is all pixels.
+    func normalize(_ run: Run, _ x: Pixels, pixels: Range<Int>) {
+        let residual = hasResidual ? run.pixels(site.inputs[1]).from(pixels.lowerBound).elements : .none
         dt_batch_norm_apply(
-            x, pixels, channels, vector(.scale, run), vector(.shift, run), residual, appliesReLU ? 1 : 0, y)
+            x.from(pixels.lowerBound), pixels.count, channels, vector(.scale, run), vector(.shift, run), residual,
+            appliesReLU ? 1 : 0, run.pixels(site.output).from(pixels.lowerBound))
     }
 
     // MARK: Backward

@@ -20,21 +20,18 @@ final class BatchNormKernel: Kernel {
 
     func forward(_ run: Run) {
         let part = pixels(run)
-        let x = run.pixels(site.inputs[0]).from(part.lowerBound)
+        let x = run.pixels(site.inputs[0])
         if operation.usesRunningStatistics {
             arithmetic.useRunningStatistics(run)
         } else {
             arithmetic.beginMeasuring(run)
-            arithmetic.measure(run, x, pixels: part.count)
+            arithmetic.measure(run, x.from(part.lowerBound), pixels: part.count)
             run.meet()
             arithmetic.finishMeasuring(run)
         }
         if operation.isDeferred { return }
         run.meet()
-        let residual = operation.hasResidual ? run.pixels(site.inputs[1]) : .none
-        arithmetic.normalize(
-            run, x, pixels: part.count, residual: residual.from(part.lowerBound).elements,
-            into: run.pixels(site.output).from(part.lowerBound))
+        arithmetic.normalize(run, x, pixels: part)
     }
 
     func backward(_ run: Run) {
