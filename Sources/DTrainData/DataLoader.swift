@@ -3,8 +3,8 @@ import DTrainTensor
 /// Makes the batches of one rank ahead of time, on threads of its own.
 ///
 /// Loader threads decode, transform and normalise into a ring of `depth` batches that are allocated once; the
-/// consumer takes them in the order of the work list, whatever the number of threads. Threads start at once. One
-/// thread consumes; `stop()` may come from any.
+/// consumer takes them in the order of the work list, whatever the number of threads. Threads start with the first
+/// `next()`, so that an observer misses no batch. One thread consumes; `stop()` may come from any.
 public final class DataLoader: Sendable {
     /// The number of batches that `next()` hands out in all.
     public var batchCount: Int { ring.work.count }
@@ -38,8 +38,7 @@ public final class DataLoader: Sendable {
             normaliser: Normaliser(normalisation ?? dataset.normalisation),
             sampleShape: sampleShape ?? dataset.sampleShape(after: applied), mixing: mixing,
             forEvaluation: forEvaluation, brokenSamples: brokenSamples)
-        ring = LoaderRing(samples, work: work, depth: min(depth, max(work.count, 1)))
-        ring.start(threadCount: min(threadCount, work.count))
+        ring = LoaderRing(samples, work: work, threadCount: threadCount, depth: depth)
     }
 
     /// The same for sequences: rows of a batch are sorted by length, and their tokens packed.
@@ -54,9 +53,8 @@ public final class DataLoader: Sendable {
         precondition(threadCount >= 1 && depth >= 2)
         precondition(sampler.sampleCount == dataset.count, "the sampler is of another data set")
         ring = LoaderRing(
-            SequencePacker.Source(dataset: dataset, sampler: sampler), work: work, depth: min(depth, max(work.count, 1))
-        )
-        ring.start(threadCount: min(threadCount, work.count))
+            SequencePacker.Source(dataset: dataset, sampler: sampler), work: work, threadCount: threadCount,
+            depth: depth)
     }
 
     /// A loader for this rank's part of an evaluation of sequences, at most `rows` of them a batch: over all ranks each once.
@@ -115,7 +113,7 @@ public final class DataLoader: Sendable {
     /// The next batch, or nil after the last one or after `stop()`. It is valid until the next call, which gives its
     /// buffers back to the loader.
     ///
-    /// Allocates nothing. Throws what reading a sample of this batch threw; then every later call throws the same.
+    /// Only the first call allocates. Throws what reading a sample of this batch threw; then every later call throws the same.
     public func next() throws -> Batch? { try ring.next() }
 
     /// How long `next()` has waited for the loader so far, over all calls: more than a few per cent of the time of

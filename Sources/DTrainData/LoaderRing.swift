@@ -14,6 +14,7 @@ final class LoaderRing: @unchecked Sendable {
     let work: LoaderWork
     private let source: any BatchSource
     private let batches: [Batch]
+    private let threadCount: Int
 
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let filled = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -23,14 +24,17 @@ final class LoaderRing: @unchecked Sendable {
     private var handedOutCount = 0
     private var releasedCount = 0
     private var failure: (number: Int, error: any Error)?
+    private var isStarted = false
     private var stopping = false
     private var waitedNanoseconds = 0
     private var threads: [pthread_t] = []
     private var observer: (any LoaderObserver)?
 
-    init(_ source: any BatchSource, work: LoaderWork, depth: Int) {
+    init(_ source: any BatchSource, work: LoaderWork, threadCount: Int, depth: Int) {
         self.work = work
         self.source = source
+        self.threadCount = min(threadCount, work.count)
+        let depth = min(depth, max(work.count, 1))
         batches = (0..<depth).map { _ in source.batch(capacity: work.capacity) }
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(filled, nil)
@@ -51,6 +55,7 @@ final class LoaderRing: @unchecked Sendable {
     func next() throws -> Batch? {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
+        if !isStarted { start() }
         if releasedCount < handedOutCount {
             releasedCount = handedOutCount
             pthread_cond_signal(released)
@@ -82,13 +87,13 @@ final class LoaderRing: @unchecked Sendable {
         return Double(waitedNanoseconds) * 1e-9
     }
 
-    /// Starts the loader threads; called once. They keep the ring alive until they end.
-    func start(threadCount: Int) {
-        pthread_mutex_lock(mutex)
-        for thread in 0..<threadCount {
-            threads.append(startThread(named: "dtrain-loader") { self.fillUntilDone(thread) })
+    /// Starts the loader threads, with the mutex held. They keep the ring alive until they end.
+    private func start() {
+        isStarted = true
+        guard !stopping else { return }
+        threads = (0..<threadCount).map { thread in
+            startThread(named: "dtrain-loader") { self.fillUntilDone(thread) }
         }
-        pthread_mutex_unlock(mutex)
     }
 
     /// Ends the threads; of several callers, the first joins them.

@@ -38,16 +38,16 @@ public enum Initializer: Hashable, Sendable {
         return .uniform(lower: -bound, upper: bound)
     }
 
-    /// The values of the parameter `name` in PyTorch's order: a function of seed, name and position alone.
-    package func values(name: String, shape: Shape, seed: UInt64) -> [Float] {
+    /// The values of the parameter `name`, by their positions in PyTorch's order: a function of seed, name and position alone.
+    package func values(name: String, shape: Shape, seed: UInt64) -> (Int) -> Float {
         let random = CounterRandom(
             seed: seed, purpose: .initialisation, stream: UInt32(truncatingIfNeeded: fnv1a(name)))
         let receptiveField = shape.dimensions.dropFirst(2).reduce(1, *)
         let fanIn = Float(shape.rank > 1 ? shape[1] * receptiveField : shape.count)
         let fanOut = Float(shape.rank > 1 ? shape[0] * receptiveField : shape.count)
 
-        func uniform(_ lower: Float, _ upper: Float) -> [Float] {
-            (0..<shape.count).map { lower + (upper - lower) * random.uniform(UInt64($0)) }
+        func uniform(_ lower: Float, _ upper: Float) -> (Int) -> Float {
+            { lower + (upper - lower) * random.uniform(UInt64($0)) }
         }
         /// Box and Muller's transformation of the two uniform numbers that belong to a counter.
         func standardNormal(_ counter: UInt64) -> Float {
@@ -55,26 +55,24 @@ public enum Initializer: Hashable, Sendable {
             let radius = (-2 * log((Double(words.0) + 1) * 0x1p-32)).squareRoot()
             return Float(radius * cos(2 * Double.pi * Double(words.1) * 0x1p-32))
         }
-        func normal(_ mean: Float, _ standardDeviation: Float) -> [Float] {
-            (0..<shape.count).map { mean + standardDeviation * standardNormal(UInt64($0)) }
+        func normal(_ mean: Float, _ standardDeviation: Float) -> (Int) -> Float {
+            { mean + standardDeviation * standardNormal(UInt64($0)) }
         }
 
         switch self {
-        case .constant(let value): return [Float](repeating: value, count: shape.count)
+        case .constant(let value): return { _ in value }
         case .uniform(let lower, let upper): return uniform(lower, upper)
         case .normal(let mean, let standardDeviation): return normal(mean, standardDeviation)
         case .normalRows(let zeroRow):
             let width = shape.count / shape[0]
-            var values = normal(0, 1)
-            for index in zeroRow * width..<(zeroRow + 1) * width { values[index] = 0 }
-            return values
+            return { $0 / width == zeroRow ? 0 : standardNormal(UInt64($0)) }
         case .truncatedNormal(let mean, let standardDeviation, let lower, let upper):
             let (low, high) = (Double(lower - mean), Double(upper - mean))
             let scale = Double(standardDeviation) * 2.0.squareRoot()
             precondition(
                 erf(high / scale) - erf(low / scale) >= 0.02,
                 "a normal distribution around \(mean) ± \(standardDeviation) hardly reaches \(lower) … \(upper)")
-            return (0..<shape.count).map { index in
+            return { index in
                 // Each further try has counters of its own.
                 var counter = UInt64(index)
                 while true {

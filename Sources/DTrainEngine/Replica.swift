@@ -179,14 +179,14 @@ public final class Replica {
         let segments = Dictionary(uniqueKeysWithValues: layout.segments.map { ($0.name, $0) })
         for parameter in trainingGraph.parameters {
             let segment = segments[parameter.name]!
+            let elements = parameters[segment.range]
             // Counters start at zero.
-            var tensor = NamedTensor(name: parameter.name, dtype: parameter.dtype, shape: parameter.shape)
-            if parameter.dtype == .float32 {
-                tensor = NamedTensor(
-                    name: parameter.name, shape: parameter.shape,
-                    floats: parameter.initializer.values(name: parameter.name, shape: parameter.shape, seed: seed))
+            guard parameter.dtype == .float32 else {
+                elements.fill(0)
+                continue
             }
-            segment.take(tensor, into: parameters)
+            segment.order.fill(
+                elements, with: parameter.initializer.values(name: parameter.name, shape: parameter.shape, seed: seed))
         }
     }
 

@@ -31,6 +31,11 @@ public enum StorageOrder: Hashable, Sendable {
         }
     }
 
+    /// Sets the elements of the arena to the values at their positions in PyTorch's order.
+    package func fill(_ arena: MemorySlice<Float>, with value: (Int) -> Float) {
+        forEachPair(count: arena.count) { arena.base[$0] = value($1) }
+    }
+
     /// Copies elements from the arena's order into PyTorch's.
     public func export(_ arena: MemorySlice<Float>, into torch: MemorySlice<Float>) {
         precondition(arena.count == torch.count)

@@ -1,6 +1,7 @@
 import DTrainData
 import DTrainTensor
 import Foundation
+import Synchronization
 import Testing
 
 @Suite(.timeLimit(.minutes(10))) struct DataLoaderTests {
@@ -80,12 +81,32 @@ import Testing
             }
             return last
         }
-        #expect(settled() == 30)
-        // The first call gives nothing back; the second gives back the first batch.
+        // Nothing is read before the first call, which gives nothing back; the second gives back the first batch.
+        #expect(settled() == 0)
         _ = try loader.next()
         #expect(settled() == 30)
         _ = try loader.next()
         #expect(settled() == 40)
+    }
+
+    /// Notes the batches that it is told of.
+    private final class BatchNumbers: LoaderObserver {
+        let numbers = Mutex<[Int]>([])
+        func filled(batch number: Int, thread: Int, from start: Int, to end: Int) {
+            numbers.withLock { $0.append(number) }
+        }
+    }
+
+    @Test func anObserverHearsOfEveryBatch() throws {
+        let loader = DataLoader.training(
+            dataset: NumberedDataset(count: 40), sampler: try Sampler(sampleCount: 40, batchSize: 10, seed: 1),
+            shards: [Shard(offset: 0, rows: 10)], steps: 0..<4, threadCount: 2)
+        // Threads that had begun would have read all by now.
+        usleep(50_000)
+        let observer = BatchNumbers()
+        loader.observe(with: observer)
+        while try loader.next() != nil {}
+        #expect(observer.numbers.withLock { $0.sorted() } == [0, 1, 2, 3])
     }
 
     @Test func theBuffersOfABatchStayAsTheyAreUntilTheNextCall() throws {

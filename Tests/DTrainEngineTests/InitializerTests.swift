@@ -8,7 +8,8 @@ import Testing
     private static let count = 24_000.0
 
     private func values(_ initializer: Initializer, name: String = "w", seed: UInt64 = 1) -> [Double] {
-        initializer.values(name: name, shape: Self.shape, seed: seed).map(Double.init)
+        let value = initializer.values(name: name, shape: Self.shape, seed: seed)
+        return (0..<Self.shape.count).map { Double(value($0)) }
     }
 
     private func moments(_ values: [Double]) -> (mean: Double, deviation: Double) {

@@ -53,7 +53,8 @@ import Testing
             let shape =
                 parameter.shape.rank == 2
                 ? [min(parameter.shape[0], 32), parameter.shape[1]] : parameter.shape
-            let values = parameter.initializer.values(name: parameter.name, shape: shape, seed: 5).map(Double.init)
+            let value = parameter.initializer.values(name: parameter.name, shape: shape, seed: 5)
+            let values = (0..<shape.count).map { Double(value($0)) }
             let ownWeight = parameter.name.hasSuffix("bias") ? String(parameter.name.dropLast(4)) + "weight" : nil
             let weight = Tensor(
                 name: parameter.name, shape: ownWeight.flatMap { shapes[$0] } ?? parameter.shape)
