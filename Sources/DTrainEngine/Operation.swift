@@ -143,17 +143,11 @@ package struct Site: Sendable {
         package let isTrainable: Bool
     }
 
-    /// What remains to be done to an input before it is the value that the operation reads: f(x · scale + shift) with
-    /// vectors, a float a channel, at these offsets of the arena; f is ReLU or nothing.
-    package struct Normalization: Sendable {
-        package let scale: Int
-        package let shift: Int
-        package let appliesReLU: Bool
-    }
-
     package let inputs: [Place]
-    /// Of the first input, where a batch-norm left it to this operation.
-    package let inputNormalization: Normalization?
+    /// The batch-norm before the first input, where it left normalisation to this operation.
+    package let inputBatchNorm: DeferredBatchNorm?
+    /// What a batch-norm need not measure.
+    package let knownStatistics: KnownStatistics?
     package let output: Place
     /// nil where nothing trainable lies before the input.
     package let inputGradients: [Gradient?]

@@ -99,6 +99,19 @@ package final class Plan {
             return carriedStateCount
         }
         self.carriedStateCount = carriedStateCount
+        /// The memory of a batch-norm that node `index` is, or has inside.
+        func batchNormMemory(_ index: Int) -> BatchNormMemory {
+            BatchNormMemory(
+                channels: graph.values[graph.nodes[index].output].shape.dimensions.last!, threads: threads,
+                start: memory.offsets[scratch[index].saved])
+        }
+        /// The batch-norm before `node` that left normalisation to it.
+        func inputBatchNorm(_ node: Graph.Node) -> DeferredBatchNorm? {
+            guard case .node(let producer) = graph.values[node.inputs[0]].source,
+                let batchNorm = graph.nodes[producer].operation.measuredBatchNorm, batchNorm.isDeferred
+            else { return nil }
+            return DeferredBatchNorm(memory: batchNormMemory(producer), appliesReLU: batchNorm.appliesReLU)
+        }
         var written = [Bool](repeating: false, count: graph.values.count)
         var parameterWritten = [Bool](repeating: false, count: graph.parameters.count)
         var sites = [Site?](repeating: nil, count: nodeCount)
@@ -117,7 +130,10 @@ package final class Plan {
             }
             sites[index] = Site(
                 inputs: node.inputs.map { place($0, places.slots[$0]) },
-                inputNormalization: Self.inputNormalization(graph, node) { memory.offsets[scratch[$0].saved] },
+                inputBatchNorm: inputBatchNorm(node),
+                knownStatistics: graph.batchNormOfFirstPart(index).map {
+                    KnownStatistics(memory: batchNormMemory($0), statistics: statistics[$0])
+                },
                 output: place(node.output, places.slots[node.output]),
                 inputGradients: gradients,
                 outputGradient: places.gradientSlots[node.output].map { place(node.output, $0) },
@@ -143,20 +159,6 @@ package final class Plan {
             ? Self.backwardOrder(graph, needsGradient: needsGradient, ranges: ranges, layout: layout) : []
         outputPlace = place(graph.output, places.slots[graph.output])
         lossPlace = graph.loss.map { place($0, places.slots[$0]) }
-    }
-
-    /// What the batch-norm before `node` left to it. `saved` tells where a node keeps what its backward pass needs.
-    private static func inputNormalization(
-        _ graph: Graph, _ node: Graph.Node, saved: (_ node: Int) -> Int
-    ) -> Site.Normalization? {
-        guard case .node(let producer) = graph.values[node.inputs[0]].source,
-            let batchNorm = graph.nodes[producer].operation.measuredBatchNorm, batchNorm.isDeferred
-        else { return nil }
-        let memory = BatchNormMemory(channels: graph.values[node.inputs[0]].shape.dimensions.last!, threads: 1)
-        let start = saved(producer)
-        return Site.Normalization(
-            scale: start + memory.offset(of: .scale), shift: start + memory.offset(of: .shift),
-            appliesReLU: batchNorm.appliesReLU)
     }
 
     /// Values between a parameter and the loss.

@@ -20,11 +20,7 @@ final class ConvolutionKernel: Kernel {
         self.site = site
         let memory = ConvolutionMemory(operation, site.extents)
         self.memory = memory
-        batchNorm = operation.measuredBatchNorm.map {
-            BatchNormArithmetic(
-                $0, site, saved: site.saved, forwardSums: site.forwardWorkspace + memory.forwardSums,
-                backwardSums: site.backwardWorkspace + memory.backwardSums)
-        }
+        batchNorm = operation.measuredBatchNorm.map { BatchNormArithmetic($0, site) }
         GEMM.prepare
     }
 
@@ -146,7 +142,7 @@ final class ConvolutionKernel: Kernel {
                 x, weights: weights(run), bias: bias, into: y, stride: stride, accumulate: false, lines: lines,
                 scratch: scratch, finish: finish)
         }
-        guard site.inputNormalization != nil else {
+        guard site.inputBatchNorm != nil else {
             return correlate(run.elements(site.inputs[0]), into: y, lines: lines(run), finish: finish)
         }
         let samples = run.part(of: run.rows)
@@ -177,11 +173,9 @@ final class ConvolutionKernel: Kernel {
     ) -> Elements {
         let pixels = geometry.window.height * geometry.window.width
         let x = run.pixels(site.inputs[0]).from(samples.lowerBound * pixels)
-        guard let normalization = site.inputNormalization else { return x.elements }
+        guard let batchNorm = site.inputBatchNorm else { return x.elements }
         let normalized = Pixels(elements: Elements(block, memory.input), stride: geometry.inputs)
-        dt_batch_norm_apply(
-            x, samples.count * pixels, geometry.inputs, run.arena + normalization.scale,
-            run.arena + normalization.shift, .none, normalization.appliesReLU ? 1 : 0, normalized)
+        batchNorm.normalize(run, x, pixels: samples.count * pixels, into: normalized)
         return normalized.elements
     }
 
@@ -190,8 +184,6 @@ final class ConvolutionKernel: Kernel {
     func backward(_ run: Run) {
         if let batchNorm {
             batchNorm.sumGradients(run, batchNormInput(run), pixels: pixels(run))
-            run.meet()
-            batchNorm.combineGradients(run)
         }
         let workspace = run.arena + site.backwardWorkspace
         let weightScratch = PassScratch(
@@ -207,6 +199,7 @@ final class ConvolutionKernel: Kernel {
         let biasSums = workspace + memory.biasSums
         let images = workspace + memory.backwardImages + run.thread * memory.backwardImageStride
         let samples = run.part(of: run.rows)
+        site.inputBatchNorm?.beginSumming(run)
         if !samples.isEmpty {
             let biasSum = biasGradient == nil ? nil : biasSums + run.thread * memory.biasStride
             biasSum?.update(repeating: 0, count: operation.outputs)
@@ -220,10 +213,14 @@ final class ConvolutionKernel: Kernel {
                         scratch: weightScratch)
                 }
                 if let inputGradient {
+                    let dx = run.elements(inputGradient.place) + first * geometry.inputCount
                     passes.inputGradient.propagate(
-                        dz, stride: stride, weights: weights(run),
-                        into: run.elements(inputGradient.place) + first * geometry.inputCount,
-                        accumulate: inputGradient.accumulate, samples: 0..<block.count, scratch: inputScratch)
+                        dz, stride: stride, weights: weights(run), into: dx, accumulate: inputGradient.accumulate,
+                        samples: 0..<block.count, scratch: inputScratch)
+                    let pixels = geometry.window.height * geometry.window.width
+                    site.inputBatchNorm?.sumGradients(
+                        run, Pixels(elements: dx, stride: geometry.inputs),
+                        run.pixels(site.inputs[0]).from(first * pixels), pixels: block.count * pixels)
                 }
                 // Last: where the residual is the image itself, its gradient adds to the one just written.
                 if let batchNorm, operation.hasResidual, let residual = site.inputGradients[1] {

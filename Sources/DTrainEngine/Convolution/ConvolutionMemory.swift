@@ -7,20 +7,16 @@ struct ConvolutionMemory: Sendable {
     let passes: ConvolutionPasses
     let need: MemoryNeed
 
-    /// Saved: the vectors of a measured batch-norm, then its input where the output does not hold it.
+    /// Saved: the memory of a measured batch-norm, then its input where the output does not hold it.
     let batchNormInput: Int
-    /// Forward: scratch memory of the pass, the batch-norm's sums (measured), two vectors a thread (folded), a block of
-    /// normalised images a thread.
+    /// Forward: scratch memory of the pass, two vectors a thread (a folded batch-norm), a block of normalised images a thread.
     let forwardPass = 0
-    let forwardSums: Int
     let foldedScaling: Int
     let forwardImages: Int
-    /// Backward: bias sums of each thread, scratch memory of both passes, the batch-norm's sums, blocks of images and of
-    /// gradients of each thread.
+    /// Backward: bias sums of each thread, scratch memory of both passes, blocks of images and of gradients of each thread.
     let biasSums = 0
     let weightGradientPass: Int
     let inputGradientPass: Int
-    let backwardSums: Int
     let backwardImages: Int
     let gradients: Int
 
@@ -54,26 +50,23 @@ struct ConvolutionMemory: Sendable {
         let outputCount = geometry.outputPixels * geometry.outputs
         gradientStride = isMeasured ? output.floatCount(blockSamples * outputCount).wholeLines : 0
         let batchNorm = BatchNormMemory(channels: operation.outputs, threads: threads)
-        let sumCount = isMeasured ? batchNorm.sumCount : 0
 
         var need = MemoryNeed()
         func place(_ memory: WritableKeyPath<MemoryNeed, Int>, _ count: Int) -> Int {
             defer { need[keyPath: memory] += count.wholeLines }
             return need[keyPath: memory]
         }
-        if isMeasured { need.saved = batchNorm.savedCount.wholeLines }
+        if isMeasured { need.saved = batchNorm.count }
         batchNormInput = place(
             \.saved,
             isMeasured && !operation.isDeferred ? output.floatCount(extents.samples * outputCount) : 0)
         _ = place(\.forwardWorkspace, passes.forward.memory.total(threads: threads))
-        forwardSums = place(\.forwardWorkspace, sumCount)
         foldedScaling = place(
             \.forwardWorkspace, operation.batchNorm == nil || isMeasured ? 0 : threads * 2 * biasStride)
         forwardImages = place(\.forwardWorkspace, threads * forwardImageStride)
         _ = place(\.backwardWorkspace, threads * biasStride)
         weightGradientPass = place(\.backwardWorkspace, passes.weightGradient.memory.total(threads: threads))
         inputGradientPass = place(\.backwardWorkspace, passes.inputGradient.memory.total(threads: threads))
-        backwardSums = place(\.backwardWorkspace, sumCount)
         backwardImages = place(\.backwardWorkspace, threads * backwardImageStride)
         gradients = place(\.backwardWorkspace, threads * gradientStride)
         self.need = need

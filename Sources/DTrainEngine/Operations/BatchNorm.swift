@@ -89,9 +89,7 @@ package struct BatchNorm: Operation, ActivationFusing, ResidualFusing, BatchNorm
 
     package func storedElements(_ extents: Extents) -> StoredElements { .alike }
     package func memory(_ extents: Extents) -> MemoryNeed {
-        let memory = BatchNormMemory(channels: extents.output.dimensions.last!, threads: extents.threads)
-        return MemoryNeed(
-            saved: memory.savedCount, forwardWorkspace: memory.sumCount, backwardWorkspace: memory.sumCount)
+        MemoryNeed(saved: BatchNormMemory(channels: extents.output.dimensions.last!, threads: extents.threads).count)
     }
     package func kernel(_ site: Site) -> any Kernel { BatchNormKernel(self, site) }
 }

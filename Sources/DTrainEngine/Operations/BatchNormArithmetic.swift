@@ -22,18 +22,18 @@ struct BatchNormArithmetic: Sendable {
     private let firstParameter: Int
     private let appliesReLU: Bool
     private let hasResidual: Bool
+    private let isDeferred: Bool
     private let memory: BatchNormMemory
-    /// Offsets in the arena, in floats.
-    private let (saved, forwardSums, backwardSums): (Int, Int, Int)
     private var channels: Int { memory.channels }
 
-    init(_ batchNorm: BatchNormUse, _ site: Site, saved: Int, forwardSums: Int, backwardSums: Int) {
+    /// - Parameter site: its saved memory begins with that of the batch-norm.
+    init(_ batchNorm: BatchNormUse, _ site: Site) {
         operation = batchNorm.operation
         firstParameter = batchNorm.firstParameter
         (appliesReLU, hasResidual) = (batchNorm.appliesReLU, batchNorm.hasResidual)
+        isDeferred = batchNorm.isDeferred
         self.site = site
-        memory = BatchNormMemory(channels: site.output.channels, threads: site.extents.threads)
-        (self.saved, self.forwardSums, self.backwardSums) = (saved, forwardSums, backwardSums)
+        memory = BatchNormMemory(channels: site.output.channels, threads: site.extents.threads, start: site.saved)
     }
 
     // MARK: What lies where
@@ -42,29 +42,28 @@ struct BatchNormArithmetic: Sendable {
         run.parameters + site.parameters[firstParameter + index].range.lowerBound
     }
     private func vector(_ vector: BatchNormMemory.Vector, _ run: Run) -> UnsafeMutablePointer<Float> {
-        memory.vector(vector, in: run.arena + saved)
+        memory.vector(vector, run)
     }
     private func channelPart(_ run: Run) -> Range<Int> { run.part(of: channels, granularity: 16) }
-    private func forwardSums(_ run: Run, thread: Int) -> BatchNormThreadSums {
-        memory.threadSums(run.arena + forwardSums, thread: thread)
-    }
-    private func backwardSums(_ run: Run, thread: Int) -> BatchNormThreadSums {
-        memory.threadSums(run.arena + backwardSums, thread: thread)
-    }
+    /// The first channels, whose statistics an earlier batch-norm has.
+    private var knownChannels: Int { site.knownStatistics?.memory.channels ?? 0 }
 
     // MARK: Forward
 
-    func beginMeasuring(_ run: Run) { forwardSums(run, thread: run.thread).clear() }
+    func beginMeasuring(_ run: Run) { memory.threadSums(run, thread: run.thread).clear() }
 
     /// Takes `pixels` pixels into this thread's sums.
     func measure(_ run: Run, _ x: Pixels, pixels: Int) {
-        let sums = forwardSums(run, thread: run.thread)
+        let sums = memory.threadSums(run, thread: run.thread)
         // The first pixel serves as the shift: a value of the data themselves.
         if sums.total.samples == 0, pixels > 0 {
             x.elements.widenRows(stride: channels, to: sums.shift, stride: channels, rows: 1, count: channels)
         }
         sums.total.samples += Double(pixels)
-        dt_batch_norm_sums(x, pixels, channels, sums.shift, sums.total.sums, sums.total.squares)
+        let known = knownChannels
+        dt_batch_norm_sums(
+            Pixels(elements: x.elements + known, stride: x.stride), pixels, channels - known, sums.shift + known,
+            sums.total.sums + known, sums.total.squares + known)
     }
 
     /// Mean, deviation and with them scale and shift of this thread's channels. All threads come here after they have met,
@@ -72,9 +71,13 @@ struct BatchNormArithmetic: Sendable {
     func finishMeasuring(_ run: Run) {
         let count = Double(run.rows * site.output.pixels)
         let local = BatchNormStatistics(base: run.statistics + site.statistics, channels: channels)
-        let total = memory.sharedSums(run.arena + forwardSums)
+        let total = memory.sharedSums(run)
         if run.thread == 0 { (local.samples, total.samples) = (count, count) }
         for channel in channelPart(run) {
+            if channel < knownChannels {
+                takeOver(run, site.knownStatistics!, channel, into: local)
+                continue
+            }
             let (sum, square) = sums(run, channel, about: 0)
             (local.sums[channel], local.squares[channel]) = (sum, square)
             (total.sums[channel], total.squares[channel]) = (sum, square)
@@ -88,14 +91,22 @@ struct BatchNormArithmetic: Sendable {
             setScale(
                 run, channel, mean: total.mean(channel), variance: total.centredSquares(channel) / total.samples)
         }
-        if run.thread == 0 { memory.globalCount(run.arena + saved).pointee = total.samples }
+        if run.thread == 0 { memory.globalCount(run).pointee = total.samples }
+    }
+
+    private func takeOver(_ run: Run, _ known: KnownStatistics, _ channel: Int, into local: BatchNormStatistics) {
+        let earlier = BatchNormStatistics(base: run.statistics + known.statistics, channels: known.memory.channels)
+        (local.sums[channel], local.squares[channel]) = (earlier.sums[channel], earlier.squares[channel])
+        setScale(
+            run, channel, mean: earlier.mean(channel),
+            inverseDeviation: Double(known.memory.vector(.inverseDeviation, run)[channel]))
     }
 
     /// Σ (x − centre) and Σ (x − centre)² of a channel over all threads' pixels.
     private func sums(_ run: Run, _ channel: Int, about centre: Double) -> (sum: Double, squares: Double) {
         var total = (sum: 0.0, squares: 0.0)
         for thread in 0..<run.threadCount {
-            let sums = forwardSums(run, thread: thread)
+            let sums = memory.threadSums(run, thread: thread)
             let offset = Double(sums.shift[channel]) - centre
             total.sum += sums.total.sums[channel] + sums.total.samples * offset
             total.squares +=
@@ -113,7 +124,11 @@ struct BatchNormArithmetic: Sendable {
     }
 
     private func setScale(_ run: Run, _ channel: Int, mean: Double, variance: Double) {
-        let inverse = 1 / (variance + Double(operation.epsilon)).squareRoot()
+        setScale(
+            run, channel, mean: mean, inverseDeviation: 1 / (variance + Double(operation.epsilon)).squareRoot())
+    }
+
+    private func setScale(_ run: Run, _ channel: Int, mean: Double, inverseDeviation inverse: Double) {
         let scale = (operation.isAffine ? Double(parameter(0, run)[channel]) : 1) * inverse
         let bias = operation.isAffine ? Double(parameter(1, run)[channel]) : 0
         vector(.mean, run)[channel] = Float(mean)
@@ -145,19 +160,25 @@ struct BatchNormArithmetic: Sendable {
 
     private func outputGradient(_ run: Run, from first: Int) -> Pixels { run.pixels(site.outputGradient!).from(first) }
 
-    /// This thread's sums over `pixels` of dz and of dz (x − mean), where `x` is all pixels.
+    /// Gradients of weight and bias, and what dx subtracts: from the sums of dz and of dz (x − mean) over `pixels`, this
+    /// thread's part, where `x` is all pixels. All threads come here and meet before they go on. Where the reader normalised,
+    /// it has summed as well.
     func sumGradients(_ run: Run, _ x: Pixels, pixels: Range<Int>) {
-        let sums = backwardSums(run, thread: run.thread)
-        sums.clear()
-        dt_batch_norm_backward_sums(
-            outputGradient(run, from: pixels.lowerBound), mask(run, from: pixels.lowerBound), x.from(pixels.lowerBound),
-            pixels.count, channels, vector(.mean, run), sums.total.sums, sums.total.squares)
+        if !isDeferred {
+            let sums = memory.threadSums(run, thread: run.thread)
+            sums.clear()
+            dt_batch_norm_backward_sums(
+                outputGradient(run, from: pixels.lowerBound), mask(run, from: pixels.lowerBound),
+                x.from(pixels.lowerBound), pixels.count, channels, vector(.mean, run), sums.total.sums,
+                sums.total.squares)
+            run.meet()
+        }
+        combineGradients(run)
     }
 
-    /// Adds up the threads' sums of this thread's channels: gradients of weight and bias, and what dx subtracts. All threads
-    /// come here after they have met, and meet before they go on.
-    func combineGradients(_ run: Run) {
-        let total = memory.sharedSums(run.arena + backwardSums)
+    /// Adds up the threads' sums of this thread's channels.
+    private func combineGradients(_ run: Run) {
+        let total = memory.sharedSums(run)
         let weight = operation.isAffine ? run.gradient(of: site.parameters[firstParameter]) : nil
         let bias = operation.isAffine ? run.gradient(of: site.parameters[firstParameter + 1]) : nil
         func set(_ gradient: UnsafeMutablePointer<Float>?, _ index: Int, _ channel: Int, _ value: Double) {
@@ -169,7 +190,7 @@ struct BatchNormArithmetic: Sendable {
         for channel in channelPart(run) {
             var (sum, product) = (0.0, 0.0)
             for thread in 0..<run.threadCount {
-                let sums = backwardSums(run, thread: thread)
+                let sums = memory.threadSums(run, thread: thread)
                 sum += sums.total.sums[channel]
                 product += sums.total.squares[channel]
             }
@@ -180,7 +201,7 @@ struct BatchNormArithmetic: Sendable {
         if operation.isSynchronised {
             if run.thread == 0 { total.samples = 0 }
             run.sumOverRanks(total.base, count: BatchNormStatistics.count(channels: channels))
-            count = memory.globalCount(run.arena + saved).pointee
+            count = memory.globalCount(run).pointee
         }
         for channel in channelPart(run) {
             let inverse = Double(vector(.inverseDeviation, run)[channel])
@@ -208,36 +229,101 @@ struct BatchNormArithmetic: Sendable {
     }
 }
 
-/// The memory of a batch-norm, in floats.
-struct BatchNormMemory {
+/// A batch-norm as the only reader of its output knows it, who does its work: normalises what it reads and, on the way back,
+/// sums up what the batch-norm's gradients need while the gradient that it has just written is in the cache.
+package struct DeferredBatchNorm: Sendable {
+    let memory: BatchNormMemory
+    let appliesReLU: Bool
+
+    /// Sets pixels of `y` to the normalised ones of `x`.
+    func normalize(_ run: Run, _ x: Pixels, pixels: Int, into y: Pixels) {
+        dt_batch_norm_apply(
+            x, pixels, memory.channels, memory.vector(.scale, run), memory.vector(.shift, run), .none,
+            appliesReLU ? 1 : 0, y)
+    }
+
+    func beginSumming(_ run: Run) { memory.threadSums(run, thread: run.thread).clear() }
+
+    /// Takes pixels into this thread's sums: `dy` is the gradient of the normalised value, `x` what is normalised.
+    func sumGradients(_ run: Run, _ dy: Pixels, _ x: Pixels, pixels: Int) {
+        let sums = memory.threadSums(run, thread: run.thread)
+        var mask = dt_batch_norm_mask()
+        if appliesReLU {
+            (mask.scale, mask.shift) = (
+                UnsafePointer(memory.vector(.scale, run)), UnsafePointer(memory.vector(.shift, run))
+            )
+        }
+        dt_batch_norm_backward_sums(
+            dy, mask, x, pixels, memory.channels, memory.vector(.mean, run), sums.total.sums, sums.total.squares)
+    }
+}
+
+/// The statistics that an earlier batch-norm has measured of the first channels of this one's input: they are its input.
+package struct KnownStatistics: Sendable {
+    /// Of the earlier one.
+    let memory: BatchNormMemory
+    /// Where it leaves the step's statistics, in doubles.
+    let statistics: Int
+}
+
+extension Graph {
+    /// The earlier batch-norm that measures the first part of the concatenation that batch-norm `index` measures, as in a dense
+    /// block; nil if there is none that uses the statistics alike.
+    func batchNormOfFirstPart(_ index: Int) -> Int? {
+        guard let batchNorm = nodes[index].operation as? BatchNorm, batchNorm.measuresAlone,
+            case .node(let producer) = values[nodes[index].inputs[0]].source,
+            nodes[producer].operation is Concatenation
+        else { return nil }
+        return nodes[..<index].lastIndex { node in
+            guard let earlier = node.operation as? BatchNorm else { return false }
+            return node.inputs[0] == nodes[producer].inputs[0] && earlier.measuresAlone
+                && earlier.epsilon == batchNorm.epsilon
+        }
+    }
+}
+
+extension BatchNorm {
+    /// Whether its statistics are those of the shard alone.
+    fileprivate var measuresAlone: Bool { !usesRunningStatistics && !isSynchronised }
+}
+
+/// The memory of a batch-norm, in floats: vectors, the pixels of all ranks, and the sums of a pass, first those of the forward
+/// pass and then those of the backward one.
+struct BatchNormMemory: Sendable {
     /// A float a channel, kept from forward to backward. `scale` and `shift` make the forward pass, `offset` and `slope`
     /// belong to the backward pass.
     enum Vector: Int, CaseIterable { case mean, inverseDeviation, scale, shift, offset, slope }
 
     let channels: Int
     let threads: Int
+    /// Where it begins in the arena.
+    let start: Int
 
-    /// The vectors, then the pixels of all ranks.
-    var savedCount: Int { Vector.allCases.count * channels.wholeLines + 16 }
-    /// Sums in double: for all threads together, then for each thread.
-    var sumCount: Int { statisticsCount + threads * threadSumCount }
+    init(channels: Int, threads: Int, start: Int = 0) {
+        self.channels = channels
+        self.threads = threads
+        self.start = start
+    }
+
+    var count: Int { sharedSums + statisticsCount + threads * threadSumCount }
+    private var globalCount: Int { Vector.allCases.count * channels.wholeLines }
+    /// Those of all threads together, then those of each.
+    private var sharedSums: Int { globalCount + 1.wholeLines }
     private var statisticsCount: Int { (2 * BatchNormStatistics.count(channels: channels)).wholeLines }
     private var threadSumCount: Int { statisticsCount + channels.wholeLines }
 
-    func offset(of vector: Vector) -> Int { vector.rawValue * channels.wholeLines }
-    func vector(_ vector: Vector, in saved: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> {
-        saved + offset(of: vector)
+    func vector(_ vector: Vector, _ run: Run) -> UnsafeMutablePointer<Float> {
+        run.arena + start + vector.rawValue * channels.wholeLines
     }
     /// Samples × pixels of all ranks in the last forward pass, where they are synchronised.
-    func globalCount(_ saved: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Double> {
-        doubles(saved + Vector.allCases.count * channels.wholeLines)
+    func globalCount(_ run: Run) -> UnsafeMutablePointer<Double> { doubles(run.arena + start + globalCount) }
+    func sharedSums(_ run: Run) -> BatchNormStatistics {
+        BatchNormStatistics(base: doubles(run.arena + start + sharedSums), channels: channels)
     }
-    func sharedSums(_ sums: UnsafeMutablePointer<Float>) -> BatchNormStatistics {
-        BatchNormStatistics(base: doubles(sums), channels: channels)
-    }
-    func threadSums(_ sums: UnsafeMutablePointer<Float>, thread: Int) -> BatchNormThreadSums {
-        let start = sums + statisticsCount + thread * threadSumCount
-        return BatchNormThreadSums(total: sharedSums(start), shift: start + statisticsCount)
+    func threadSums(_ run: Run, thread: Int) -> BatchNormThreadSums {
+        let sums = run.arena + start + sharedSums + statisticsCount + thread * threadSumCount
+        return BatchNormThreadSums(
+            total: BatchNormStatistics(base: doubles(sums), channels: channels), shift: sums + statisticsCount)
     }
     private func doubles(_ floats: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Double> {
         UnsafeMutableRawPointer(floats).assumingMemoryBound(to: Double.self)

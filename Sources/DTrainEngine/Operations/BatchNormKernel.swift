@@ -1,7 +1,7 @@
 internal import DTrainTensor
 
-/// A batch-norm that no convolution takes along. Forward reads x for the statistics, and once more to normalise it unless its
-/// reader does; backward reads dy and x twice.
+/// A batch-norm that no convolution takes along. Forward reads x for the statistics, and once more to normalise it; backward
+/// reads dy and x twice: once where the reader normalises and sums.
 final class BatchNormKernel: Kernel {
     private let operation: BatchNorm
     private let site: Site
@@ -10,9 +10,7 @@ final class BatchNormKernel: Kernel {
     init(_ operation: BatchNorm, _ site: Site) {
         self.operation = operation
         self.site = site
-        arithmetic = BatchNormArithmetic(
-            operation.use, site, saved: site.saved, forwardSums: site.forwardWorkspace,
-            backwardSums: site.backwardWorkspace)
+        arithmetic = BatchNormArithmetic(operation.use, site)
     }
 
     /// This thread's pixels, counted over all samples.
@@ -39,8 +37,6 @@ final class BatchNormKernel: Kernel {
         let part = pixels(run)
         if !operation.usesRunningStatistics {
             arithmetic.sumGradients(run, x, pixels: part)
-            run.meet()
-            arithmetic.combineGradients(run)
             run.meet()
         }
         let input = site.inputGradients[0]
