@@ -116,7 +116,7 @@ final class LoaderRing: @unchecked Sendable {
         self.observer = observer
     }
 
-    func fillUntilDone(_ thread: Int) {
+    private func fillUntilDone(_ thread: Int) {
         let filler = source.filler()
         pthread_mutex_lock(mutex)
         while true {

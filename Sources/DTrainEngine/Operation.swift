@@ -98,7 +98,7 @@ package struct Extents: Sendable {
 
 /// Memory an operation asks for, in floats.
 package struct MemoryNeed: Sendable {
-    /// Written by forward, read by backward.
+    /// Kept from forward to the end of backward.
     package var saved = 0
     /// Scratch memory of forward.
     package var forwardWorkspace = 0

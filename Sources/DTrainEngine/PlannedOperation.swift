@@ -65,15 +65,17 @@ public struct PlannedOperation: Sendable {
         func byteCount(_ parameters: [Site.Parameter]) -> Int {
             parameters.reduce(0) { $0 + $1.range.count } * MemoryLayout<Float>.stride
         }
-        // A batch-norm that leaves normalisation to its reader writes nothing forward.
+        // A batch-norm that leaves normalisation to its reader writes nothing forward, and reads what it has to measure.
         let writesNothing = node.operation is BatchNorm && !node.operation.changesElements
         let moves = writesNothing || node.operation.changesElements && !(node.operation is Concatenation)
         let multiplyAdds =
             node.operation.multiplyAdds(inputs: site.extents.inputs, output: site.extents.output)
             * graph.rowsPerSample(node)
+        let known = writesNothing ? site.knownStatistics?.memory.channels ?? 0 : 0
+        let read = byteCount(node.inputs) * (site.inputs[0].channels - known) / site.inputs[0].channels
         forward = PassCost(
             multiplyAdds: multiplyAdds,
-            sampleByteCount: moves ? byteCount(node.inputs + (writesNothing ? [] : node.outputs)) : 0,
+            sampleByteCount: moves ? read + (writesNothing ? 0 : byteCount(node.outputs)) : 0,
             parameterByteCount: byteCount(site.parameters))
         guard hasBackward else {
             backward = nil

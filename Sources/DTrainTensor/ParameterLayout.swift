@@ -12,6 +12,7 @@ public enum StorageOrder: Hashable, Sendable {
     /// Calls `body(arenaIndex, torchIndex)` for every element.
     private func forEachPair(count: Int, _ body: (Int, Int) -> Void) {
         func permute(outer: Int, spatial: Int, channels: Int) {
+            precondition(outer * spatial * channels == count, "\(count) elements are not those of \(self)")
             var arena = 0
             for o in 0..<outer {
                 for s in 0..<spatial {

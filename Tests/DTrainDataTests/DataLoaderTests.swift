@@ -160,8 +160,18 @@ import Testing
         loader.stop()
     }
 
+    @Test func aLoaderThatIsStoppedFirstReadsNothing() throws {
+        let dataset = NumberedDataset(count: 10)
+        let loader = DataLoader.training(
+            dataset: dataset, sampler: try Sampler(sampleCount: 10, batchSize: 5, seed: 1),
+            shards: [Shard(offset: 0, rows: 5)], steps: 0..<2)
+        loader.stop()
+        #expect(try loader.next() == nil)
+        #expect(dataset.readCount == 0 && loader.waitedSeconds == 0)
+    }
+
     @Test(arguments: [0, 1, 5]) func aLoaderCanBeDroppedAtAnyTime(taken: Int) throws {
-        // Slow enough that the threads are in the middle of a sample when the loader goes.
+        // Slow enough that threads, where there are any yet, are in the middle of a sample when the loader goes.
         let dataset = NumberedDataset(count: 1000, secondsPerRead: 0.005)
         do {
             let loader = DataLoader.training(

@@ -172,15 +172,83 @@ import Testing
         #expect(try operations(First(), threads: 2).compactMap { $0.measuredBatchNorm?.isDeferred } == [false])
     }
 
+    /// A dense block's layer: its second batch-norm measures the input of the first, and what the convolution adds.
+    private final class DenseLayer: Module {
+        let conv0 = Conv2d(18, kernel: 1)
+        let norm1 = BatchNorm2d()
+        let conv1 = Conv2d(5, kernel: 3, padding: 1)
+        let norm2: BatchNorm2d
+        let fc = DTrainLayers.Linear(4)
+        private let isLast: Bool
+
+        init(epsilon: Float = 1e-5, isLast: Bool = false) {
+            norm2 = BatchNorm2d(epsilon: epsilon)
+            self.isLast = isLast
+        }
+        func callAsFunction(_ x: Value) -> Value {
+            let a = conv0(x)
+            let b = conv1(relu(norm1(a)))
+            return fc(flatten(relu(norm2(concatenate(isLast ? [b, a] : [a, b])))))
+        }
+    }
+
+    @Test func aBatchNormKnowsWhatAnEarlierOneHasMeasured() throws {
+        /// The batch-norm that each of the two knows, by its path.
+        func known(_ layer: DenseLayer, synchronised: Bool = false, frozen: String = "none") throws -> [String?] {
+            let graph = try Graph.trace(
+                layer, input: [4, 4, 3],
+                TraceOptions(
+                    .training, objective: nil, isFrozen: { $0.hasPrefix(frozen) },
+                    synchronisesBatchNorm: synchronised))
+            let plan = Plan(graph, layout: graph.parameterLayout(), capacity: 2, threads: 1).graph
+            return plan.nodes.indices.filter { plan.nodes[$0].operation is BatchNorm }.map {
+                plan.batchNormOfFirstPart($0).map { plan.nodes[$0].path }
+            }
+        }
+        #expect(try known(DenseLayer()) == [nil, "norm1"])
+        for name in ["norm1", "norm2"] { #expect(try known(DenseLayer(), frozen: name) == [nil, nil]) }
+        #expect(try known(DenseLayer(epsilon: 1e-3)) == [nil, nil])
+        #expect(try known(DenseLayer(isLast: true)) == [nil, nil])
+        #expect(try known(DenseLayer(), synchronised: true) == [nil, nil])
+    }
+
+    /// Synchronised ones measure everything, and on one rank alone must find the same.
+    @Test(arguments: [1, 3]) func knownStatisticsAreThoseThatWouldBeMeasured(threads: Int) throws {
+        func replica(_ synchronised: Bool) throws -> Replica {
+            let replica = try Replica(
+                DenseLayer(), input: [4, 3, 3], capacity: 7, pool: ThreadPool(threadCount: threads),
+                synchronisesBatchNorm: synchronised)
+            replica.initialize(seed: 3)
+            return replica
+        }
+        let inputs = ownedSlice(ReferenceTensor.random([7, 4, 3, 3], seed: 5, in: -1...2).floats)
+        let labels = ownedSlice((0..<7).map { Int32($0 % 4) })
+        let replicas = [try replica(false), try replica(true)]
+        for replica in replicas {
+            _ = replica.computeGradients(
+                Replica.Samples(inputs: inputs.slice, labels: labels.slice), context: RankSum.alone)
+        }
+        func tensor(_ values: [Double]) -> ReferenceTensor { ReferenceTensor([values.count], values) }
+        withExtendedLifetime(replicas) {
+            let gradients = replicas.map { tensor($0.gradients.array().map(Double.init)) }
+            expectMatches(gradients[0], gradients[1], tolerance: 1e-5, "gradients")
+            let statistics = replicas.map { tensor($0.statistics.array()) }
+            expectMatches(statistics[0], statistics[1], tolerance: 1e-6, "statistics")
+        }
+    }
+
     /// Two ranks that each hold half of a batch, with sums over both, compute what one rank computes with all of it.
     @Test func synchronisedStatisticsAreThoseOfAllRanks() throws {
         final class TwoBatchNorms: Module {
             let conv1 = Conv2d(4, kernel: 3, padding: 1)
             let bn1 = BatchNorm2d()
+            let conv2 = Conv2d(3, kernel: 1)
             let fc1 = DTrainLayers.Linear(6)
             let bn2 = BatchNorm1d()
             let fc2 = DTrainLayers.Linear(4)
-            func callAsFunction(_ x: Value) -> Value { fc2(tanh(bn2(fc1(flatten(relu(bn1(conv1(x)))))))) }
+            func callAsFunction(_ x: Value) -> Value {
+                fc2(tanh(bn2(fc1(flatten(conv2(relu(bn1(conv1(x)))))))))
+            }
         }
         let shape = [4, 3, 5]
         let x = ReferenceTensor.random([6] + shape, seed: 21, in: -1...2)

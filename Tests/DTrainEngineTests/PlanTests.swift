@@ -131,8 +131,11 @@ import Testing
         let replica = try TestReplica(model, input: [6, 6, 3], capacity: 6, threads: threads)
         replica.step(ReferenceTensor.random([6, 6, 6, 3], seed: 1), labels: [0, 1, 2, 3, 0, 1])
         replica.moveRunningStatistics()
-        let (inputs, labels) = (ReferenceTensor.random([5, 6, 6, 3], seed: 2), [3, 2, 1, 0, 3])
-        try expectMatchesItsGraph(replica, inputs, labels, tolerance: 1e-4)
+        // Threads that share 5, 4 or 2 samples do not always have one each.
+        for rows in [5, 4, 2] {
+            let inputs = ReferenceTensor.random([rows, 6, 6, 3], seed: rows)
+            try expectMatchesItsGraph(replica, inputs, (0..<rows).map { (3 * $0 + 1) % 4 }, tolerance: 1e-4)
+        }
     }
 
     /// Each layer of a dense block adds its own channels to one buffer: memory grows as their number, not as its square.

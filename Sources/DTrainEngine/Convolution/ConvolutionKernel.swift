@@ -30,63 +30,64 @@ final class ConvolutionKernel: Kernel {
     private func bias(_ run: Run) -> UnsafePointer<Float>? {
         operation.hasBias ? UnsafePointer(run.parameters + site.parameters[1].range.lowerBound) : nil
     }
-    /// What a measured batch-norm reads, all samples: the products and the bias, pixels dense.
-    private func batchNormInput(_ run: Run) -> Pixels {
-        let z = Elements(run.arena + site.saved + memory.batchNormInput, memory.output)
-        return operation.isDeferred ? run.pixels(site.output) : Pixels(elements: z, stride: operation.outputs)
+    /// What a measured batch-norm reads, all samples: the products and the bias. `workspace` is that of the pass.
+    private func batchNormInput(_ run: Run, _ workspace: Int) -> Pixels {
+        guard !operation.isDeferred else { return run.pixels(site.output) }
+        let start = (memory.recomputes ? workspace : site.saved) + memory.batchNormInput
+        return Pixels(elements: Elements(run.arena + start, memory.output), stride: operation.outputs)
     }
     /// This thread's output pixels, counted over all samples, where each is on its own.
     private func pixels(_ run: Run) -> Range<Int> { run.part(of: run.rows * geometry.outputPixels) }
     private var width: Int { geometry.window.output_width }
+    /// The workspace in which the way back computes products again.
+    private var recomputation: Int { site.backwardWorkspace + memory.recomputation }
 
     // MARK: Forward
 
     func forward(_ run: Run) {
-        let scratch = PassScratch(run.arena + site.forwardWorkspace, passes.forward.memory, thread: run.thread)
-        passes.forward.prepare(run, weights: weights(run), scratch: scratch)
-        run.meet()
         if let batchNorm {
-            measure(run, batchNorm, scratch)
+            measure(run, batchNorm)
         } else if let folded = operation.batchNorm {
-            normalize(run, folded, scratch)
+            normalize(run, folded)
         } else {
-            activate(run, scratch)
+            let y = run.pixels(site.output)
+            multiply(run, site.forwardWorkspace, into: y, operation.activation) { _, _ in }
         }
     }
 
-    /// Bias and activation.
-    private func activate(_ run: Run, _ scratch: PassScratch) {
-        let (y, stride) = (run.elements(site.output), site.output.pixelStride)
+    /// The products of this thread's part, the bias, and `activation`; `finish` is called for each block of pixels.
+    private func multiply(
+        _ run: Run, _ workspace: Int, into y: Pixels, _ activation: Activation,
+        finish: (_ block: Pixels, _ count: Int) -> Void
+    ) {
         let missingBias = passes.forward.addsBias ? nil : bias(run)
-        correlate(run, scratch, bias: bias(run), into: y, stride: stride) { lines in
-            finish(
-                y + lines.lowerBound * width * stride, pixels: lines.count * width, stride: stride, bias: missingBias,
-                operation.activation)
+        correlate(run, workspace, bias: bias(run), into: y.elements, stride: y.stride) { lines in
+            let (block, count) = (y.from(lines.lowerBound * width), lines.count * width)
+            addBias(missingBias, block, pixels: count, activation)
+            finish(block, count)
         }
     }
 
     /// y = f(y + bias).
-    private func finish(
-        _ y: Elements, pixels: Int, stride: Int, bias: UnsafePointer<Float>?, _ activation: Activation
-    ) {
+    private func addBias(_ bias: UnsafePointer<Float>?, _ y: Pixels, pixels: Int, _ activation: Activation) {
         guard bias != nil || activation != .identity else { return }
-        if y.element == .bf16 {
+        if y.elements.element == .bf16 {
             precondition(bias == nil, "a pass that writes bf16 adds the bias itself")
-            dt_bf16_relu(y.halves, pixels, operation.outputs, stride)
+            dt_bf16_relu(y.elements.halves, pixels, operation.outputs, y.stride)
         } else {
             dt_bias_activation(
-                y.floats, pixels, operation.outputs, stride, bias, activation.kind, activation.slope)
+                y.elements.floats, pixels, operation.outputs, y.stride, bias, activation.kind, activation.slope)
         }
     }
 
     /// A batch-norm by running statistics, the residual and the activation.
-    private func normalize(_ run: Run, _ batchNorm: BatchNorm, _ scratch: PassScratch) {
+    private func normalize(_ run: Run, _ batchNorm: BatchNorm) {
         let (y, stride) = (run.pointer(site.output), site.output.pixelStride)
         let scale = run.arena + site.forwardWorkspace + memory.foldedScaling + run.thread * 2 * memory.biasStride
         let shift = scale + memory.biasStride
         setScaling(run, batchNorm, scale, shift)
         let residual = operation.hasResidual ? UnsafePointer(run.pointer(site.inputs[1])) : nil
-        correlate(run, scratch, bias: nil, into: Elements(y), stride: stride) { lines in
+        correlate(run, site.forwardWorkspace, bias: nil, into: Elements(y), stride: stride) { lines in
             let first = lines.lowerBound * width
             dt_scale_shift_activation(
                 y + first * stride, lines.count * width, operation.outputs, stride, scale, shift,
@@ -114,14 +115,11 @@ final class ConvolutionKernel: Kernel {
     }
 
     /// The batch's statistics and, unless the reader does it, the normalisation by them.
-    private func measure(_ run: Run, _ batchNorm: BatchNormArithmetic, _ scratch: PassScratch) {
-        let z = batchNormInput(run)
-        let missingBias = passes.forward.addsBias ? nil : bias(run)
+    private func measure(_ run: Run, _ batchNorm: BatchNormArithmetic) {
+        let z = batchNormInput(run, site.forwardWorkspace)
         batchNorm.beginMeasuring(run)
-        correlate(run, scratch, bias: bias(run), into: z.elements, stride: z.stride) { lines in
-            let (block, pixels) = (z.from(lines.lowerBound * width), lines.count * width)
-            finish(block.elements, pixels: pixels, stride: z.stride, bias: missingBias, .identity)
-            batchNorm.measure(run, block, pixels: pixels)
+        multiply(run, site.forwardWorkspace, into: z, .identity) { block, count in
+            batchNorm.measure(run, block, pixels: count)
         }
         run.meet()
         batchNorm.finishMeasuring(run)
@@ -130,11 +128,15 @@ final class ConvolutionKernel: Kernel {
         batchNorm.normalize(run, z, pixels: pixels(run))
     }
 
-    /// The products of this thread's part; `finish` is called for each block of output lines, counted over all samples.
+    /// The products of this thread's part, in a workspace like that of the forward pass; `finish` is called for each block of output
+    /// lines, counted over all samples.
     private func correlate(
-        _ run: Run, _ scratch: PassScratch, bias: UnsafePointer<Float>?, into y: Elements, stride: Int,
+        _ run: Run, _ workspace: Int, bias: UnsafePointer<Float>?, into y: Elements, stride: Int,
         finish: (_ lines: Range<Int>) -> Void
     ) {
+        let scratch = PassScratch(run.arena + workspace, passes.forward.memory, thread: run.thread)
+        passes.forward.prepare(run, weights: weights(run), scratch: scratch)
+        run.meet()
         func correlate(
             _ x: Elements, into y: Elements, lines: Range<Int>, finish: (_ lines: Range<Int>) -> Void
         ) {
@@ -146,7 +148,7 @@ final class ConvolutionKernel: Kernel {
             return correlate(run.elements(site.inputs[0]), into: y, lines: lines(run), finish: finish)
         }
         let samples = run.part(of: run.rows)
-        let images = run.arena + site.forwardWorkspace + memory.forwardImages + run.thread * memory.forwardImageStride
+        let images = run.arena + workspace + memory.forwardImages + run.thread * memory.forwardImageStride
         let height = geometry.window.output_height
         for first in Swift.stride(from: samples.lowerBound, to: samples.upperBound, by: memory.forwardBlockSamples) {
             let block = first..<min(first + memory.forwardBlockSamples, samples.upperBound)
@@ -171,7 +173,7 @@ final class ConvolutionKernel: Kernel {
     private func image(
         _ run: Run, _ samples: Range<Int>, normalizedInto block: UnsafeMutablePointer<Float>
     ) -> Elements {
-        let pixels = geometry.window.height * geometry.window.width
+        let pixels = geometry.inputPixels
         let x = run.pixels(site.inputs[0]).from(samples.lowerBound * pixels)
         guard let batchNorm = site.inputBatchNorm else { return x.elements }
         let normalized = Pixels(elements: Elements(block, memory.input), stride: geometry.inputs)
@@ -183,7 +185,12 @@ final class ConvolutionKernel: Kernel {
 
     func backward(_ run: Run) {
         if let batchNorm {
-            batchNorm.sumGradients(run, batchNormInput(run), pixels: pixels(run))
+            let z = batchNormInput(run, recomputation)
+            if memory.recomputes {
+                multiply(run, recomputation, into: z, .identity) { _, _ in }
+                run.meet()
+            }
+            batchNorm.formGradients(run, z, pixels: pixels(run))
         }
         let workspace = run.arena + site.backwardWorkspace
         let weightScratch = PassScratch(
@@ -199,7 +206,7 @@ final class ConvolutionKernel: Kernel {
         let biasSums = workspace + memory.biasSums
         let images = workspace + memory.backwardImages + run.thread * memory.backwardImageStride
         let samples = run.part(of: run.rows)
-        site.inputBatchNorm?.beginSumming(run)
+        if inputGradient != nil { site.inputBatchNorm?.beginSumming(run) }
         if !samples.isEmpty {
             let biasSum = biasGradient == nil ? nil : biasSums + run.thread * memory.biasStride
             biasSum?.update(repeating: 0, count: operation.outputs)
@@ -217,15 +224,16 @@ final class ConvolutionKernel: Kernel {
                     passes.inputGradient.propagate(
                         dz, stride: stride, weights: weights(run), into: dx, accumulate: inputGradient.accumulate,
                         samples: 0..<block.count, scratch: inputScratch)
-                    let pixels = geometry.window.height * geometry.window.width
                     site.inputBatchNorm?.sumGradients(
                         run, Pixels(elements: dx, stride: geometry.inputs),
-                        run.pixels(site.inputs[0]).from(first * pixels), pixels: block.count * pixels)
+                        run.pixels(site.inputs[0]).from(first * geometry.inputPixels),
+                        pixels: block.count * geometry.inputPixels)
                 }
                 // Last: where the residual is the image itself, its gradient adds to the one just written.
                 if let batchNorm, operation.hasResidual, let residual = site.inputGradients[1] {
                     batchNorm.propagate(
-                        run, batchNormInput(run), pixels: pixels(of: block), into: .none, residual: residual)
+                        run, batchNormInput(run, recomputation), pixels: pixels(of: block), into: .none,
+                        residual: residual)
                 }
             }
         }
@@ -265,7 +273,8 @@ final class ConvolutionKernel: Kernel {
         }
         let block = run.arena + site.backwardWorkspace + memory.gradients + run.thread * memory.gradientStride
         let dz = Elements(block, memory.output)
-        batchNorm.propagate(run, batchNormInput(run), pixels: pixels, into: Pixels(elements: dz, stride: outputs))
+        batchNorm.propagate(
+            run, batchNormInput(run, recomputation), pixels: pixels, into: Pixels(elements: dz, stride: outputs))
         if biasSum != nil {
             undo(.identity, dz, stride: outputs, output: dz, outputStride: outputs, pixels: pixels.count, biasSum)
         }

@@ -7,18 +7,23 @@ struct ConvolutionMemory: Sendable {
     let passes: ConvolutionPasses
     let need: MemoryNeed
 
-    /// Saved: the memory of a measured batch-norm, then its input where the output does not hold it.
+    /// Whether what a measured batch-norm reads is computed once more on the way back instead of being kept.
+    let recomputes: Bool
+    /// Saved: the memory of a measured batch-norm, then its input where it is kept and the output does not hold it.
     let batchNormInput: Int
-    /// Forward: scratch memory of the pass, two vectors a thread (a folded batch-norm), a block of normalised images a thread.
+    /// Forward: scratch memory of the pass, two vectors a thread (a folded batch-norm), a block of normalised images a thread,
+    /// the batch-norm's input where it is not kept.
     let forwardPass = 0
     let foldedScaling: Int
     let forwardImages: Int
-    /// Backward: bias sums of each thread, scratch memory of both passes, blocks of images and of gradients of each thread.
+    /// Backward: bias sums of each thread, scratch memory of both passes, blocks of images and of gradients of each thread, and
+    /// the forward workspace once more where something is computed again.
     let biasSums = 0
     let weightGradientPass: Int
     let inputGradientPass: Int
     let backwardImages: Int
     let gradients: Int
+    let recomputation: Int
 
     /// How images, and outputs with what becomes of them, lie in memory.
     let (input, output): (Element, Element)
@@ -30,6 +35,10 @@ struct ConvolutionMemory: Sendable {
     let gradientStride: Int
     /// Samples of a block that is normalised at once on the way forward.
     let forwardBlockSamples: Int
+
+    /// The most multiply-adds for each byte of memory that computing again saves: the wide outputs of 1×1 kernels with few inputs,
+    /// a sixth of what the ResNets of bottlenecks keep, cost them one to three in a hundred of a step.
+    private static let cheapProducts = 32
 
     init(_ operation: Convolution, _ extents: Extents) {
         geometry = ConvolutionGeometry(operation, input: extents.inputs[0], output: extents.output)
@@ -57,18 +66,20 @@ struct ConvolutionMemory: Sendable {
             return need[keyPath: memory]
         }
         if isMeasured { need.saved = batchNorm.count }
-        batchNormInput = place(
-            \.saved,
-            isMeasured && !operation.isDeferred ? output.floatCount(extents.samples * outputCount) : 0)
+        let hasOwnInput = isMeasured && !operation.isDeferred
+        recomputes = hasOwnInput && geometry.rowLength <= Self.cheapProducts * output.byteCount
+        let inputCount = hasOwnInput ? output.floatCount(extents.samples * outputCount) : 0
         _ = place(\.forwardWorkspace, passes.forward.memory.total(threads: threads))
         foldedScaling = place(
             \.forwardWorkspace, operation.batchNorm == nil || isMeasured ? 0 : threads * 2 * biasStride)
         forwardImages = place(\.forwardWorkspace, threads * forwardImageStride)
+        batchNormInput = place(recomputes ? \.forwardWorkspace : \.saved, inputCount)
         _ = place(\.backwardWorkspace, threads * biasStride)
         weightGradientPass = place(\.backwardWorkspace, passes.weightGradient.memory.total(threads: threads))
         inputGradientPass = place(\.backwardWorkspace, passes.inputGradient.memory.total(threads: threads))
         backwardImages = place(\.backwardWorkspace, threads * backwardImageStride)
         gradients = place(\.backwardWorkspace, threads * gradientStride)
+        recomputation = place(\.backwardWorkspace, recomputes ? need.forwardWorkspace : 0)
         self.need = need
     }
 }

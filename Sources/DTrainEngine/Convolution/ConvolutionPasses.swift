@@ -17,7 +17,8 @@ struct ConvolutionGeometry: Sendable {
 
     var inputs: Int { inputsPerGroup * groups }
     var outputs: Int { outputsPerGroup * groups }
-    var inputCount: Int { window.height * window.width * inputs }
+    var inputPixels: Int { window.height * window.width }
+    var inputCount: Int { inputPixels * inputs }
     var outputPixels: Int { window.output_height * window.output_width }
     /// Elements of the window over one group's channels: a row of the weight.
     var rowLength: Int { window.kernel_height * window.kernel_width * inputsPerGroup }

@@ -152,7 +152,7 @@ struct BatchNormArithmetic: Sendable {
     private func mask(_ run: Run, from first: Int) -> dt_batch_norm_mask {
         guard appliesReLU else { return dt_batch_norm_mask() }
         guard hasResidual || operation.usesRunningStatistics else {
-            return dt_batch_norm_mask(y: nil, y_stride: 0, scale: vector(.scale, run), shift: vector(.shift, run))
+            return memory.inputMask(run)
         }
         let y = run.pixels(site.output).from(first)
         return dt_batch_norm_mask(y: y.elements.start, y_stride: y.stride, scale: nil, shift: nil)
@@ -160,10 +160,10 @@ struct BatchNormArithmetic: Sendable {
 
     private func outputGradient(_ run: Run, from first: Int) -> Pixels { run.pixels(site.outputGradient!).from(first) }
 
-    /// Gradients of weight and bias, and what dx subtracts: from the sums of dz and of dz (x − mean) over `pixels`, this
-    /// thread's part, where `x` is all pixels. All threads come here and meet before they go on. Where the reader normalised,
-    /// it has summed as well.
-    func sumGradients(_ run: Run, _ x: Pixels, pixels: Range<Int>) {
+    /// Forms the gradients of weight and bias, and what dx subtracts, from sums of dz and of dz (x − mean). Where the reader
+    /// normalised, it has summed as well; else each thread sums over its `pixels`, `x` being all pixels, and meets the others.
+    /// All threads meet before they go on.
+    func formGradients(_ run: Run, _ x: Pixels, pixels: Range<Int>) {
         if !isDeferred {
             let sums = memory.threadSums(run, thread: run.thread)
             sums.clear()
@@ -226,118 +226,5 @@ struct BatchNormArithmetic: Sendable {
             pixels.count, channels, gradient, dx, accumulate ? 1 : 0,
             residual.map { run.elements($0.place) + pixels.lowerBound * channels } ?? .none,
             residual?.accumulate == true ? 1 : 0)
-    }
-}
-
-/// A batch-norm as the only reader of its output knows it, who does its work: normalises what it reads and, on the way back,
-/// sums up what the batch-norm's gradients need while the gradient that it has just written is in the cache.
-package struct DeferredBatchNorm: Sendable {
-    let memory: BatchNormMemory
-    let appliesReLU: Bool
-
-    /// Sets pixels of `y` to the normalised ones of `x`.
-    func normalize(_ run: Run, _ x: Pixels, pixels: Int, into y: Pixels) {
-        dt_batch_norm_apply(
-            x, pixels, memory.channels, memory.vector(.scale, run), memory.vector(.shift, run), .none,
-            appliesReLU ? 1 : 0, y)
-    }
-
-    func beginSumming(_ run: Run) { memory.threadSums(run, thread: run.thread).clear() }
-
-    /// Takes pixels into this thread's sums: `dy` is the gradient of the normalised value, `x` what is normalised.
-    func sumGradients(_ run: Run, _ dy: Pixels, _ x: Pixels, pixels: Int) {
-        let sums = memory.threadSums(run, thread: run.thread)
-        var mask = dt_batch_norm_mask()
-        if appliesReLU {
-            (mask.scale, mask.shift) = (
-                UnsafePointer(memory.vector(.scale, run)), UnsafePointer(memory.vector(.shift, run))
-            )
-        }
-        dt_batch_norm_backward_sums(
-            dy, mask, x, pixels, memory.channels, memory.vector(.mean, run), sums.total.sums, sums.total.squares)
-    }
-}
-
-/// The statistics that an earlier batch-norm has measured of the first channels of this one's input: they are its input.
-package struct KnownStatistics: Sendable {
-    /// Of the earlier one.
-    let memory: BatchNormMemory
-    /// Where it leaves the step's statistics, in doubles.
-    let statistics: Int
-}
-
-extension Graph {
-    /// The earlier batch-norm that measures the first part of the concatenation that batch-norm `index` measures, as in a dense
-    /// block; nil if there is none that uses the statistics alike.
-    func batchNormOfFirstPart(_ index: Int) -> Int? {
-        guard let batchNorm = nodes[index].operation as? BatchNorm, batchNorm.measuresAlone,
-            case .node(let producer) = values[nodes[index].inputs[0]].source,
-            nodes[producer].operation is Concatenation
-        else { return nil }
-        return nodes[..<index].lastIndex { node in
-            guard let earlier = node.operation as? BatchNorm else { return false }
-            return node.inputs[0] == nodes[producer].inputs[0] && earlier.measuresAlone
-                && earlier.epsilon == batchNorm.epsilon
-        }
-    }
-}
-
-extension BatchNorm {
-    /// Whether its statistics are those of the shard alone.
-    fileprivate var measuresAlone: Bool { !usesRunningStatistics && !isSynchronised }
-}
-
-/// The memory of a batch-norm, in floats: vectors, the pixels of all ranks, and the sums of a pass, first those of the forward
-/// pass and then those of the backward one.
-struct BatchNormMemory: Sendable {
-    /// A float a channel, kept from forward to backward. `scale` and `shift` make the forward pass, `offset` and `slope`
-    /// belong to the backward pass.
-    enum Vector: Int, CaseIterable { case mean, inverseDeviation, scale, shift, offset, slope }
-
-    let channels: Int
-    let threads: Int
-    /// Where it begins in the arena.
-    let start: Int
-
-    init(channels: Int, threads: Int, start: Int = 0) {
-        self.channels = channels
-        self.threads = threads
-        self.start = start
-    }
-
-    var count: Int { sharedSums + statisticsCount + threads * threadSumCount }
-    private var globalCount: Int { Vector.allCases.count * channels.wholeLines }
-    /// Those of all threads together, then those of each.
-    private var sharedSums: Int { globalCount + 1.wholeLines }
-    private var statisticsCount: Int { (2 * BatchNormStatistics.count(channels: channels)).wholeLines }
-    private var threadSumCount: Int { statisticsCount + channels.wholeLines }
-
-    func vector(_ vector: Vector, _ run: Run) -> UnsafeMutablePointer<Float> {
-        run.arena + start + vector.rawValue * channels.wholeLines
-    }
-    /// Samples × pixels of all ranks in the last forward pass, where they are synchronised.
-    func globalCount(_ run: Run) -> UnsafeMutablePointer<Double> { doubles(run.arena + start + globalCount) }
-    func sharedSums(_ run: Run) -> BatchNormStatistics {
-        BatchNormStatistics(base: doubles(run.arena + start + sharedSums), channels: channels)
-    }
-    func threadSums(_ run: Run, thread: Int) -> BatchNormThreadSums {
-        let sums = run.arena + start + sharedSums + statisticsCount + thread * threadSumCount
-        return BatchNormThreadSums(
-            total: BatchNormStatistics(base: doubles(sums), channels: channels), shift: sums + statisticsCount)
-    }
-    private func doubles(_ floats: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Double> {
-        UnsafeMutableRawPointer(floats).assumingMemoryBound(to: Double.self)
-    }
-}
-
-/// What one thread has summed up: its pixels, and the two sums of a pass in each channel.
-struct BatchNormThreadSums {
-    let total: BatchNormStatistics
-    /// What the values of the forward pass were taken relative to.
-    let shift: UnsafeMutablePointer<Float>
-
-    func clear() {
-        total.base.update(repeating: 0, count: BatchNormStatistics.count(channels: total.channels))
-        shift.update(repeating: 0, count: total.channels)
     }
 }

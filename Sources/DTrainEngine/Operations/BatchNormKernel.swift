@@ -1,7 +1,7 @@
 internal import DTrainTensor
 
-/// A batch-norm that no convolution takes along. Forward reads x for the statistics, and once more to normalise it; backward
-/// reads dy and x twice: once where the reader normalises and sums.
+/// A batch-norm that no convolution takes along. Forward reads x for the statistics that no earlier one has, and once more to
+/// normalise it unless its reader does. Backward reads dy and x for its sums unless its reader has them, and once more.
 final class BatchNormKernel: Kernel {
     private let operation: BatchNorm
     private let site: Site
@@ -36,7 +36,7 @@ final class BatchNormKernel: Kernel {
         let x = operation.usesRunningStatistics ? .none : run.pixels(site.inputs[0])
         let part = pixels(run)
         if !operation.usesRunningStatistics {
-            arithmetic.sumGradients(run, x, pixels: part)
+            arithmetic.formGradients(run, x, pixels: part)
             run.meet()
         }
         let input = site.inputGradients[0]
