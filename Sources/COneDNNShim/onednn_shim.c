@@ -305,7 +305,8 @@ static void add_allocations(long before) {
     if (allocation_count) allocations += allocation_count() - before;
 }
 
-/// Setting an address makes oneDNN 2 clear the padding of the memory, so one that is there already stays.
+/// Setting an address makes oneDNN 2 clear the padding of the memory, so one that is there already stays. Threads that share packed
+/// weights may clear theirs while others read it: it is zero before.
 static void point(dnnl_memory_t memory, const void *address) {
     void *current = NULL;
     require(dnnl_memory_get_data_handle(memory, &current), "read an address");

@@ -98,7 +98,7 @@ package struct Extents: Sendable {
 
 /// Memory an operation asks for, in floats.
 package struct MemoryNeed: Sendable {
-    /// Kept from forward to the end of backward.
+    /// Kept from the operation's forward pass to the end of its backward pass.
     package var saved = 0
     /// Scratch memory of forward.
     package var forwardWorkspace = 0

@@ -224,30 +224,30 @@ import Testing
         let inputs = ownedSlice(ReferenceTensor.random([7, 4, 3, 3], seed: 5, in: -1...2).floats)
         let labels = ownedSlice((0..<7).map { Int32($0 % 4) })
         let replicas = [try replica(false), try replica(true)]
+        defer { withExtendedLifetime((replicas, inputs, labels)) {} }
         for replica in replicas {
             _ = replica.computeGradients(
                 Replica.Samples(inputs: inputs.slice, labels: labels.slice), context: RankSum.alone)
         }
         func tensor(_ values: [Double]) -> ReferenceTensor { ReferenceTensor([values.count], values) }
-        withExtendedLifetime(replicas) {
-            let gradients = replicas.map { tensor($0.gradients.array().map(Double.init)) }
-            expectMatches(gradients[0], gradients[1], tolerance: 1e-5, "gradients")
-            let statistics = replicas.map { tensor($0.statistics.array()) }
-            expectMatches(statistics[0], statistics[1], tolerance: 1e-6, "statistics")
-        }
+        let gradients = replicas.map { tensor($0.gradients.array().map(Double.init)) }
+        expectMatches(gradients[0], gradients[1], tolerance: 1e-5, "gradients")
+        let statistics = replicas.map { tensor($0.statistics.array()) }
+        expectMatches(statistics[0], statistics[1], tolerance: 1e-6, "statistics")
     }
 
     /// Two ranks that each hold half of a batch, with sums over both, compute what one rank computes with all of it.
     @Test func synchronisedStatisticsAreThoseOfAllRanks() throws {
-        final class TwoBatchNorms: Module {
+        final class ThreeBatchNorms: Module {
             let conv1 = Conv2d(4, kernel: 3, padding: 1)
             let bn1 = BatchNorm2d()
-            let conv2 = Conv2d(3, kernel: 1)
+            let conv2 = Conv2d(3, kernel: 3, padding: 1)
+            let bn2 = BatchNorm2d()
             let fc1 = DTrainLayers.Linear(6)
-            let bn2 = BatchNorm1d()
+            let bn3 = BatchNorm1d()
             let fc2 = DTrainLayers.Linear(4)
             func callAsFunction(_ x: Value) -> Value {
-                fc2(tanh(bn2(fc1(flatten(conv2(relu(bn1(conv1(x)))))))))
+                fc2(tanh(bn3(fc1(flatten(relu(bn2(conv2(relu(bn1(conv1(x)))))))))))
             }
         }
         let shape = [4, 3, 5]
@@ -256,7 +256,7 @@ import Testing
         func replica(_ synchronised: Bool) throws -> (Replica, ThreadPool) {
             let pool = ThreadPool(threadCount: 2)
             let replica = try Replica(
-                TwoBatchNorms(), input: Shape(shape), capacity: 6, pool: pool, synchronisesBatchNorm: synchronised)
+                ThreeBatchNorms(), input: Shape(shape), capacity: 6, pool: pool, synchronisesBatchNorm: synchronised)
             replica.initialize(seed: 3)
             return (replica, pool)
         }

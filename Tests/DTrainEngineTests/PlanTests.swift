@@ -138,6 +138,54 @@ import Testing
         }
     }
 
+    /// Products that are computed again, with a sum and without, of images that are normalised as they are read and of others; and
+    /// products that are kept.
+    @Test(arguments: 1...3) func bottlenecksMatchTheirGraph(threads: Int) throws {
+        final class Bottlenecks: Module {
+            let convolutions = [
+                (5, false), (7, true), (9, false), (9, false), (20, true), (20, true), (9, false), (9, false),
+            ]
+            .map { outputs, isWide in Conv2d(outputs, kernel: isWide ? 3 : 1, padding: isWide ? 1 : 0) }
+            let norms = (0..<8).map { _ in BatchNorm2d(epsilon: 0.1) }
+            let head = Linear(4)
+            func layer(_ index: Int, _ x: Value) -> Value { norms[index](convolutions[index](x)) }
+            func callAsFunction(_ x: Value) -> Value {
+                let y = relu(layer(2, relu(layer(1, relu(layer(0, x))))) + layer(3, x))
+                let z = layer(6, relu(layer(5, layer(4, y)) + layer(4, y)))
+                return head(flatten(relu(layer(7, z) + z)))
+            }
+        }
+        let replica = try TestReplica(Bottlenecks(), input: [6, 5, 3], capacity: 6, threads: threads)
+        for rows in [5, 6, 1, 4] {
+            replica.replica.fillArena(1.5)
+            let inputs = ReferenceTensor.random([rows, 6, 5, 3], seed: rows)
+            try expectMatchesItsGraph(replica, inputs, (0..<rows).map { (3 * $0 + 1) % 4 }, tolerance: 1e-4)
+        }
+    }
+
+    /// What batch-norms read of 1×1 kernels is kept from 129 inputs on.
+    @Test func cheapProductsAreNotKept() throws {
+        final class Branches: Module {
+            let first: Conv2d
+            let convolutions = (0..<6).map { _ in Conv2d(64, kernel: 1) }
+            let norms = (0..<6).map { _ in BatchNorm2d() }
+            init(channels: Int) { first = Conv2d(channels, kernel: 1) }
+            func callAsFunction(_ x: Value) -> Value {
+                let y = first(x)
+                let branches = zip(convolutions, norms).map { relu($1($0(y))) }
+                return flatten(branches.dropFirst().reduce(branches[0], +))
+            }
+        }
+        func arenaCount(channels: Int) throws -> Int {
+            let graph = try Graph.trace(
+                Branches(channels: channels), input: [16, 16, 3], mode: .training, objective: .crossEntropy())
+            return Plan(graph, layout: graph.parameterLayout(), capacity: 4, threads: 1).arenaCount
+        }
+        let image = 4 * 16 * 16 * 64
+        let counts = try [120, 128, 129].map(arenaCount)
+        #expect(counts[1] - counts[0] < image && counts[2] - counts[1] > 3 * image, "\(counts)")
+    }
+
     /// Each layer of a dense block adds its own channels to one buffer: memory grows as their number, not as its square.
     @Test func denseBlocksSharePixels() throws {
         func arenaCount(layers: Int) throws -> Int {

@@ -13,7 +13,6 @@ struct ConvolutionMemory: Sendable {
     let batchNormInput: Int
     /// Forward: scratch memory of the pass, two vectors a thread (a folded batch-norm), a block of normalised images a thread,
     /// the batch-norm's input where it is not kept.
-    let forwardPass = 0
     let foldedScaling: Int
     let forwardImages: Int
     /// Backward: bias sums of each thread, scratch memory of both passes, blocks of images and of gradients of each thread, and
@@ -36,9 +35,9 @@ struct ConvolutionMemory: Sendable {
     /// Samples of a block that is normalised at once on the way forward.
     let forwardBlockSamples: Int
 
-    /// The most multiply-adds for each byte of memory that computing again saves: the wide outputs of 1×1 kernels with few inputs,
-    /// a sixth of what the ResNets of bottlenecks keep, cost them one to three in a hundred of a step.
-    private static let cheapProducts = 32
+    /// The most inputs of a 1×1 kernel, for each byte of an output, whose products are computed again: so many multiply-adds for
+    /// each byte that need not be kept. docs/architecture.md has what that is worth.
+    private static let cheapInputs = 32
 
     init(_ operation: Convolution, _ extents: Extents) {
         geometry = ConvolutionGeometry(operation, input: extents.inputs[0], output: extents.output)
@@ -67,7 +66,10 @@ struct ConvolutionMemory: Sendable {
         }
         if isMeasured { need.saved = batchNorm.count }
         let hasOwnInput = isMeasured && !operation.isDeferred
-        recomputes = hasOwnInput && geometry.rowLength <= Self.cheapProducts * output.byteCount
+        // Kernels of other forms may be slow for their number of products.
+        recomputes =
+            hasOwnInput && geometry.rowLength == geometry.inputs
+            && geometry.inputs <= Self.cheapInputs * output.byteCount
         let inputCount = hasOwnInput ? output.floatCount(extents.samples * outputCount) : 0
         _ = place(\.forwardWorkspace, passes.forward.memory.total(threads: threads))
         foldedScaling = place(
