@@ -53,6 +53,29 @@ import Testing
         try expectNoAllocations(Workshop(), input: [14, 13, 3], threads: threads, precision: .bf16)
     }
 
+    /// Batch-norms in convolutions whose products are kept or computed again, left to a reader, and in a dense block.
+    private final class Normalised: Module {
+        let stem = Conv2d(32, kernel: 3, padding: 1)
+        let narrow = Conv2d(32, kernel: 1)
+        let wide = Conv2d(32, kernel: 3, padding: 1)
+        let last = Conv2d(32, kernel: 1)
+        let dense = Conv2d(16, kernel: 1)
+        let norms = (0..<6).map { _ in BatchNorm2d() }
+        let head = Linear(10)
+
+        func callAsFunction(_ x: Value) -> Value {
+            let y = relu(norms[0](stem(x)))
+            let z = relu(norms[2](wide(relu(norms[1](narrow(y))))) + y)
+            let block = relu(norms[3](last(z)) + z)
+            return head(flatten(relu(norms[5](concatenate([block, dense(relu(norms[4](block)))])))))
+        }
+    }
+
+    @Test(arguments: 1...3, Precision.allCases.filter { $0.obstacle == nil })
+    func batchNormsAllocateNothing(threads: Int, precision: Precision) throws {
+        try expectNoAllocations(Normalised(), input: [9, 8, 3], threads: threads, precision: precision)
+    }
+
     /// Recurrent layers of all kinds, over sequences of changing lengths.
     private final class Sequences: Module {
         let embedding = Embedding(12, paddingIndex: 0)
