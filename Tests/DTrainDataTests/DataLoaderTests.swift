@@ -165,6 +165,8 @@ import Testing
         let loader = DataLoader.training(
             dataset: dataset, sampler: try Sampler(sampleCount: 10, batchSize: 5, seed: 1),
             shards: [Shard(offset: 0, rows: 5)], steps: 0..<2)
+        // Threads that had begun would have read by now.
+        usleep(20_000)
         loader.stop()
         #expect(try loader.next() == nil)
         #expect(dataset.readCount == 0 && loader.waitedSeconds == 0)
