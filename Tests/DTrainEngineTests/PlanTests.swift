@@ -163,27 +163,37 @@ import Testing
         }
     }
 
-    /// What batch-norms read of 1×1 kernels is kept from 129 inputs on.
+    /// What batch-norms read of 1×1 kernels is kept from 129 inputs on, and that of other kernels always.
     @Test func cheapProductsAreNotKept() throws {
         final class Branches: Module {
             let first: Conv2d
-            let convolutions = (0..<6).map { _ in Conv2d(64, kernel: 1) }
+            let convolutions: [Conv2d]
             let norms = (0..<6).map { _ in BatchNorm2d() }
-            init(channels: Int) { first = Conv2d(channels, kernel: 1) }
+            init(channels: Int, isDepthwise: Bool) {
+                first = Conv2d(channels, kernel: 1)
+                convolutions = (0..<6).map { _ in
+                    isDepthwise
+                        ? Conv2d(channels, kernel: 3, padding: 1, groups: channels) : Conv2d(64, kernel: 1)
+                }
+            }
             func callAsFunction(_ x: Value) -> Value {
                 let y = first(x)
                 let branches = zip(convolutions, norms).map { relu($1($0(y))) }
                 return flatten(branches.dropFirst().reduce(branches[0], +))
             }
         }
-        func arenaCount(channels: Int) throws -> Int {
+        func arenaCount(channels: Int, isDepthwise: Bool = false) throws -> Int {
             let graph = try Graph.trace(
-                Branches(channels: channels), input: [16, 16, 3], mode: .training, objective: .crossEntropy())
+                Branches(channels: channels, isDepthwise: isDepthwise), input: [16, 16, 3], mode: .training,
+                objective: .crossEntropy())
             return Plan(graph, layout: graph.parameterLayout(), capacity: 4, threads: 1).arenaCount
         }
         let image = 4 * 16 * 16 * 64
-        let counts = try [120, 128, 129].map(arenaCount)
+        let counts = try [120, 128, 129].map { try arenaCount(channels: $0) }
         #expect(counts[1] - counts[0] < image && counts[2] - counts[1] > 3 * image, "\(counts)")
+        // Nine channels with nine positions each are nine products, too.
+        let depthwise = try [8, 9].map { try arenaCount(channels: $0, isDepthwise: true) }
+        #expect(depthwise[1] > depthwise[0], "\(depthwise)")
     }
 
     /// Each layer of a dense block adds its own channels to one buffer: memory grows as their number, not as its square.

@@ -68,7 +68,7 @@ struct ConvolutionMemory: Sendable {
         let hasOwnInput = isMeasured && !operation.isDeferred
         // Kernels of other forms may be slow for their number of products.
         recomputes =
-            hasOwnInput && geometry.rowLength == geometry.inputs
+            hasOwnInput && PointwiseBlocks.canCompute(geometry)
             && geometry.inputs <= Self.cheapInputs * output.byteCount
         let inputCount = hasOwnInput ? output.floatCount(extents.samples * outputCount) : 0
         _ = place(\.forwardWorkspace, passes.forward.memory.total(threads: threads))

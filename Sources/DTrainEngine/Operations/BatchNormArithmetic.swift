@@ -50,7 +50,7 @@ struct BatchNormArithmetic: Sendable {
 
     // MARK: Forward
 
-    func beginMeasuring(_ run: Run) { memory.threadSums(run, thread: run.thread).clear() }
+    func beginMeasuring(_ run: Run) { memory.clearSums(run) }
 
     /// Takes `pixels` pixels into this thread's sums.
     func measure(_ run: Run, _ x: Pixels, pixels: Int) {
@@ -165,12 +165,10 @@ struct BatchNormArithmetic: Sendable {
     /// All threads meet before they go on.
     func formGradients(_ run: Run, _ x: Pixels, pixels: Range<Int>) {
         if !isDeferred {
-            let sums = memory.threadSums(run, thread: run.thread)
-            sums.clear()
-            dt_batch_norm_backward_sums(
-                outputGradient(run, from: pixels.lowerBound), mask(run, from: pixels.lowerBound),
-                x.from(pixels.lowerBound), pixels.count, channels, vector(.mean, run), sums.total.sums,
-                sums.total.squares)
+            memory.clearSums(run)
+            memory.sumGradients(
+                run, outputGradient(run, from: pixels.lowerBound), mask(run, from: pixels.lowerBound),
+                x.from(pixels.lowerBound), pixels: pixels.count)
             run.meet()
         }
         combineGradients(run)

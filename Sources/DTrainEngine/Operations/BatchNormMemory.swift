@@ -42,6 +42,14 @@ struct BatchNormMemory: Sendable {
         return BatchNormThreadSums(
             total: BatchNormStatistics(base: doubles(sums), channels: channels), shift: sums + statisticsCount)
     }
+    func clearSums(_ run: Run) { threadSums(run, thread: run.thread).clear() }
+    /// Takes pixels into this thread's sums of the backward pass: `dy` is the output's gradient, of which `mask` lets dz pass, and
+    /// `x` what is normalised.
+    func sumGradients(_ run: Run, _ dy: Pixels, _ mask: dt_batch_norm_mask, _ x: Pixels, pixels: Int) {
+        let sums = threadSums(run, thread: run.thread)
+        dt_batch_norm_backward_sums(
+            dy, mask, x, pixels, channels, vector(.mean, run), sums.total.sums, sums.total.squares)
+    }
     private func doubles(_ floats: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Double> {
         UnsafeMutableRawPointer(floats).assumingMemoryBound(to: Double.self)
     }

@@ -14,13 +14,10 @@ package struct DeferredBatchNorm: Sendable {
             appliesReLU ? 1 : 0, y)
     }
 
-    func beginSumming(_ run: Run) { memory.threadSums(run, thread: run.thread).clear() }
+    func beginSumming(_ run: Run) { memory.clearSums(run) }
 
     /// Takes pixels into this thread's sums: `dy` is the gradient of the normalised value, `x` what is normalised.
     func sumGradients(_ run: Run, _ dy: Pixels, _ x: Pixels, pixels: Int) {
-        let sums = memory.threadSums(run, thread: run.thread)
-        dt_batch_norm_backward_sums(
-            dy, appliesReLU ? memory.inputMask(run) : dt_batch_norm_mask(), x, pixels, memory.channels,
-            memory.vector(.mean, run), sums.total.sums, sums.total.squares)
+        memory.sumGradients(run, dy, appliesReLU ? memory.inputMask(run) : dt_batch_norm_mask(), x, pixels: pixels)
     }
 }
