@@ -6,12 +6,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "host_memory.h"
 #include "waiting.h"
 
-struct dtmpi_comm {
+/// Ranks that exchange messages pairwise.
+typedef struct {
     MPI_Comm comm;
+    int rank, size;
+} peer_group;
+
+struct dtmpi_comm {
+    peer_group all;
     MPI_Comm control;              // ready tokens and distress calls: they must not meet the user's messages
-    int rank, size, local_rank, local_size;
+    int local_rank, local_size;
     int local_cores;               // on which the ranks of this host may run, all together
     int64_t sequence;
     MPI_Request arrival, token;
@@ -20,6 +27,12 @@ struct dtmpi_comm {
     MPI_Request *requests;         // of an exchange: one to and one from each other rank
     char *scratch;                 // what a sum receives
     size_t scratch_size;
+    // Long sums go by two levels, first over the ranks of a host, then across hosts: `find_levels`.
+    int has_levels;
+    host_memory host;
+    int part_count;                // of each host's ranks so many form sums, each of another part of the elements
+    peer_group across;                // those of this part, one on each host
+    size_t largest_sum;            // elements that go at a time
 };
 
 enum {
@@ -46,17 +59,17 @@ static int wrap(MPI_Comm comm, dtmpi_comm **result) {
     dtmpi_comm *self = calloc(1, sizeof *self);
     if (!self) return DTMPI_NO_MEMORY;
     *result = self;
-    self->comm = comm;
+    self->all.comm = comm;
     TRY(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
     TRY(MPI_Comm_dup(comm, &self->control));
     TRY(MPI_Comm_set_errhandler(self->control, MPI_ERRORS_RETURN));
-    TRY(MPI_Comm_rank(comm, &self->rank));
-    TRY(MPI_Comm_size(comm, &self->size));
-    self->distress = calloc((size_t)self->size, sizeof *self->distress);
-    self->requests = calloc(2 * (size_t)self->size, sizeof *self->requests);
+    TRY(MPI_Comm_rank(comm, &self->all.rank));
+    TRY(MPI_Comm_size(comm, &self->all.size));
+    self->distress = calloc((size_t)self->all.size, sizeof *self->distress);
+    self->requests = calloc(2 * (size_t)self->all.size, sizeof *self->requests);
     if (!self->distress || !self->requests) return DTMPI_NO_MEMORY;
     MPI_Comm node;
-    TRY(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, self->rank, MPI_INFO_NULL, &node));
+    TRY(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, self->all.rank, MPI_INFO_NULL, &node));
     TRY(MPI_Comm_rank(node, &self->local_rank));
     TRY(MPI_Comm_size(node, &self->local_size));
 #ifdef __linux__
@@ -97,12 +110,13 @@ void dtmpi_comm_free(dtmpi_comm *self) {
         free(self->distress);
         free(self->requests);
         free(self->scratch);
+        host_memory_forget(&self->host);
     }
     free(self);
 }
 
-int dtmpi_rank(const dtmpi_comm *self) { return self->rank; }
-int dtmpi_size(const dtmpi_comm *self) { return self->size; }
+int dtmpi_rank(const dtmpi_comm *self) { return self->all.rank; }
+int dtmpi_size(const dtmpi_comm *self) { return self->all.size; }
 int dtmpi_local_rank(const dtmpi_comm *self) { return self->local_rank; }
 int dtmpi_local_size(const dtmpi_comm *self) { return self->local_size; }
 int64_t dtmpi_sequence(const dtmpi_comm *self) { return self->sequence; }
@@ -162,8 +176,8 @@ static int hear_distress(dtmpi_comm *self, int *is_called) {
 int dtmpi_arrive(dtmpi_comm *self, double seconds) {
     if (!self->is_arriving) {
         self->sequence += 1;
-        if (self->size == 1) return DTMPI_OK;
-        TRY(MPI_Ibarrier(self->comm, &self->arrival));
+        if (self->all.size == 1) return DTMPI_OK;
+        TRY(MPI_Ibarrier(self->all.comm, &self->arrival));
         self->is_arriving = 1;
     }
     wait_state wait = wait_begin(seconds);
@@ -188,17 +202,17 @@ int dtmpi_arrive(dtmpi_comm *self, double seconds) {
 int dtmpi_find_missing(dtmpi_comm *self, double seconds, uint8_t *is_waiting) {
     // The calls of a lost rank never complete: they are left to the end of the process, with the buffer that they read.
     int64_t *call = malloc(sizeof *call);
-    MPI_Request *requests = malloc((size_t)self->size * sizeof *requests);
+    MPI_Request *requests = malloc((size_t)self->all.size * sizeof *requests);
     if (!call || !requests) {
         free(call);
         free(requests);
         return DTMPI_NO_MEMORY;
     }
     *call = self->sequence;
-    self->distress[self->rank] = self->sequence;
+    self->distress[self->all.rank] = self->sequence;
     int count = 0;
-    for (int other = 0; other < self->size; other++)
-        if (other != self->rank)
+    for (int other = 0; other < self->all.size; other++)
+        if (other != self->all.rank)
             TRY(MPI_Isend(call, 1, MPI_INT64_T, other, DISTRESS_TAG, self->control, &requests[count++]));
     wait_state wait = wait_begin(seconds);
     int missing;
@@ -207,7 +221,7 @@ int dtmpi_find_missing(dtmpi_comm *self, double seconds, uint8_t *is_waiting) {
         TRY(hear_distress(self, &is_called));
         TRY(MPI_Testall(count, requests, &is_done, MPI_STATUSES_IGNORE));
         missing = 0;
-        for (int other = 0; other < self->size; other++) {
+        for (int other = 0; other < self->all.size; other++) {
             is_waiting[other] = self->distress[other] == self->sequence;
             missing += !is_waiting[other];
         }
@@ -231,7 +245,7 @@ size_t dtmpi_first_count(size_t count) { return count < largest_count ? count : 
 static int allreduce(dtmpi_comm *self, char *values, size_t count, size_t width, MPI_Datatype type, MPI_Op op) {
     while (count > 0) {
         size_t part = dtmpi_first_count(count);
-        TRY(MPI_Allreduce(MPI_IN_PLACE, values, (int)part, type, op, self->comm));
+        TRY(MPI_Allreduce(MPI_IN_PLACE, values, (int)part, type, op, self->all.comm));
         values += part * width;
         count -= part;
     }
@@ -258,36 +272,23 @@ static int reserve_scratch(dtmpi_comm *self, size_t size) {
     return self->scratch ? DTMPI_OK : DTMPI_NO_MEMORY;
 }
 
-/// sums[i] = parts[i] + parts[stride + i] + …, from the first of the `part_count` parts to the last.
-static void sum_parts(const float *parts, int part_count, size_t stride, float *restrict sums, size_t count) {
-    enum { BLOCK = 2048 };         // of which sums stay in the cache
-    for (size_t start = 0; start < count; start += BLOCK) {
-        size_t end = count - start < BLOCK ? count : start + BLOCK;
-        for (size_t i = start; i < end; i++) sums[i] = parts[i];
-        for (int part = 1; part < part_count; part++) {
-            const float *next = parts + stride * (size_t)part;
-            for (size_t i = start; i < end; i++) sums[i] += next[i];
-        }
-    }
-}
-
-/// Sends part k of `from` to each other rank k and receives as part k of `to` what it sends here; with `gathers` sends
-/// this rank's own part to all.
-static int exchange(dtmpi_comm *self, const char *from, char *to, size_t part, size_t total, int gathers) {
+/// Sends part k of `from` to each other peer k and receives as part k of `to` what it sends here; with `gathers` sends
+/// the own part to all.
+static int exchange(dtmpi_comm *self, peer_group peers, const char *from, char *to, size_t part, size_t total, int gathers) {
     for (size_t done = 0; done < part; done += largest_count) {
         int count = 0;
         // Each begins with the rank behind it, so that not all send to one.
-        for (int distance = 1; distance < self->size; distance++) {
-            int target = (self->rank + distance) % self->size;
-            int source = (self->rank - distance + self->size) % self->size;
-            size_t sent = part_count(total, part, gathers ? self->rank : target);
-            size_t received = part_count(total, part, gathers ? source : self->rank);
+        for (int distance = 1; distance < peers.size; distance++) {
+            int target = (peers.rank + distance) % peers.size;
+            int source = (peers.rank - distance + peers.size) % peers.size;
+            size_t sent = part_count(total, part, gathers ? peers.rank : target);
+            size_t received = part_count(total, part, gathers ? source : peers.rank);
             if (received > done)
                 TRY(MPI_Irecv(to + part * (size_t)source + done, (int)dtmpi_first_count(received - done), MPI_BYTE,
-                              source, EXCHANGE_TAG, self->comm, &self->requests[count++]));
+                              source, EXCHANGE_TAG, peers.comm, &self->requests[count++]));
             if (sent > done)
-                TRY(MPI_Isend(from + part * (size_t)(gathers ? self->rank : target) + done,
-                              (int)dtmpi_first_count(sent - done), MPI_BYTE, target, EXCHANGE_TAG, self->comm,
+                TRY(MPI_Isend(from + part * (size_t)(gathers ? peers.rank : target) + done,
+                              (int)dtmpi_first_count(sent - done), MPI_BYTE, target, EXCHANGE_TAG, peers.comm,
                               &self->requests[count++]));
         }
         int is_done = 0;
@@ -300,19 +301,73 @@ static int exchange(dtmpi_comm *self, const char *from, char *to, size_t part, s
     return DTMPI_OK;
 }
 
-int dtmpi_allreduce_sum_f32(dtmpi_comm *self, float *values, size_t count) {
-    size_t total = count * sizeof *values;
-    if (total >= LEAST_EXCHANGE && self->size > 1) {
-        size_t part = (count + (size_t)self->size - 1) / (size_t)self->size * sizeof *values;
-        TRY(reserve_scratch(self, part * (size_t)self->size));
-        size_t own = part * (size_t)self->rank, length = part_count(total, part, self->rank);
-        float *sums = values + own / sizeof *values;
-        TRY(exchange(self, (char *)values, self->scratch, part, total, 0));
-        memcpy(self->scratch + own, sums, length);
-        sum_parts((const float *)self->scratch, self->size, part / sizeof *values, sums, length / sizeof *values);
-        return exchange(self, (char *)values, (char *)values, part, total, 1);
+/// Finds out which ranks share a host's memory. Where any host's cannot, all ranks are one level.
+static int find_levels(dtmpi_comm *self) {
+    self->has_levels = 1;
+    MPI_Comm comm = self->all.comm, node;
+    TRY(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, self->all.rank, MPI_INFO_NULL, &node));
+    TRY(MPI_Comm_set_errhandler(node, MPI_ERRORS_RETURN));
+    int is_shared = self->local_size == 1 || host_memory_allocate(&self->host, node);
+    // The least over all ranks.
+    int least[] = {is_shared, self->local_size, -self->local_size};
+    TRY(MPI_Allreduce(MPI_IN_PLACE, least, 3, MPI_INT, MPI_MIN, comm));
+    int has_hosts = least[0] && least[2] < -1;
+    if (!has_hosts) host_memory_forget(&self->host);
+    self->part_count = has_hosts ? least[1] : 1;
+    self->largest_sum = has_hosts ? HOST_SUM_COUNT : SIZE_MAX;
+    int part = has_hosts ? self->local_rank : 0;
+    TRY(MPI_Comm_split(comm, part < self->part_count ? part : MPI_UNDEFINED, self->all.rank, &self->across.comm));
+    if (self->across.comm != MPI_COMM_NULL) {
+        TRY(MPI_Comm_set_errhandler(self->across.comm, MPI_ERRORS_RETURN));
+        TRY(MPI_Comm_rank(self->across.comm, &self->across.rank));
+        TRY(MPI_Comm_size(self->across.comm, &self->across.size));
     }
-    return allreduce(self, (char *)values, count, sizeof *values, MPI_FLOAT, MPI_SUM);
+    return MPI_Comm_free(&node);
+}
+
+/// Sums over the peers across hosts: each forms the sums of one part, and all collect them.
+static int sum_across(dtmpi_comm *self, float *values, size_t count) {
+    peer_group peers = self->across;
+    if (peers.size == 1 || count == 0) return DTMPI_OK;
+    size_t total = count * sizeof *values;
+    size_t part = (count + (size_t)peers.size - 1) / (size_t)peers.size * sizeof *values;
+    TRY(reserve_scratch(self, part * (size_t)peers.size));
+    TRY(exchange(self, peers, (char *)values, self->scratch, part, total, 0));
+    const float *parts[peers.size];
+    float *sums = values + part / sizeof *values * (size_t)peers.rank;
+    for (int rank = 0; rank < peers.size; rank++)
+        parts[rank] = rank == peers.rank ? sums : (const float *)(self->scratch + part * (size_t)rank);
+    sum_pairwise(parts, peers.size, sums, part_count(total, part, peers.rank) / sizeof *values);
+    return exchange(self, peers, (char *)values, (char *)values, part, total, 1);
+}
+
+static void nap_until(const dtmpi_comm *self, int (*is_done)(const host_memory *)) {
+    for (wait_state wait = wait_begin(0); !is_done(&self->host); wait_nap(&wait)) abort_if_asked();
+}
+
+static int sum_by_levels(dtmpi_comm *self, float *values, size_t count) {
+    if (!self->host.segments) return sum_across(self, values, count);
+    host_part own = host_part_of(count, self->part_count, self->local_rank);
+    host_offer(&self->host, values, count, self->part_count);
+    nap_until(self, host_has_offers);
+    host_sum(&self->host, values, count, self->part_count);
+    if (own.count > 0) TRY(sum_across(self, values + own.start, own.count));
+    host_publish(&self->host, values, count, self->part_count);
+    nap_until(self, host_has_sums);
+    host_collect(&self->host, values, count, self->part_count);
+    return DTMPI_OK;
+}
+
+int dtmpi_allreduce_sum_f32(dtmpi_comm *self, float *values, size_t count) {
+    if (count * sizeof *values < LEAST_EXCHANGE || self->all.size == 1)
+        return allreduce(self, (char *)values, count, sizeof *values, MPI_FLOAT, MPI_SUM);
+    if (!self->has_levels) TRY(find_levels(self));
+    for (size_t done = 0; done < count;) {
+        size_t length = count - done < self->largest_sum ? count - done : self->largest_sum;
+        TRY(sum_by_levels(self, values + done, length));
+        done += length;
+    }
+    return DTMPI_OK;
 }
 
 int dtmpi_allreduce_sum_f64(dtmpi_comm *self, double *values, size_t count) {
@@ -335,7 +390,7 @@ int dtmpi_broadcast(dtmpi_comm *self, void *bytes, size_t count, int root) {
     char *next = bytes;
     while (count > 0) {
         size_t part = dtmpi_first_count(count);
-        TRY(MPI_Bcast(next, (int)part, MPI_BYTE, root, self->comm));
+        TRY(MPI_Bcast(next, (int)part, MPI_BYTE, root, self->all.comm));
         next += part;
         count -= part;
     }
@@ -343,23 +398,23 @@ int dtmpi_broadcast(dtmpi_comm *self, void *bytes, size_t count, int root) {
 }
 
 int dtmpi_allgather(dtmpi_comm *self, const void *bytes, size_t count, void *gathered) {
-    if (count * (size_t)self->size >= LEAST_EXCHANGE) {
-        memcpy((char *)gathered + count * (size_t)self->rank, bytes, count);
-        return exchange(self, gathered, gathered, count, count * (size_t)self->size, 1);
+    if (count * (size_t)self->all.size >= LEAST_EXCHANGE) {
+        memcpy((char *)gathered + count * (size_t)self->all.rank, bytes, count);
+        return exchange(self, self->all, gathered, gathered, count, count * (size_t)self->all.size, 1);
     }
-    return MPI_Allgather(bytes, (int)count, MPI_BYTE, gathered, (int)count, MPI_BYTE, self->comm);
+    return MPI_Allgather(bytes, (int)count, MPI_BYTE, gathered, (int)count, MPI_BYTE, self->all.comm);
 }
 
 int dtmpi_alltoall(dtmpi_comm *self, const void *parts, size_t count, void *received) {
-    size_t own = count * (size_t)self->rank;
+    size_t own = count * (size_t)self->all.rank;
     memcpy((char *)received + own, (const char *)parts + own, count);
-    return exchange(self, parts, received, count, count * (size_t)self->size, 0);
+    return exchange(self, self->all, parts, received, count, count * (size_t)self->all.size, 0);
 }
 
 int dtmpi_split(dtmpi_comm *self, int colour, int key, dtmpi_comm **part) {
     *part = NULL;
     MPI_Comm comm;
-    TRY(MPI_Comm_split(self->comm, colour < 0 ? MPI_UNDEFINED : colour, key, &comm));
+    TRY(MPI_Comm_split(self->all.comm, colour < 0 ? MPI_UNDEFINED : colour, key, &comm));
     return comm == MPI_COMM_NULL ? DTMPI_OK : wrap(comm, part);
 }
 
@@ -388,7 +443,7 @@ int dtmpi_send(dtmpi_comm *self, const void *bytes, size_t count, int destinatio
     const char *next = bytes;
     do {
         size_t part = dtmpi_first_count(count);
-        TRY(MPI_Send(next, (int)part, MPI_BYTE, destination, tag, self->comm));
+        TRY(MPI_Send(next, (int)part, MPI_BYTE, destination, tag, self->all.comm));
         next += part;
         count -= part;
     } while (count > 0);
@@ -401,7 +456,7 @@ int dtmpi_await_sender(dtmpi_comm *self, int source, int tag, double seconds, si
         self->has_token = 1;
     }
     MPI_Status status;
-    TRY(await_message(self->comm, source, tag, seconds, &status));
+    TRY(await_message(self->all.comm, source, tag, seconds, &status));
     int count = 0;
     TRY(MPI_Get_count(&status, MPI_BYTE, &count));
     *first_count = (size_t)count;
@@ -414,7 +469,7 @@ int dtmpi_receive(dtmpi_comm *self, void *bytes, size_t count, int source, int t
     char *next = bytes;
     do {
         size_t part = dtmpi_first_count(count);
-        TRY(MPI_Recv(next, (int)part, MPI_BYTE, source, tag, self->comm, MPI_STATUS_IGNORE));
+        TRY(MPI_Recv(next, (int)part, MPI_BYTE, source, tag, self->all.comm, MPI_STATUS_IGNORE));
         next += part;
         count -= part;
     } while (count > 0);

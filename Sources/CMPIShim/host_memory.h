@@ -1,0 +1,50 @@
+#pragma once
+// Sums over the ranks of one host through memory that they share (MPI-3: MPI_Win_allocate_shared).
+//
+// Messages between processes of a host are copied twice, in fragments that both sides must look for. Here each rank lays
+// down what the others add, forms the sums of one part of the elements, and takes the other parts from where they arise.
+// No function waits; a sum of at most HOST_SUM_COUNT elements is
+//
+//     host_offer, until host_has_offers, host_sum, host_publish, until host_has_sums, host_collect
+#include <mpi.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/// Elements that are summed at a time at most, 2 MiB: the size of a rank's segment.
+enum { HOST_SUM_COUNT = 1 << 19 };
+
+/// The ranks of a group that run on this host, each with a segment of memory that all of them see.
+typedef struct {
+    int rank, size;
+    struct host_segment **segments; // by rank
+    uint32_t round;                 // of the sum under way, or the last one
+} host_memory;
+
+/// Allocates the segments: all ranks of `node`, which run on one host, call it. 1 where that worked.
+int host_memory_allocate(host_memory *self, MPI_Comm node);
+/// Forgets the segments. MPI keeps them until it ends: freeing them would need all ranks.
+void host_memory_forget(host_memory *self);
+
+typedef struct {
+    size_t start, count;
+} host_part;
+
+/// The elements of `count` whose sums rank `part` of `part_count` forms; none from `part_count` on. Parts begin at multiples
+/// of a cache line.
+host_part host_part_of(size_t count, int part_count, int part);
+
+/// Lays down the values that the others sum.
+void host_offer(host_memory *self, const float *values, size_t count, int part_count);
+int host_has_offers(const host_memory *self);
+/// This rank's part of `values` becomes its sum over the host's ranks.
+void host_sum(const host_memory *self, float *values, size_t count, int part_count);
+/// Lays down this rank's part.
+void host_publish(host_memory *self, const float *values, size_t count, int part_count);
+int host_has_sums(const host_memory *self);
+/// Takes the parts of the others.
+void host_collect(const host_memory *self, float *values, size_t count, int part_count);
+
+/// sums[i] = parts[0][i] + … + parts[part_count − 1][i] for at most 2¹⁶ parts, pairwise: the largest power of two of them that
+/// leaves a rest, plus that rest, ((0 + 1) + (2 + 3)) + (4 + 5) for six. So aligned groups of 2ⁿ parts may be added first and
+/// their sums then, with the same bits. `sums` may be one of the parts.
+void sum_pairwise(const float *const *parts, int part_count, float *sums, size_t count);
