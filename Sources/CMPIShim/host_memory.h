@@ -9,9 +9,10 @@
 #include <mpi.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "mpi_shim.h"
 
-/// Elements that are summed at a time at most, 2 MiB: the size of a rank's segment.
-enum { HOST_SUM_COUNT = 1 << 19 };
+/// Elements that are summed at a time at most, 2 MiB.
+enum { HOST_SUM_COUNT = DTMPI_HOST_SUM_COUNT };
 
 /// The ranks of a group that run on this host, each with a segment of memory that all of them see.
 typedef struct {

@@ -32,7 +32,6 @@ struct dtmpi_comm {
     host_memory host;
     int part_count;                // of each host's ranks so many form sums, each of another part of the elements
     peer_group across;                // those of this part, one on each host
-    size_t largest_sum;            // elements that go at a time
 };
 
 enum {
@@ -314,7 +313,6 @@ static int find_levels(dtmpi_comm *self) {
     int has_hosts = least[0] && least[2] < -1;
     if (!has_hosts) host_memory_forget(&self->host);
     self->part_count = has_hosts ? least[1] : 1;
-    self->largest_sum = has_hosts ? HOST_SUM_COUNT : SIZE_MAX;
     int part = has_hosts ? self->local_rank : 0;
     TRY(MPI_Comm_split(comm, part < self->part_count ? part : MPI_UNDEFINED, self->all.rank, &self->across.comm));
     if (self->across.comm != MPI_COMM_NULL) {
@@ -345,26 +343,41 @@ static void nap_until(const dtmpi_comm *self, int (*is_done)(const host_memory *
     for (wait_state wait = wait_begin(0); !is_done(&self->host); wait_nap(&wait)) abort_if_asked();
 }
 
-static int sum_by_levels(dtmpi_comm *self, float *values, size_t count) {
-    if (!self->host.segments) return sum_across(self, values, count);
-    host_part own = host_part_of(count, self->part_count, self->local_rank);
-    host_offer(&self->host, values, count, self->part_count);
-    nap_until(self, host_has_offers);
-    host_sum(&self->host, values, count, self->part_count);
-    if (own.count > 0) TRY(sum_across(self, values + own.start, own.count));
+int dtmpi_host_reduce_scatter(dtmpi_comm *self, float *values, size_t count, size_t *start, size_t *own) {
+    if (!self->has_levels) TRY(find_levels(self));
+    host_part part = {0, count};
+    if (self->host.segments) {
+        part = host_part_of(count, self->part_count, self->local_rank);
+        host_offer(&self->host, values, count, self->part_count);
+        nap_until(self, host_has_offers);
+        host_sum(&self->host, values, count, self->part_count);
+    }
+    *start = part.start;
+    *own = part.count;
+    return DTMPI_OK;
+}
+
+int dtmpi_host_all_gather(dtmpi_comm *self, float *values, size_t count) {
+    if (!self->host.segments) return DTMPI_OK;
     host_publish(&self->host, values, count, self->part_count);
     nap_until(self, host_has_sums);
     host_collect(&self->host, values, count, self->part_count);
     return DTMPI_OK;
 }
 
+int dtmpi_across_hosts(dtmpi_comm *self, dtmpi_comm **part) {
+    *part = NULL;
+    return self->across.comm == MPI_COMM_NULL ? DTMPI_OK : wrap(self->across.comm, part);
+}
+
 int dtmpi_allreduce_sum_f32(dtmpi_comm *self, float *values, size_t count) {
     if (count * sizeof *values < LEAST_EXCHANGE || self->all.size == 1)
         return allreduce(self, (char *)values, count, sizeof *values, MPI_FLOAT, MPI_SUM);
-    if (!self->has_levels) TRY(find_levels(self));
     for (size_t done = 0; done < count;) {
-        size_t length = count - done < self->largest_sum ? count - done : self->largest_sum;
-        TRY(sum_by_levels(self, values + done, length));
+        size_t length = count - done < HOST_SUM_COUNT ? count - done : HOST_SUM_COUNT, start, own;
+        TRY(dtmpi_host_reduce_scatter(self, values + done, length, &start, &own));
+        TRY(sum_across(self, values + done + start, own));
+        TRY(dtmpi_host_all_gather(self, values + done, length));
         done += length;
     }
     return DTMPI_OK;

@@ -39,6 +39,21 @@ public protocol Communicator: AnyObject, Sendable {
     /// Returns once all ranks have called it.
     func barrier() throws
 
+    /// A sum by two levels, for those who sum in another way between hosts than within one: `reduceScatterOnHost`, a sum over
+    /// `acrossHosts` of the elements that it returns, `allGatherOnHost`.
+    ///
+    /// Those elements of `values` become their sums over the ranks of this host; each of these has others. Where ranks share no
+    /// memory each is a host of its own: it returns all elements, and `acrossHosts` are all ranks.
+    /// - Parameter values: at most `hostSumCount`.
+    func reduceScatterOnHost(_ values: MemorySlice<Float>) throws -> Range<Int>
+    /// Collects in `values` what this host's ranks have each made of the elements that `reduceScatterOnHost` returned.
+    func allGatherOnHost(_ values: MemorySlice<Float>) throws
+    /// Of each host the rank that `reduceScatterOnHost` returned the same elements to; nil for a rank that never gets any. Only
+    /// after a first `reduceScatterOnHost`.
+    var acrossHosts: (any Communicator)? { get }
+    /// Elements that `reduceScatterOnHost` takes at a time.
+    var hostSumCount: Int { get }
+
     /// Hands `bytes` to rank `destination`; returns once that rank's `receive` has taken them (nothing is buffered, so
     /// two ranks that send to each other at once wait for ever). `tag` is 0 ..< 32,000 and tells messages apart.
     ///
@@ -71,6 +86,11 @@ extension Communicator {
     public var host: String { hosts[rank] }
     public var overdueError: CommunicationError? { nil }
     public func setAwaited(_ isAwaited: Bool) {}
+
+    public func reduceScatterOnHost(_ values: MemorySlice<Float>) throws -> Range<Int> { 0..<values.count }
+    public func allGatherOnHost(_ values: MemorySlice<Float>) throws {}
+    public var acrossHosts: (any Communicator)? { self }
+    public var hostSumCount: Int { .max }
 
     /// The bytes of rank `root`; the other ranks' own do not matter, nor need they know how many come.
     public func broadcast(_ bytes: [UInt8], root: Int) throws -> [UInt8] {

@@ -9,19 +9,19 @@ public enum GradientCompression: String, Sendable, CaseIterable {
     case bf16
 }
 
-/// A sum over all ranks whose values travel as bfloat16, half the bytes of fp32, with error feedback (Seide et al. 2014;
-/// Karimireddy et al. 2019): what rounding leaves out of a value is kept and added to the next one.
+/// A sum over all ranks whose values travel between hosts as bfloat16, half the bytes of fp32, with error feedback (Seide
+/// et al. 2014; Karimireddy et al. 2019): what rounding leaves out of a value is kept and added to the next one.
 ///
-/// Three parts, of which two exchange something:
-/// 1. Each rank adds its residual, rounds, keeps the new residual, and sends every other rank that one's part of the
-///    elements (all-to-all).
-/// 2. Each rank adds what came for its part, in fp32 and in the order of the ranks, and rounds the sum once. What that
-///    leaves out goes into its own residual (Tang et al. 2019): a sum over ranks cares not who keeps it.
-/// 3. All ranks collect the rounded sums (all-gather) and widen them.
+/// Each rank adds its residual to its values. The ranks of a host that share memory sum them in fp32 there, each a part of
+/// the elements; the ranks of a part, one on each host, then exchange in two rounds:
+/// 1. Each rounds its values, keeps the new residual, and sends every other that one's share of the elements (all-to-all).
+/// 2. Each adds what came for its share, in fp32 and in the order of the ranks, and rounds the sum once. What that leaves
+///    out goes into its own residual (Tang et al. 2019): a sum over ranks cares not who keeps it. All collect the
+///    rounded sums (all-gather) and widen them.
 ///
-/// A value is therefore rounded twice, however many ranks there are: a ring or a tree that adds in bfloat16 would round
+/// A value is therefore rounded twice, however many hosts there are: a ring or a tree that adds in bfloat16 would round
 /// at each of its hops, and not in the same way for different elements. All ranks hold the same bits, and the same
-/// ranks with the same values and residuals get the same bits again.
+/// ranks on the same hosts with the same values and residuals get the same bits again.
 public struct CompressedSum: Sendable {
     let values: MemorySlice<Float>
     let residual: MemorySlice<Float>
@@ -38,19 +38,46 @@ public struct CompressedSum: Sendable {
         self.workspace = workspace
     }
 
-    /// The workspace that a sum of `count` values over `ranks` ranks needs.
-    public static func workspaceCount(_ count: Int, ranks: Int) -> Int { 2 * ranks * partCount(count, ranks: ranks) }
+    /// The workspace that a sum of `count` values over up to `ranks` ranks needs.
+    public static func workspaceCount(_ count: Int, ranks: Int) -> Int { 2 * (count + ranks * lineCount) }
 
     /// Bytes that a rank brings into a sum of `count` values.
     public static func byteCount(_ count: Int) -> Int { count * MemoryLayout<UInt16>.stride }
 
     /// The elements that each rank adds up, the last ones fewer; whole cache lines.
     private static func partCount(_ count: Int, ranks: Int) -> Int {
-        let line = AlignedMemory.alignment / MemoryLayout<UInt16>.stride
-        return ((count + ranks - 1) / ranks + line - 1) / line * line
+        (count + ranks * lineCount - 1) / (ranks * lineCount) * lineCount
     }
 
+    private static let lineCount = AlignedMemory.alignment / MemoryLayout<UInt16>.stride
+
     func run(on communicator: any Communicator) throws {
+        let step = min(values.count, communicator.hostSumCount)
+        // Ranks that have nothing to sum come, too.
+        guard step > 0 else { return try sum(0..<0, on: communicator) }
+        for start in stride(from: 0, to: values.count, by: step) {
+            try sum(start..<min(start + step, values.count), on: communicator)
+        }
+    }
+
+    private func sum(_ range: Range<Int>, on communicator: any Communicator) throws {
+        let (values, residual) = (values[range], residual[range])
+        // All of it, because a rank that sums other elements than before, as after a resume on other hosts, must not keep any.
+        for index in 0..<range.count {
+            values[index] += residual[index]
+            residual[index] = 0
+        }
+        let own = try communicator.reduceScatterOnHost(values)
+        if let hosts = communicator.acrossHosts, hosts.size > 1 {
+            try compress(values[own], residual[own], on: hosts)
+        }
+        try communicator.allGatherOnHost(values)
+    }
+
+    /// Sums over the ranks of `communicator` what travels compressed.
+    private func compress(
+        _ values: MemorySlice<Float>, _ residual: MemorySlice<Float>, on communicator: any Communicator
+    ) throws {
         let (count, ranks) = (values.count, communicator.size)
         let part = Self.partCount(count, ranks: ranks)
         let rounded = workspace[0..<ranks * part]

@@ -38,6 +38,8 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     public let localRank: Int
     public let localSize: Int
 
+    /// The number of each rank among all of the job, which is how errors name it.
+    private let worldRanks: [Int]
     private let handle: OpaquePointer
     private let patience: Patience
     /// When the blocking part of the operation under way began, in nanoseconds; 0 outside.
@@ -61,7 +63,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         guard status == 0, let handle else {
             throw CommunicationError.unavailable(reason: "MPI does not start: \(errorText(status)).")
         }
-        let communicator = try MPICommunicator(handle, patience)
+        let communicator = try MPICommunicator(handle, patience, worldRank: Int(dtmpi_rank(handle)))
         if let launch, let expected = launch.size, expected != communicator.size {
             throw CommunicationError.unavailable(
                 reason: "\(launch.launcher) started \(expected) ranks, but MPI sees \(communicator.size) in this job: "
@@ -71,7 +73,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         return communicator
     }
 
-    private init(_ handle: OpaquePointer, _ patience: Patience) throws {
+    private init(_ handle: OpaquePointer, _ patience: Patience, worldRank: Int) throws {
         self.handle = handle
         self.patience = patience
         rank = Int(dtmpi_rank(handle))
@@ -82,8 +84,11 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         var name = [CChar](repeating: 0, count: capacity)
         dtmpi_host_name(&name)
         var names = [CChar](repeating: 0, count: capacity * size)
-        let status = dtmpi_allgather(handle, name, capacity, &names)
+        var status = dtmpi_allgather(handle, name, capacity, &names)
         hosts = (0..<size).map { Self.text(names[$0 * capacity..<($0 + 1) * capacity]) }
+        var numbers = [Int](repeating: worldRank, count: size)
+        if status == 0 { status = dtmpi_allgather(handle, [worldRank], MemoryLayout<Int>.size, &numbers) }
+        worldRanks = numbers
         try check(status, .allGather)
     }
 
@@ -124,8 +129,33 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         precondition(color.map { $0 >= 0 } ?? true, "colours are not negative")
         var part: OpaquePointer?
         try collective(.split) { dtmpi_split(handle, Int32(color ?? -1), Int32(key), &part) }
-        return try part.map { try MPICommunicator($0, patience) }
+        return try part.map { try MPICommunicator($0, patience, worldRank: worldRanks[rank]) }
     }
+
+    // MARK: Levels
+
+    public private(set) var acrossHosts: (any Communicator)?
+    public let hostSumCount = Int(DTMPI_HOST_SUM_COUNT)
+
+    public func reduceScatterOnHost(_ values: MemorySlice<Float>) throws -> Range<Int> {
+        precondition(values.count <= hostSumCount)
+        var (start, count) = (0, 0)
+        try collective(.allReduce) { dtmpi_host_reduce_scatter(handle, values.base, values.count, &start, &count) }
+        if !hasLevels {
+            hasLevels = true
+            var part: OpaquePointer?
+            try check(dtmpi_across_hosts(handle, &part), .split)
+            acrossHosts = try part.map { try MPICommunicator($0, patience, worldRank: worldRanks[rank]) }
+        }
+        return start..<start + count
+    }
+
+    /// The host's ranks have met in `reduceScatterOnHost`: none arrives anew.
+    public func allGatherOnHost(_ values: MemorySlice<Float>) throws {
+        try block(.allReduce) { dtmpi_host_all_gather(handle, values.base, values.count) }
+    }
+
+    private var hasLevels = false
 
     public func finalize() throws { try collective(.finalize) { dtmpi_finalize() } }
 
@@ -236,14 +266,14 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         guard seconds >= patience.limitSeconds else { return nil }
         let kind = blockedKind.load(ordering: .relaxed)
         return .unfinished(
-            operation: Self.name(kind, blockedNumber.load(ordering: .relaxed)), rank: rank, host: host,
+            operation: Self.name(kind, blockedNumber.load(ordering: .relaxed)), rank: worldRanks[rank], host: host,
             seconds: seconds, hosts: hosts)
     }
 
     private func notify(_ operation: Operation, seconds: Double) {
-        let what = operation.peer.map { "rank \($0) (host \(hosts[$0]))" } ?? "the other ranks"
+        let what = operation.peer.map { "rank \(worldRanks[$0]) (host \(hosts[$0]))" } ?? "the other ranks"
         patience.onNotice?(
-            "rank \(rank) (host \(host)) has waited \(Int(seconds)) s for \(what) in \(name(operation)); "
+            "rank \(worldRanks[rank]) (host \(host)) has waited \(Int(seconds)) s for \(what) in \(name(operation)); "
                 + "it gives up after \(Int(patience.limitSeconds)) s",
             seconds)
     }
@@ -260,13 +290,15 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
             missing = (0..<size).filter { isWaiting[$0] == 0 }
         }
         return .stalled(
-            operation: name(operation), rank: rank, host: host, seconds: seconds,
-            missing: missing.map { .init(rank: $0, host: hosts[$0]) },
-            waiting: (0..<size).filter { isWaiting[$0] == 1 })
+            operation: name(operation), rank: worldRanks[rank], host: host, seconds: seconds,
+            missing: missing.map { .init(rank: worldRanks[$0], host: hosts[$0]) },
+            waiting: (0..<size).filter { isWaiting[$0] == 1 }.map { worldRanks[$0] })
     }
 
     /// The other rank of a message, or the number of the collective.
-    private func number(_ operation: Operation) -> Int { operation.peer ?? Int(dtmpi_sequence(handle)) }
+    private func number(_ operation: Operation) -> Int {
+        operation.peer.map { worldRanks[$0] } ?? Int(dtmpi_sequence(handle))
+    }
 
     private func name(_ operation: Operation) -> String { Self.name(operation.index, number(operation)) }
 
@@ -279,7 +311,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     }
 
     private func failure(_ operation: Operation, _ reason: String) -> CommunicationError {
-        .failed(operation: name(operation), rank: rank, host: host, reason: reason)
+        .failed(operation: name(operation), rank: worldRanks[rank], host: host, reason: reason)
     }
 
     private static func errorText(_ status: Int32) -> String {

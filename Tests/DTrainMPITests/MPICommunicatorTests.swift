@@ -3,7 +3,7 @@ import Testing
 
 /// `MPICommunicator` as ranks of real jobs see it: `mpi-check` under mpirun. One job at a time: they share the cores.
 @Suite(.serialized) struct MPICommunicatorTests {
-    @Test(arguments: [1, 2, 3, 4]) func everyOperationHolds(ranks: Int) throws {
+    @Test(arguments: [1, 2, 3, 4, 7]) func everyOperationHolds(ranks: Int) throws {
         let outcome = try mpiCheck(ranks: ranks, "collectives", "--size", "\(ranks)")
         #expect(outcome.status == 0 && !outcome.timedOut, "\(outcome)")
         #expect(outcome.stdout.contains("all collectives hold on \(ranks) ranks"))
@@ -11,6 +11,12 @@ import Testing
 
     @Test func buffersLongerThanMPICountsAreSplit() throws {
         let outcome = try mpiCheck(ranks: 3, "collectives", "--largest-count", "1000")
+        #expect(outcome.status == 0, "\(outcome)")
+        #expect(outcome.stdout.contains("all collectives hold on 3 ranks"))
+    }
+
+    @Test func everyOperationHoldsWithoutSharedMemory() throws {
+        let outcome = try mpiCheck(ranks: 3, "collectives", environment: ["OMPI_MCA_osc": "^sm"])
         #expect(outcome.status == 0, "\(outcome)")
         #expect(outcome.stdout.contains("all collectives hold on 3 ranks"))
     }

@@ -39,6 +39,9 @@ struct Checks {
             try exchanges(count)
             try compressedSums(count)
         }
+        // More than ranks of a host sum at a time.
+        try compressedSums(600_011)
+        try pairwiseSums()
         try sameBitsTwice()
         try parts()
         try queue.run(.barrier)
@@ -154,7 +157,8 @@ struct Checks {
         try withMemory(count) { (residual: MemorySlice<Float>) in
             try withMemory(count) { (values: MemorySlice<Float>) in
                 try withMemory(CompressedSum.workspaceCount(count, ranks: size)) { (workspace: MemorySlice<UInt16>) in
-                    residual.fill(0)
+                    // As after a resume: ranks hold residuals of elements that others sum.
+                    for index in 0..<count { residual[index] = Float((rank + index) % 17) }
                     var totals = [Float](repeating: 0, count: count)
                     for step in 0..<3 {
                         for index in 0..<count { values[index] = Float(value(rank, step, index)) }
@@ -164,10 +168,18 @@ struct Checks {
                     }
                     let all = try queue.perform { try $0.allGather(totals.withUnsafeBytes { Array($0) }) }
                     try expect(Set(all).count == 1, "compressed sums of \(count): the ranks hold different ones")
+                    let owners = try queue.perform { communicator in communicator.acrossHosts?.size ?? size }
+                    let holds = residual.array().map { $0 != 0 }
                     try queue.run(.allReduceSumFloat(residual))
+                    for index in 0..<count { values[index] = holds[index] ? 1 : 0 }
+                    try queue.run(.allReduceSumFloat(values))
                     for index in 0..<count {
+                        try expect(values[index] <= Float(owners), "\(values[index]) ranks with a residual of \(index)")
                         var exact = 0
-                        for rank in 0..<size { for step in 0..<3 { exact += value(rank, step, index) } }
+                        for rank in 0..<size {
+                            exact += (rank + index) % 17
+                            for step in 0..<3 { exact += value(rank, step, index) }
+                        }
                         try expect(
                             totals[index] + residual[index] == Float(exact), "compressed sum \(index) of \(count)")
                     }
@@ -192,6 +204,32 @@ struct Checks {
                 try queue.run(.receive(bytes, from: previous, tag: 31_999))
                 for index in 0...count { bytes[index] += UInt8(rank + 1) }
                 try queue.run(.send(bytes, to: next, tag: 31_999, waitsIndefinitely: true))
+            }
+        }
+    }
+
+    /// Sums of numbers that round: added pairwise over the ranks of each host, then over the hosts.
+    private func pairwiseSums() throws {
+        func value(_ rank: Int, _ index: Int) -> Float {
+            Float(CounterRandom(seed: UInt64(rank) + 5, purpose: .synthetic).words(UInt64(index)).0) / 3e9 - 0.7
+        }
+        func tree(_ terms: ArraySlice<Float>) -> Float {
+            if terms.count == 1 { return terms.first! }
+            var half = 1
+            while 2 * half < terms.count { half *= 2 }
+            return tree(terms.prefix(half)) + tree(terms.dropFirst(half))
+        }
+        let hosts = queue.hosts.indices.filter { queue.hosts.firstIndex(of: queue.hosts[$0]) == $0 }.map { first in
+            queue.hosts.indices.filter { queue.hosts[$0] == queue.hosts[first] }
+        }
+        for count in [20_011, 1_100_003] {
+            try withMemory(count) { (values: MemorySlice<Float>) in
+                for index in 0..<count { values[index] = value(rank, index) }
+                try queue.run(.allReduceSumFloat(values))
+                for index in stride(from: 0, to: count, by: 7) {
+                    let expected = tree(hosts.map { tree($0.map { value($0, index) }[...]) }[...])
+                    try expect(values[index] == expected, "order of sum \(index) of \(count)")
+                }
             }
         }
     }

@@ -54,7 +54,7 @@ int dtmpi_arrive(dtmpi_comm *comm, double seconds);
 /// is_waiting[r] becomes 1 for those that say so.
 int dtmpi_find_missing(dtmpi_comm *comm, double seconds, uint8_t *is_waiting);
 
-/// Added in the order of the ranks.
+/// Added pairwise, first over the ranks of a host that share memory, then over hosts.
 int dtmpi_allreduce_sum_f32(dtmpi_comm *comm, float *values, size_t count);
 int dtmpi_allreduce_sum_f64(dtmpi_comm *comm, double *values, size_t count);
 int dtmpi_allreduce_sum_i64(dtmpi_comm *comm, int64_t *values, size_t count);
@@ -68,6 +68,17 @@ int dtmpi_allgather(dtmpi_comm *comm, const void *bytes, size_t count, void *gat
 int dtmpi_alltoall(dtmpi_comm *comm, const void *parts, size_t count, void *received);
 /// Ranks of one colour form a group, ordered by key; colour −1: *part becomes NULL.
 int dtmpi_split(dtmpi_comm *comm, int colour, int key, dtmpi_comm **part);
+
+/// Elements that the two functions below take at a time.
+enum { DTMPI_HOST_SUM_COUNT = 1 << 19 };
+/// The first level of a sum: the elements from *start on, *own of them, become their sums over the ranks of this host that share
+/// memory, and each of these gets others. Ranks that share none get all elements as they are.
+int dtmpi_host_reduce_scatter(dtmpi_comm *comm, float *values, size_t count, size_t *start, size_t *own);
+/// All ranks of the host get what each has made of its elements.
+int dtmpi_host_all_gather(dtmpi_comm *comm, float *values, size_t count);
+/// After a first dtmpi_host_reduce_scatter: *part becomes the group of those that get the same elements, one on each host, or
+/// NULL for a rank that never gets any. Once a communicator.
+int dtmpi_across_hosts(dtmpi_comm *comm, dtmpi_comm **part);
 
 /// Tags are 0 ..< DTMPI_TAG_LIMIT.
 enum { DTMPI_TAG_LIMIT = 32000 };
