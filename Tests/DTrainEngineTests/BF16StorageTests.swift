@@ -21,7 +21,8 @@ import Testing
             stem = Conv2d(width, kernel: 3, padding: 1, bias: false)
             narrow = Conv2d(width, kernel: 1)
             wide = Conv2d(width + 8, kernel: 3, padding: 1, bias: false)
-            grouped = Conv2d(width, kernel: 3, padding: 1, groups: 2, bias: false)
+            // Groups of 8 and of 4 channels have ways of their own.
+            grouped = Conv2d(width, kernel: 3, padding: 1, groups: [32: 8, 48: 6][width] ?? 2, bias: false)
             down = Conv2d(width, kernel: 3, stride: 2, padding: 1)
             plain = Conv2d(width, kernel: 1)
             dense = Conv2d(width + 3, kernel: 3, padding: 1, bias: false)

@@ -23,11 +23,11 @@ import Testing
     }
 
     private func expectAgreement(
-        _ method: ConvolutionMethod, _ numbers: StrideTo<Int>, tiles: Bool = false
+        _ method: ConvolutionMethod, _ numbers: StrideTo<Int>, _ kind: RandomConvolution.Kind = .any
     ) throws {
         var compared = 0
         for number in numbers {
-            guard let convolution = RandomConvolution(number, tiles: tiles) else { continue }
+            guard let convolution = RandomConvolution(number, kind) else { continue }
             compared += 1
             let results = try convolution.run(method).all
             for (name, expected) in try convolution.run(.unfolded).all {
@@ -41,7 +41,13 @@ import Testing
     /// Kernels of 3 × 3 and 5 × 5 with stride 1, and images of whole and of broken tiles.
     @Test(arguments: 0..<parts)
     func minimalFilteringAndUnfoldedAgree(part: Int) throws {
-        try expectAgreement(.winograd, stride(from: part, to: Self.count, by: Self.parts), tiles: true)
+        try expectAgreement(.winograd, stride(from: part, to: Self.count, by: Self.parts), .tiles)
+    }
+
+    /// Kernels of 3 × 3 in groups of 4 and 8 channels: lines of whole and of broken tiles, and single pixels.
+    @Test(arguments: 0..<parts)
+    func smallGroupsAndUnfoldedAgree(part: Int) throws {
+        try expectAgreement(.direct, stride(from: part, to: Self.count / 8, by: Self.parts), .smallGroups)
     }
 
     /// The largest difference, relative to the largest expected value; NaN counts as infinite.

@@ -167,7 +167,7 @@ import Testing
     @Test(.enabled(if: Precision.bf16.obstacle == nil)) func convolutionsDifferByRoundingAlone() throws {
         var (errors, squares, worst) = ([String: Double](), [String: Double](), (0.0, ""))
         for number in 0..<300 {
-            guard let convolution = RandomConvolution(number, tiles: true) else { continue }
+            guard let convolution = RandomConvolution(number, .tiles) else { continue }
             let results = try convolution.run(.winograd, precision: .bf16).all
             for (name, expected) in try convolution.run(.unfolded).all where name != "convolution.bias" {
                 let actual = results[name]!

@@ -9,6 +9,7 @@
 #include "depthwise.h"
 #include "elements.h"
 #include "elementwise.h"
+#include "grouped.h"
 #include "local_response_norm.h"
 #include "loss.h"
 #include "normalize.h"

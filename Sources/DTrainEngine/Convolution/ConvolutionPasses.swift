@@ -234,6 +234,8 @@ struct ConvolutionPasses: Sendable {
                 PointwiseForward(geometry), PointwiseWeightGradient(geometry),
                 PointwiseInputGradient(geometry)
             )
+        case .grouped:
+            return (GroupedForward(geometry), GroupedWeightGradient(geometry), GroupedInputGradient(geometry))
         case .winograd:
             return (
                 WinogradForward(geometry, setting.precision),
@@ -249,12 +251,13 @@ struct ConvolutionPasses: Sendable {
     }
 
     /// Geometries with a way of their own, and the others.
-    enum Way { case depthwise, pointwise, winograd, general }
+    enum Way { case depthwise, pointwise, grouped, winograd, general }
 
     static func way(_ geometry: ConvolutionGeometry, _ setting: PassSetting) -> Way {
         if setting.method == .unfolded { return .general }
         if geometry.isDepthwise { return .depthwise }
         if PointwiseBlocks.canCompute(geometry) { return .pointwise }
+        if GroupedWeights.canCompute(geometry), setting.method != .winograd { return .grouped }
         return isWinograd(geometry, setting) ? .winograd : .general
     }
 

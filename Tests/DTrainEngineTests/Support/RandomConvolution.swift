@@ -5,6 +5,8 @@ import Testing
 /// A convolution drawn from a number, and what surrounds it.
 struct RandomConvolution: CustomStringConvertible {
     enum Use: Int { case once, twiceAdded, twiceConcatenated }
+    /// What is drawn: any geometry, one for minimal filtering, or one in groups of 4 or 8 channels.
+    enum Kind { case any, tiles, smallGroups }
 
     let image: Shape
     let outputs: Int
@@ -17,8 +19,8 @@ struct RandomConvolution: CustomStringConvertible {
     let threads: Int
     let number: Int
 
-    /// nil where the window does not fit the padded image; `tiles` draws what minimal filtering can compute.
-    init?(_ number: Int, tiles: Bool = false) {
+    /// nil where the window does not fit the padded image.
+    init?(_ number: Int, _ kind: Kind = .any) {
         let random = CounterRandom(seed: UInt64(number), purpose: .synthetic, stream: 41)
         var drawn: UInt64 = 0
         func draw<Element>(_ choices: [Element]) -> Element {
@@ -26,6 +28,7 @@ struct RandomConvolution: CustomStringConvertible {
             return choices[random.below(choices.count, drawn)]
         }
         func pair(_ choices: [Int]) -> Pair { Pair(draw(choices), draw(choices)) }
+        let tiles = kind != .any
         let isSequence = !tiles && draw([true, false, false, false])
         var kernel = pair([1, 2, 3, 4, 5, 7])
         if tiles { kernel = draw([Pair(3, 3), Pair(5, 5)]) }
@@ -44,8 +47,16 @@ struct RandomConvolution: CustomStringConvertible {
         threads = draw([1, 2, 3])
         let factor = isDepthwise ? 1 : draw(tiles ? [1, 1, 2, 4, 8] : [1, 1, 1, 2, 3])
         channels *= factor
-        self.outputs = outputs * factor
-        groups = isDepthwise ? channels : factor
+        if kind == .smallGroups {
+            let size = draw([4, 8])
+            channels = draw([16, 32, 80, 144])
+            self.outputs = channels
+            groups = channels / size
+            (kernel, padding) = (3, 1)
+        } else {
+            self.outputs = outputs * factor
+            groups = isDepthwise ? channels : factor
+        }
         if isSequence {
             (kernel.height, padding.height, dilation.height, stride.height) = (1, 0, 1, 1)
             image = [extents.width * 2, channels]
