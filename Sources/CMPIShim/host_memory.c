@@ -1,47 +1,97 @@
+#define _GNU_SOURCE                // memfd_create
 #include "host_memory.h"
+#include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { LINE = 64 };
 
 /// What a rank shows the others. Values may be overwritten once all ranks have published their sums; sums once all have offered
 /// their next values. Rounds of other lengths part the elements elsewhere, so neither may lie in the other's place.
 struct host_segment {
+    uint64_t secret;
     _Alignas(2 * LINE) _Atomic(uint32_t) offered; // the last round of which the values lie here
     _Alignas(2 * LINE) _Atomic(uint32_t) summed;  // the last round of which the sums lie here
     _Alignas(2 * LINE) float values[HOST_SUM_COUNT];
     float sums[HOST_SUM_COUNT];                   // of this rank's part, from the first on
 };
 
-int host_memory_allocate(host_memory *self, MPI_Comm node) {
-    MPI_Info info;
-    MPI_Win window;
-    char *base;
-    int is_done = 0;
+/// Where the others find a rank's segment: an open file of its process. The number tells it from another file, where
+/// processes do not see each other by the numbers that they have themselves (containers).
+typedef struct {
+    int64_t process, file;
+    uint64_t secret;
+} segment_address;
+
+static struct host_segment *map(int file) {
+    void *memory = mmap(NULL, sizeof(struct host_segment), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/// Makes this rank's segment, on memory near its core: -1 where there is none. Reserved at once: what is short fails here, and
+/// not at a first touch.
+static int make_segment(struct host_segment **segment, uint64_t secret) {
+    const char *setting = getenv("DTRAIN_SHARED_MEMORY");
+    if (setting && strcmp(setting, "0") == 0) return -1;
+    int file = memfd_create("dtrain", MFD_CLOEXEC);
+    if (file < 0) return -1;
+    if (posix_fallocate(file, 0, sizeof(struct host_segment)) != 0 || !(*segment = map(file))) {
+        close(file);
+        return -1;
+    }
+    (*segment)->secret = secret;
+    return file;
+}
+
+static struct host_segment *open_segment(segment_address address) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%lld/fd/%lld", (long long)address.process, (long long)address.file);
+    int file = open(path, O_RDWR | O_CLOEXEC);
+    struct stat status;
+    // A mapping behind the end of another file would end the process when touched.
+    int is_whole = file >= 0 && fstat(file, &status) == 0 && status.st_size == sizeof(struct host_segment);
+    struct host_segment *segment = is_whole ? map(file) : NULL;
+    if (file >= 0) close(file);
+    if (segment && segment->secret != address.secret) {
+        munmap(segment, sizeof *segment);
+        return NULL;
+    }
+    return segment;
+}
+
+int host_memory_share(host_memory *self, MPI_Comm node, int *is_shared) {
+    // All that can fail on one rank alone is done between the calls of MPI, which all ranks make.
     MPI_Comm_rank(node, &self->rank);
     MPI_Comm_size(node, &self->size);
     self->segments = calloc((size_t)self->size, sizeof *self->segments);
-    if (!self->segments) return 0;
-    if (MPI_Info_create(&info) != MPI_SUCCESS) return 0;
-    // Each segment on pages of its own, near the core of its rank.
-    MPI_Info_set(info, "alloc_shared_noncontig", "true");
-    MPI_Aint size = sizeof(struct host_segment) + 2 * LINE;
-    if (MPI_Win_allocate_shared(size, 1, info, node, &base, &window) == MPI_SUCCESS) {
-        is_done = 1;
-        for (int rank = 0; rank < self->size; rank++) {
-            int unit;
-            if (MPI_Win_shared_query(window, rank, &size, &unit, &base) != MPI_SUCCESS) is_done = 0;
-            // All ranks map the segments at multiples of a page, so that they agree on what is aligned.
-            size_t padding = -(uintptr_t)base % (2 * LINE);
-            self->segments[rank] = (struct host_segment *)(base + padding);
-        }
+    segment_address *addresses = calloc((size_t)self->size, sizeof *addresses);
+    segment_address own = {.process = getpid(), .file = -1};
+    if (getrandom(&own.secret, sizeof own.secret, 0) == sizeof own.secret && self->segments)
+        own.file = make_segment(&self->segments[self->rank], own.secret);
+    int status = addresses ? MPI_SUCCESS : DTMPI_NO_MEMORY;
+    if (addresses) status = MPI_Allgather(&own, sizeof own, MPI_BYTE, addresses, sizeof own, MPI_BYTE, node);
+    *is_shared = status == MPI_SUCCESS && own.file >= 0;
+    for (int rank = 0; *is_shared && rank < self->size; rank++) {
+        if (rank == self->rank) continue;
+        self->segments[rank] = addresses[rank].file < 0 ? NULL : open_segment(addresses[rank]);
+        *is_shared = self->segments[rank] != NULL;
     }
-    MPI_Info_free(&info);
-    return is_done;
+    free(addresses);
+    if (status == MPI_SUCCESS) status = MPI_Allreduce(MPI_IN_PLACE, is_shared, 1, MPI_INT, MPI_MIN, node);
+    if (own.file >= 0) close((int)own.file);
+    if (status != MPI_SUCCESS || !*is_shared) host_memory_release(self);
+    return status;
 }
 
-void host_memory_forget(host_memory *self) {
+void host_memory_release(host_memory *self) {
+    for (int rank = 0; self->segments && rank < self->size; rank++)
+        if (self->segments[rank]) munmap(self->segments[rank], sizeof(struct host_segment));
     free(self->segments);
     self->segments = NULL;
 }
@@ -101,7 +151,9 @@ void host_collect(const host_memory *self, float *values, size_t count, int part
     }
 }
 
+/// `sums` may be one of the summands.
 static void add(const float *a, const float *b, float *sums, size_t count) {
+#pragma clang loop vectorize(assume_safety)
     for (size_t i = 0; i < count; i++) sums[i] = a[i] + b[i];
 }
 

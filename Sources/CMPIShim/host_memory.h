@@ -1,5 +1,5 @@
 #pragma once
-// Sums over the ranks of one host through memory that they share (MPI-3: MPI_Win_allocate_shared).
+// Sums over the ranks of one host through memory that they share.
 //
 // Messages between processes of a host are copied twice, in fragments that both sides must look for. Here each rank lays
 // down what the others add, forms the sums of one part of the elements, and takes the other parts from where they arise.
@@ -21,10 +21,11 @@ typedef struct {
     uint32_t round;                 // of the sum under way, or the last one
 } host_memory;
 
-/// Allocates the segments: all ranks of `node`, which run on one host, call it. 1 where that worked.
-int host_memory_allocate(host_memory *self, MPI_Comm node);
-/// Forgets the segments. MPI keeps them until it ends: freeing them would need all ranks.
-void host_memory_forget(host_memory *self);
+/// Makes the segments: all ranks of `node`, which run on one host, call it. *is_shared becomes 1 where all of them see all
+/// segments, 0 where any of them does not; then none holds any. A process that DTRAIN_SHARED_MEMORY=0 is set for sees none.
+int host_memory_share(host_memory *self, MPI_Comm node, int *is_shared);
+/// Gives the memory back.
+void host_memory_release(host_memory *self);
 
 typedef struct {
     size_t start, count;

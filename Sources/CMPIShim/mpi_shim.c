@@ -31,7 +31,8 @@ struct dtmpi_comm {
     int has_levels;
     host_memory host;
     int part_count;                // of each host's ranks so many form sums, each of another part of the elements
-    peer_group across;                // those of this part, one on each host
+    peer_group across;             // those of this part, one on each host
+    size_t largest_sum;            // elements that go at a time
 };
 
 enum {
@@ -109,7 +110,7 @@ void dtmpi_comm_free(dtmpi_comm *self) {
         free(self->distress);
         free(self->requests);
         free(self->scratch);
-        host_memory_forget(&self->host);
+        host_memory_release(&self->host);
     }
     free(self);
 }
@@ -258,7 +259,7 @@ static int allreduce(dtmpi_comm *self, char *values, size_t count, size_t width,
 // kernel's buffers keep the network busy.
 
 /// The bytes of part `rank`, where `total` bytes are cut into parts of `part` bytes and the last ones are shorter.
-static size_t part_count(size_t total, size_t part, int rank) {
+static size_t part_size(size_t total, size_t part, int rank) {
     size_t start = part * (size_t)rank;
     return start >= total ? 0 : total - start < part ? total - start : part;
 }
@@ -280,8 +281,8 @@ static int exchange(dtmpi_comm *self, peer_group peers, const char *from, char *
         for (int distance = 1; distance < peers.size; distance++) {
             int target = (peers.rank + distance) % peers.size;
             int source = (peers.rank - distance + peers.size) % peers.size;
-            size_t sent = part_count(total, part, gathers ? peers.rank : target);
-            size_t received = part_count(total, part, gathers ? source : peers.rank);
+            size_t sent = part_size(total, part, gathers ? peers.rank : target);
+            size_t received = part_size(total, part, gathers ? source : peers.rank);
             if (received > done)
                 TRY(MPI_Irecv(to + part * (size_t)source + done, (int)dtmpi_first_count(received - done), MPI_BYTE,
                               source, EXCHANGE_TAG, peers.comm, &self->requests[count++]));
@@ -302,25 +303,30 @@ static int exchange(dtmpi_comm *self, peer_group peers, const char *from, char *
 
 /// Finds out which ranks share a host's memory. Where any host's cannot, all ranks are one level.
 static int find_levels(dtmpi_comm *self) {
-    self->has_levels = 1;
     MPI_Comm comm = self->all.comm, node;
     TRY(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, self->all.rank, MPI_INFO_NULL, &node));
-    TRY(MPI_Comm_set_errhandler(node, MPI_ERRORS_RETURN));
-    int is_shared = self->local_size == 1 || host_memory_allocate(&self->host, node);
+    int is_shared = 1, first = self->all.rank;
+    if (self->local_size > 1) TRY(host_memory_share(&self->host, node, &is_shared));
+    TRY(MPI_Bcast(&first, 1, MPI_INT, 0, node));
+    TRY(MPI_Comm_free(&node));
     // The least over all ranks.
     int least[] = {is_shared, self->local_size, -self->local_size};
     TRY(MPI_Allreduce(MPI_IN_PLACE, least, 3, MPI_INT, MPI_MIN, comm));
     int has_hosts = least[0] && least[2] < -1;
-    if (!has_hosts) host_memory_forget(&self->host);
+    if (!has_hosts) host_memory_release(&self->host);
     self->part_count = has_hosts ? least[1] : 1;
+    self->largest_sum = has_hosts ? HOST_SUM_COUNT : SIZE_MAX;
     int part = has_hosts ? self->local_rank : 0;
-    TRY(MPI_Comm_split(comm, part < self->part_count ? part : MPI_UNDEFINED, self->all.rank, &self->across.comm));
+    // Hosts in the order of their first ranks, the same for every part.
+    TRY(MPI_Comm_split(comm, part < self->part_count ? part : MPI_UNDEFINED, has_hosts ? first : self->all.rank,
+                       &self->across.comm));
     if (self->across.comm != MPI_COMM_NULL) {
         TRY(MPI_Comm_set_errhandler(self->across.comm, MPI_ERRORS_RETURN));
         TRY(MPI_Comm_rank(self->across.comm, &self->across.rank));
         TRY(MPI_Comm_size(self->across.comm, &self->across.size));
     }
-    return MPI_Comm_free(&node);
+    self->has_levels = 1;
+    return DTMPI_OK;
 }
 
 /// Sums over the peers across hosts: each forms the sums of one part, and all collect them.
@@ -335,12 +341,19 @@ static int sum_across(dtmpi_comm *self, float *values, size_t count) {
     float *sums = values + part / sizeof *values * (size_t)peers.rank;
     for (int rank = 0; rank < peers.size; rank++)
         parts[rank] = rank == peers.rank ? sums : (const float *)(self->scratch + part * (size_t)rank);
-    sum_pairwise(parts, peers.size, sums, part_count(total, part, peers.rank) / sizeof *values);
+    sum_pairwise(parts, peers.size, sums, part_size(total, part, peers.rank) / sizeof *values);
     return exchange(self, peers, (char *)values, (char *)values, part, total, 1);
 }
 
-static void nap_until(const dtmpi_comm *self, int (*is_done)(const host_memory *)) {
-    for (wait_state wait = wait_begin(0); !is_done(&self->host); wait_nap(&wait)) abort_if_asked();
+static int nap_until(const dtmpi_comm *self, int (*is_done)(const host_memory *)) {
+    for (wait_state wait = wait_begin(0); !is_done(&self->host); wait_nap(&wait)) {
+        abort_if_asked();
+        // What this rank has sent may need it to go on, and another host the message before its ranks come here.
+        int has_message;
+        if (wait.elapsed > 1e-3)
+            TRY(MPI_Iprobe(MPI_ANY_SOURCE, DISTRESS_TAG, self->control, &has_message, MPI_STATUS_IGNORE));
+    }
+    return DTMPI_OK;
 }
 
 int dtmpi_host_reduce_scatter(dtmpi_comm *self, float *values, size_t count, size_t *start, size_t *own) {
@@ -349,7 +362,7 @@ int dtmpi_host_reduce_scatter(dtmpi_comm *self, float *values, size_t count, siz
     if (self->host.segments) {
         part = host_part_of(count, self->part_count, self->local_rank);
         host_offer(&self->host, values, count, self->part_count);
-        nap_until(self, host_has_offers);
+        TRY(nap_until(self, host_has_offers));
         host_sum(&self->host, values, count, self->part_count);
     }
     *start = part.start;
@@ -360,7 +373,7 @@ int dtmpi_host_reduce_scatter(dtmpi_comm *self, float *values, size_t count, siz
 int dtmpi_host_all_gather(dtmpi_comm *self, float *values, size_t count) {
     if (!self->host.segments) return DTMPI_OK;
     host_publish(&self->host, values, count, self->part_count);
-    nap_until(self, host_has_sums);
+    TRY(nap_until(self, host_has_sums));
     host_collect(&self->host, values, count, self->part_count);
     return DTMPI_OK;
 }
@@ -373,12 +386,13 @@ int dtmpi_across_hosts(dtmpi_comm *self, dtmpi_comm **part) {
 int dtmpi_allreduce_sum_f32(dtmpi_comm *self, float *values, size_t count) {
     if (count * sizeof *values < LEAST_EXCHANGE || self->all.size == 1)
         return allreduce(self, (char *)values, count, sizeof *values, MPI_FLOAT, MPI_SUM);
-    for (size_t done = 0; done < count;) {
-        size_t length = count - done < HOST_SUM_COUNT ? count - done : HOST_SUM_COUNT, start, own;
+    if (!self->has_levels) TRY(find_levels(self));
+    for (size_t done = 0, length; done < count; done += length) {
+        size_t start, own;
+        length = count - done < self->largest_sum ? count - done : self->largest_sum;
         TRY(dtmpi_host_reduce_scatter(self, values + done, length, &start, &own));
         TRY(sum_across(self, values + done + start, own));
         TRY(dtmpi_host_all_gather(self, values + done, length));
-        done += length;
     }
     return DTMPI_OK;
 }

@@ -1,7 +1,7 @@
 internal import CKernels
 import DTrainTensor
 
-/// How gradients travel between ranks.
+/// How gradients travel between hosts.
 public enum GradientCompression: String, Sendable, CaseIterable {
     /// As the fp32 numbers that they are.
     case none

@@ -18,13 +18,14 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
 
     /// The ranks of a new group.
     ///
-    /// - Parameter stallSeconds: how long a rank waits for the others before it throws `stalled`.
-    public static func group(size: Int, stallSeconds: Double = 60) -> [LoopbackCommunicator] {
+    /// - Parameters:
+    ///   - stallSeconds: how long a rank waits for the others before it throws `stalled`.
+    ///   - isSpread: each rank says that it is on a host of its own.
+    public static func group(size: Int, stallSeconds: Double = 60, isSpread: Bool = false) -> [LoopbackCommunicator] {
         precondition(size >= 1)
         let group = LoopbackGroup(size: size, stallSeconds: stallSeconds)
-        return (0..<size).map {
-            LoopbackCommunicator(rank: $0, hosts: Array(repeating: "loopback", count: size), group: group)
-        }
+        let hosts = (0..<size).map { isSpread ? "loopback\($0)" : "loopback" }
+        return (0..<size).map { LoopbackCommunicator(rank: $0, hosts: hosts, group: group) }
     }
 
     private init(rank: Int, hosts: [String], group: LoopbackGroup) {

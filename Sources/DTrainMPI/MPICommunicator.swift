@@ -42,10 +42,17 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     private let worldRanks: [Int]
     private let handle: OpaquePointer
     private let patience: Patience
-    /// When the blocking part of the operation under way began, in nanoseconds; 0 outside.
-    private let blockedSince = Atomic<UInt64>(0)
-    private let blockedKind = Atomic<UInt8>(0)
-    private let blockedNumber = Atomic<Int>(0)
+    private let blocked: Blocked
+    /// Where ranks arrive: `handle`, or that of the communicator that this is a part of and whose operation is under way.
+    private let meeting: OpaquePointer
+
+    /// The blocking part of the operation under way, for other threads to see.
+    private final class Blocked: Sendable {
+        /// When it began, in nanoseconds; 0 outside.
+        let since = Atomic<UInt64>(0)
+        let kind = Atomic<UInt8>(0)
+        let number = Atomic<Int>(0)
+    }
 
     /// Starts MPI and returns the communicator of all ranks.
     ///
@@ -73,9 +80,13 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         return communicator
     }
 
-    private init(_ handle: OpaquePointer, _ patience: Patience, worldRank: Int) throws {
+    private init(
+        _ handle: OpaquePointer, _ patience: Patience, worldRank: Int, partOf whole: MPICommunicator? = nil
+    ) throws {
         self.handle = handle
         self.patience = patience
+        meeting = whole?.handle ?? handle
+        blocked = whole?.blocked ?? Blocked()
         rank = Int(dtmpi_rank(handle))
         size = Int(dtmpi_size(handle))
         localRank = Int(dtmpi_local_rank(handle))
@@ -143,16 +154,20 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         try collective(.allReduce) { dtmpi_host_reduce_scatter(handle, values.base, values.count, &start, &count) }
         if !hasLevels {
             hasLevels = true
-            var part: OpaquePointer?
-            try check(dtmpi_across_hosts(handle, &part), .split)
-            acrossHosts = try part.map { try MPICommunicator($0, patience, worldRank: worldRanks[rank]) }
+            try block(.split) {
+                var part: OpaquePointer?
+                try check(dtmpi_across_hosts(handle, &part), .split)
+                acrossHosts = try part.map {
+                    try MPICommunicator($0, patience, worldRank: worldRanks[rank], partOf: self)
+                }
+            }
         }
         return start..<start + count
     }
 
     /// The host's ranks have met in `reduceScatterOnHost`: none arrives anew.
     public func allGatherOnHost(_ values: MemorySlice<Float>) throws {
-        try block(.allReduce) { dtmpi_host_all_gather(handle, values.base, values.count) }
+        try block(.allReduce) { try check(dtmpi_host_all_gather(handle, values.base, values.count), .allReduce) }
     }
 
     private var hasLevels = false
@@ -167,7 +182,8 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
             dtmpi_await_receiver(handle, Int32(destination), Int32(tag), $0)
         }
         try block(.send(destination)) {
-            dtmpi_send(handle, bytes.base, bytes.count, Int32(destination), Int32(tag))
+            try check(
+                dtmpi_send(handle, bytes.base, bytes.count, Int32(destination), Int32(tag)), .send(destination))
         }
     }
 
@@ -180,7 +196,10 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         guard firstCount == dtmpi_first_count(bytes.count) else {
             throw failure(.receive(source), "\(firstCount) bytes came where \(bytes.count) were expected")
         }
-        try block(.receive(source)) { dtmpi_receive(handle, bytes.base, bytes.count, Int32(source), Int32(tag)) }
+        try block(.receive(source)) {
+            try check(
+                dtmpi_receive(handle, bytes.base, bytes.count, Int32(source), Int32(tag)), .receive(source))
+        }
     }
 
     private func checkPeer(_ peer: Int, _ tag: Int) {
@@ -223,8 +242,8 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     }
 
     private func collective(_ operation: Operation, _ body: () -> Int32) throws {
-        try wait(operation, indefinitely: false) { dtmpi_arrive(handle, $0) }
-        try block(operation, body)
+        if meeting == handle { try wait(operation, indefinitely: false) { dtmpi_arrive(handle, $0) } }
+        try block(operation) { try check(body(), operation) }
     }
 
     /// Polls until the other ranks are there: `poll` waits for so many seconds at most.
@@ -248,25 +267,25 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         }
     }
 
-    /// Makes a blocking call, seen by `overdueError` on other threads.
-    private func block(_ operation: Operation, _ body: () -> Int32) throws {
-        blockedKind.store(operation.index, ordering: .relaxed)
-        blockedNumber.store(number(operation), ordering: .relaxed)
-        blockedSince.store(UInt64(monotonicSeconds() * 1e9), ordering: .releasing)
-        defer { blockedSince.store(0, ordering: .releasing) }
-        try check(body(), operation)
+    /// Makes blocking calls, seen by `overdueError` on other threads.
+    private func block(_ operation: Operation, _ body: () throws -> Void) rethrows {
+        blocked.kind.store(operation.index, ordering: .relaxed)
+        blocked.number.store(number(operation), ordering: .relaxed)
+        blocked.since.store(UInt64(monotonicSeconds() * 1e9), ordering: .releasing)
+        defer { blocked.since.store(0, ordering: .releasing) }
+        try body()
     }
 
     public func setAwaited(_ isAwaited: Bool) { dtmpi_set_awaited(isAwaited ? 1 : 0) }
 
     public var overdueError: CommunicationError? {
-        let since = blockedSince.load(ordering: .acquiring)
+        let since = blocked.since.load(ordering: .acquiring)
         guard since != 0 else { return nil }
         let seconds = monotonicSeconds() - Double(since) * 1e-9
         guard seconds >= patience.limitSeconds else { return nil }
-        let kind = blockedKind.load(ordering: .relaxed)
+        let kind = blocked.kind.load(ordering: .relaxed)
         return .unfinished(
-            operation: Self.name(kind, blockedNumber.load(ordering: .relaxed)), rank: worldRanks[rank], host: host,
+            operation: Self.name(kind, blocked.number.load(ordering: .relaxed)), rank: worldRanks[rank], host: host,
             seconds: seconds, hosts: hosts)
     }
 
@@ -297,7 +316,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
 
     /// The other rank of a message, or the number of the collective.
     private func number(_ operation: Operation) -> Int {
-        operation.peer.map { worldRanks[$0] } ?? Int(dtmpi_sequence(handle))
+        operation.peer.map { worldRanks[$0] } ?? Int(dtmpi_sequence(meeting))
     }
 
     private func name(_ operation: Operation) -> String { Self.name(operation.index, number(operation)) }

@@ -97,7 +97,7 @@ public struct Benchmark {
     ///   - threads: the compute threads of this rank.
     ///   - processors: those that this rank has for itself; by default one for each thread.
     ///   - precision: one that works here.
-    ///   - compression: how gradients travel between ranks.
+    ///   - compression: how gradients travel between hosts.
     ///   - allocationCount: heap allocations that the calling thread has made so far; nil where nobody counts.
     public func run(
         _ model: TrainingModel, input: ModelInput, classes: Int, queue: CommunicationQueue, threads: Int,
@@ -116,7 +116,7 @@ public struct Benchmark {
         }
         replica.initialize(seed: seed)
         let residuals = GradientResiduals(
-            compression, layout: replica.layout, trainingRanks: queue.size, isDedicated: false, trains: true)
+            compression, layout: replica.layout, hosts: queue.hosts, isDedicated: false, trains: true)
         let step = TrainingStep(
             replica: replica, optimizer: try Optimizer(.sgd(momentum: 0.9), layout: replica.layout),
             rule: TrainingStep.Rule(

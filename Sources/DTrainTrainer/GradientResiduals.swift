@@ -21,16 +21,16 @@ package final class GradientResiduals {
     private var read: [AlignedMemory] = []
 
     /// - Parameters:
+    ///   - hosts: the host of each rank that trains. On one host, gradients are summed in its memory and nothing is compressed.
     ///   - isDedicated: rank 0 does not train.
     ///   - trains: whether this rank does.
     package init(
-        _ compression: GradientCompression, layout: ParameterLayout, trainingRanks: Int, isDedicated: Bool, trains: Bool
+        _ compression: GradientCompression, layout: ParameterLayout, hosts: [String], isDedicated: Bool, trains: Bool
     ) {
         self.layout = layout
-        self.trainingRanks = trainingRanks
+        trainingRanks = hosts.count
         firstTrainer = isDedicated ? 1 : 0
-        // One rank alone exchanges nothing.
-        isNeeded = compression != .none && trainingRanks > 1
+        isNeeded = compression != .none && Set(hosts).count > 1
         let isKept = isNeeded && trains
         memory = AlignedMemory(byteCount: isKept ? layout.trainableCount * MemoryLayout<Float>.stride : 0)
         own = isKept ? memory.slice()[0..<layout.trainableCount] : nil

@@ -127,7 +127,7 @@ public struct RunConfiguration: Sendable, Equatable {
     /// Decides initial weights, sample order, augmentation and dropout.
     public var seed = 0
     public var precision = Precision.fp32
-    /// How gradients travel between ranks.
+    /// How gradients travel between hosts.
     public var compression = GradientCompression.none
 
     // MARK: By whom

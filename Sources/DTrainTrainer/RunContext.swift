@@ -25,6 +25,8 @@ final class RunContext {
     /// The ranks that train; on a dedicated coordinator it is not used.
     let group: CommunicatorGroup
     let isDedicatedCoordinator: Bool
+    /// The host of each rank that trains.
+    let trainingHosts: [String]
     let execution: ExecutionDescription
     let startTime = monotonicSeconds()
     /// On rank 0, while the run lasts.
@@ -58,6 +60,7 @@ final class RunContext {
 
         let isDedicated = configuration.coordinator == .dedicated
         isDedicatedCoordinator = isDedicated && queue.rank == 0
+        trainingHosts = Array(queue.hosts.dropFirst(isDedicated ? 1 : 0))
         group = isDedicated ? try queue.split(color: queue.rank == 0 ? 0 : 1)! : queue.world
         let pool = ThreadPool(threadCount: threads)
         self.pool = pool
@@ -90,8 +93,8 @@ final class RunContext {
         }
         (replica, optimizer) = built
         residuals = GradientResiduals(
-            configuration.compression, layout: replica.layout, trainingRanks: course.trainingRanks,
-            isDedicated: isDedicated, trains: trains)
+            configuration.compression, layout: replica.layout, hosts: trainingHosts, isDedicated: isDedicated,
+            trains: trains)
         execution = ExecutionDescription(
             ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures())
     }

@@ -5,9 +5,12 @@ import Testing
 /// Ranks on two simulated hosts, over TCP: `cluster/two-hosts.sh`. Skipped where it says that it cannot work.
 @Suite(.serialized, .enabled(if: hostsCanBeSimulated)) struct TwoHostsTests {
     /// Also where hosts have several ranks, and some more than others.
-    @Test(arguments: [(ranks: "3", hosts: "n1 n2 n1"), (ranks: "4", hosts: "n1 n2 n1 n2")])
+    @Test(arguments: [
+        (ranks: "3", hosts: "n1 n2 n1"), (ranks: "4", hosts: "n1 n2 n1 n2"), (ranks: "5", hosts: "n1 n2 n1 n2 n1"),
+    ])
     func everyOperationHoldsOverTCP(ranks: String, hosts: String) throws {
-        let outcome = try twoHosts("--hosts", "2", "--ranks", ranks, "--", try builtProduct("mpi-check"), "collectives")
+        let outcome = try twoHosts(
+            "--hosts", "2", "--ranks", ranks, "--", try builtProduct("mpi-check"), "collectives", "--across", "2")
         #expect(outcome.status == 0, "\(outcome)")
         #expect(outcome.stdout.contains("all collectives hold on \(ranks) ranks, hosts \(hosts)"))
     }
@@ -31,7 +34,7 @@ import Testing
     /// it does not; then the ranks tell of the loss themselves, and mpirun may stay until somebody ends it
     /// (cluster/README.md). Either way the reason is on the screen in time.
     @Test(arguments: [1000, 4_000_000]) func aCutCableIsToldOfAndEndsTheRanksOnBothSides(count: Int) throws {
-        let job = try jobWithCutCable("--limit", "20", "--count", "\(count)")
+        let job = try jobWithCutCable(["--limit", "20", "--count", "\(count)"])
         defer { _ = try? twoHosts("down") }
         if job.waitForOutput(containing: "lost communication with a remote daemon", deadlineSeconds: 18) {
             let outcome = job.wait(deadlineSeconds: 60)
@@ -51,8 +54,9 @@ import Testing
         #expect(left == "")
     }
 
-    @Test(arguments: [1000, 4_000_000]) func ranksTellOfACutCableThemselves(count: Int) throws {
-        let job = try jobWithCutCable("--limit", "3", "--count", "\(count)")
+    @Test(arguments: [["--count", "1000"], ["--count", "4000000"], ["--count", "4000000", "--compress", "1"]])
+    func ranksTellOfACutCableThemselves(sums: [String]) throws {
+        let job = try jobWithCutCable(["--limit", "3"] + sums)
         defer { _ = try? twoHosts("down") }
         #expect(job.waitForOutput(containing: "start again with --resume auto", deadlineSeconds: 3 + 1 + 10))
         #expect(
@@ -62,7 +66,7 @@ import Testing
     }
 
     /// A job on hosts that are up, one rank a host, after a few of whose sums the cable of n2 was cut.
-    private func jobWithCutCable(_ arguments: String...) throws -> RunningProcess {
+    private func jobWithCutCable(_ arguments: [String]) throws -> RunningProcess {
         #expect(try twoHosts("up").status == 0)
         let job = try RunningProcess(
             twoHostsScript,

@@ -9,7 +9,7 @@ import Testing
 struct BenchmarkTests {
     @Test("Compressed gradients are half the bytes")
     func compressed() throws {
-        let results = try onEveryRank(2) { queue in
+        let results = try onEveryRank(2, isSpread: true) { queue in
             try GradientCompression.allCases.map {
                 try Benchmark(batchSize: 4, steps: 2, warmupSteps: 1).run(
                     TrainingModel("lenet5", module: LeNet5()), input: .values([28, 28, 1]), classes: 10, queue: queue,

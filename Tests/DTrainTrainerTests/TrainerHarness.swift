@@ -121,7 +121,9 @@ struct TestRun {
 
     /// Runs all ranks; an error that is a rank's own ends the job, as the command line has it.
     func callAsFunction() -> [Result<TrainerOutcome, any Error>] {
-        let group = LoopbackCommunicator.group(size: ranks, stallSeconds: stallSeconds)
+        // On one host nothing is compressed.
+        let isSpread = configuration.compression != .none
+        let group = LoopbackCommunicator.group(size: ranks, stallSeconds: stallSeconds, isSpread: isSpread)
         let results = Mutex([Result<TrainerOutcome, any Error>?](repeating: nil, count: ranks))
         let threads = (0..<ranks).map { rank in
             startThread(named: "rank") {
@@ -204,9 +206,9 @@ final class Counter: Sendable {
 
 /// Runs `body` on each of `ranks`, each on a thread of its own with a queue of its own.
 func onEveryRank<Value: Sendable>(
-    _ ranks: Int, _ body: @escaping @Sendable (CommunicationQueue) throws -> Value
+    _ ranks: Int, isSpread: Bool = false, _ body: @escaping @Sendable (CommunicationQueue) throws -> Value
 ) throws -> [Value] {
-    let group = LoopbackCommunicator.group(size: ranks, stallSeconds: 30)
+    let group = LoopbackCommunicator.group(size: ranks, stallSeconds: 30, isSpread: isSpread)
     let results = Mutex([Result<Value, any Error>?](repeating: nil, count: ranks))
     let threads = (0..<ranks).map { rank in
         startThread(named: "rank") {

@@ -168,13 +168,18 @@ struct Checks {
                     }
                     let all = try queue.perform { try $0.allGather(totals.withUnsafeBytes { Array($0) }) }
                     try expect(Set(all).count == 1, "compressed sums of \(count): the ranks hold different ones")
-                    let owners = try queue.perform { communicator in communicator.acrossHosts?.size ?? size }
+                    // nil on a rank that sums nothing across hosts.
+                    let hosts = try queue.perform { $0.acrossHosts?.size }
+                    if let hosts {
+                        try expect(hosts == Int(option("across", Double(hosts))), "number of hosts: \(hosts)")
+                    }
                     let holds = residual.array().map { $0 != 0 }
                     try queue.run(.allReduceSumFloat(residual))
                     for index in 0..<count { values[index] = holds[index] ? 1 : 0 }
                     try queue.run(.allReduceSumFloat(values))
                     for index in 0..<count {
-                        try expect(values[index] <= Float(owners), "\(values[index]) ranks with a residual of \(index)")
+                        try expect(
+                            values[index] <= Float(hosts ?? size), "\(values[index]) ranks with a residual of \(index)")
                         var exact = 0
                         for rank in 0..<size {
                             exact += (rank + index) % 17
@@ -269,6 +274,13 @@ struct Checks {
             try queue.run(.allReduceSumDouble(values), in: group)
             let expected = Double(members.reduce(0) { $0 + $1 + 1 })
             try expect(values.array().allSatisfy { $0 == expected }, "sum in a group: \(values.array())")
+        }
+        // Longer than what goes by two levels, and than goes at a time.
+        try withMemory(600_011) { (values: MemorySlice<Float>) in
+            values.fill(Float(rank + 1))
+            try queue.run(.allReduceSumFloat(values), in: group)
+            let expected = Float(members.reduce(0) { $0 + $1 + 1 })
+            try expect(values.array().allSatisfy { $0 == expected }, "long sum in a group")
         }
         let trainers = try queue.split(color: rank == 0 ? nil : 0)
         try expect(trainers?.size == (rank == 0 ? nil : size - 1), "group without rank 0")

@@ -8,6 +8,8 @@ import Glibc
 /// - `stop-inside`: SIGSTOP while all are inside the sum (give it a large `--count`).
 /// - `fail`, `fail-busy`: ends the job with code 7, its communication thread being idle, or waiting.
 /// - `message`: waits for a message that nobody sends.
+///
+/// With `--compress 1` the sums are compressed.
 func runWithFault(_ queue: CommunicationQueue) throws {
     let culprit = Int(option("rank", -1))
     let other = Int(option("other", -1))
@@ -17,6 +19,15 @@ func runWithFault(_ queue: CommunicationQueue) throws {
     let action = option("do") ?? "nothing"
     let memory = AlignedMemory(byteCount: max(count, 1) * 4)
     let values: MemorySlice<Float> = memory.slice()[0..<count]
+    let residual = AlignedMemory(byteCount: max(count, 1) * 4)
+    residual.slice(of: Float.self).fill(0)
+    let workspace = AlignedMemory(byteCount: 2 * CompressedSum.workspaceCount(count, ranks: queue.size))
+    let sum: CommunicationOperation =
+        option("compress") == nil
+        ? .allReduceSumFloat(values)
+        : .allReduceSumCompressed(
+            CompressedSum(
+                values: values, residual: residual.slice()[0..<count], workspace: workspace.slice()))
     var number = 0
     while monotonicSeconds() < deadline {
         number += 1
@@ -52,10 +63,10 @@ func runWithFault(_ queue: CommunicationQueue) throws {
         if action == "stop-inside" && number == after && queue.rank != culprit { try queue.run(.barrier) }
         if action == "fail-busy" && number == after && queue.rank != culprit { sleep(60) }
         if action == "message" && number == after && queue.rank != culprit { sleep(60) }
-        try queue.run(.allReduceSumFloat(values))
+        try queue.run(sum)
         if let wrong = values.array().first(where: { $0 != Float(queue.size) }) {
             throw CheckFailure(description: "sum \(number) is \(wrong)")
         }
     }
-    withExtendedLifetime(memory) {}
+    withExtendedLifetime((memory, residual, workspace)) {}
 }

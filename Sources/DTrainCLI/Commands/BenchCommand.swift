@@ -28,7 +28,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
             "fp32, or bf16: convolutions, linear and recurrent layers multiply bf16, where the processor does.",
             valueName: "name"))
     var precision = "fp32"
-    @Option(help: ArgumentHelp("How gradients travel between ranks: none or bf16.", valueName: "how"))
+    @Option(help: ArgumentHelp("How gradients travel between hosts: none or bf16.", valueName: "how"))
     var compress = "none"
     @Option(parsing: .unconditional, help: ArgumentHelp("Measured steps.", valueName: "n"))
     var steps = 50
@@ -106,6 +106,11 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         guard compression == .none || job.queue.size > 1 else {
             throw UsageError(
                 "--compress has no effect: one rank alone exchanges no gradients; give --workers 2 or more.")
+        }
+        guard compression == .none || Set(job.queue.hosts).count > 1 else {
+            throw UsageError(
+                "--compress has no effect: all ranks are on one host, and sum gradients in its memory; "
+                    + "start them on several hosts with mpirun.")
         }
         let batchSize = batchSize ?? 64 * job.queue.size
         var configuration = RunConfiguration()

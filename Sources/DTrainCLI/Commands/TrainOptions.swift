@@ -215,7 +215,7 @@ struct TrainOptions: ParsableArguments {
     var precision: String?
     @Option(
         help: ArgumentHelp(
-            "How gradients travel between ranks: none, or bf16: half the bytes, with error feedback. Default none.",
+            "How gradients travel between hosts: none, or bf16: half the bytes, with error feedback. Default none.",
             valueName: "how"))
     var compress: String?
 
