@@ -56,7 +56,8 @@ import Testing
 
     @Test(arguments: [["--count", "1000"], ["--count", "4000000"], ["--count", "4000000", "--compress", "1"]])
     func ranksTellOfACutCableThemselves(sums: [String]) throws {
-        let job = try jobWithCutCable(["--limit", "3"] + sums)
+        // So slowly that the cable is cut while something is on its way, and not between two sums.
+        let job = try jobWithCutCable(["--limit", "3"] + sums, rate: "100mbit")
         defer { _ = try? twoHosts("down") }
         #expect(job.waitForOutput(containing: "start again with --resume auto", deadlineSeconds: 3 + 1 + 10))
         #expect(
@@ -66,8 +67,8 @@ import Testing
     }
 
     /// A job on hosts that are up, one rank a host, after a few of whose sums the cable of n2 was cut.
-    private func jobWithCutCable(_ arguments: [String]) throws -> RunningProcess {
-        #expect(try twoHosts("up").status == 0)
+    private func jobWithCutCable(_ arguments: [String], rate: String = "10gbit") throws -> RunningProcess {
+        #expect(try twoHosts("--rate", rate, "up").status == 0)
         let job = try RunningProcess(
             twoHostsScript,
             ["--name", hostsName, "run", "--", try builtProduct("mpi-check"), "fault", "--after", "5"] + arguments)
