@@ -92,6 +92,7 @@ DT_INLINE void forward(dt_pixels x, const float *packed, const float *bias, size
                          group_size, &w, line, valid, ox, c, pixels, y, accumulate, x_is_bf16, y_is_bf16);
             TILES_OF(TILE)
             TILES_OF(4)
+            TILES_OF(2)
             TILES_OF(1)
 #undef TILES_OF
         }

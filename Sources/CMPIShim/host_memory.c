@@ -1,5 +1,6 @@
 #define _GNU_SOURCE                // memfd_create
 #include "host_memory.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -34,14 +35,30 @@ static struct host_segment *map(int file) {
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-/// Makes this rank's segment, on memory near its core: -1 where there is none. Reserved at once: what is short fails here, and
-/// not at a first touch.
+/// A file in memory that nobody executes, which some systems insist on.
+static int make_file(void) {
+#ifdef MFD_NOEXEC_SEAL
+    int file = memfd_create("dtrain", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    if (file >= 0) return file;
+#endif
+    return memfd_create("dtrain", MFD_CLOEXEC);
+}
+
+static int reserve(int file) {
+    int error;
+    do error = posix_fallocate(file, 0, sizeof(struct host_segment));
+    while (error == EINTR);
+    return error;
+}
+
+/// Makes this rank's segment, on memory near its core: -1 where there is none. Reserved at once: where a limit is reached it
+/// fails here, and not at a first touch.
 static int make_segment(struct host_segment **segment, uint64_t secret) {
     const char *setting = getenv("DTRAIN_SHARED_MEMORY");
     if (setting && strcmp(setting, "0") == 0) return -1;
-    int file = memfd_create("dtrain", MFD_CLOEXEC);
+    int file = make_file();
     if (file < 0) return -1;
-    if (posix_fallocate(file, 0, sizeof(struct host_segment)) != 0 || !(*segment = map(file))) {
+    if (reserve(file) != 0 || !(*segment = map(file))) {
         close(file);
         return -1;
     }
@@ -52,7 +69,7 @@ static int make_segment(struct host_segment **segment, uint64_t secret) {
 static struct host_segment *open_segment(segment_address address) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%lld/fd/%lld", (long long)address.process, (long long)address.file);
-    int file = open(path, O_RDWR | O_CLOEXEC);
+    int file = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     struct stat status;
     // A mapping behind the end of another file would end the process when touched.
     int is_whole = file >= 0 && fstat(file, &status) == 0 && status.st_size == sizeof(struct host_segment);
@@ -70,19 +87,17 @@ int host_memory_share(host_memory *self, MPI_Comm node, int *is_shared) {
     MPI_Comm_rank(node, &self->rank);
     MPI_Comm_size(node, &self->size);
     self->segments = calloc((size_t)self->size, sizeof *self->segments);
-    segment_address *addresses = calloc((size_t)self->size, sizeof *addresses);
+    segment_address addresses[self->size];
     segment_address own = {.process = getpid(), .file = -1};
     if (getrandom(&own.secret, sizeof own.secret, 0) == sizeof own.secret && self->segments)
         own.file = make_segment(&self->segments[self->rank], own.secret);
-    int status = addresses ? MPI_SUCCESS : DTMPI_NO_MEMORY;
-    if (addresses) status = MPI_Allgather(&own, sizeof own, MPI_BYTE, addresses, sizeof own, MPI_BYTE, node);
+    int status = MPI_Allgather(&own, sizeof own, MPI_BYTE, addresses, sizeof own, MPI_BYTE, node);
     *is_shared = status == MPI_SUCCESS && own.file >= 0;
     for (int rank = 0; *is_shared && rank < self->size; rank++) {
         if (rank == self->rank) continue;
         self->segments[rank] = addresses[rank].file < 0 ? NULL : open_segment(addresses[rank]);
         *is_shared = self->segments[rank] != NULL;
     }
-    free(addresses);
     if (status == MPI_SUCCESS) status = MPI_Allreduce(MPI_IN_PLACE, is_shared, 1, MPI_INT, MPI_MIN, node);
     if (own.file >= 0) close((int)own.file);
     if (status != MPI_SUCCESS || !*is_shared) host_memory_release(self);

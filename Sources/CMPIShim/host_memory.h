@@ -46,7 +46,7 @@ int host_has_sums(const host_memory *self);
 /// Takes the parts of the others.
 void host_collect(const host_memory *self, float *values, size_t count, int part_count);
 
-/// sums[i] = parts[0][i] + … + parts[part_count − 1][i] for at most 2¹⁶ parts, pairwise: the largest power of two of them that
-/// leaves a rest, plus that rest, ((0 + 1) + (2 + 3)) + (4 + 5) for six. So aligned groups of 2ⁿ parts may be added first and
-/// their sums then, with the same bits. `sums` may be one of the parts.
+/// sums[i] = parts[0][i] + … + parts[part_count − 1][i] for at most 2¹⁶ parts, pairwise: the largest power of two of them
+/// that leaves a rest, plus that rest, ((0 + 1) + (2 + 3)) + (4 + 5) for six. So aligned groups of 2ⁿ parts may be added
+/// first and their sums then, with the same bits. `sums` may be one of the parts.
 void sum_pairwise(const float *const *parts, int part_count, float *sums, size_t count);

@@ -18,7 +18,7 @@ typedef struct {
 struct dtmpi_comm {
     peer_group all;
     MPI_Comm control;              // ready tokens and distress calls: they must not meet the user's messages
-    int local_rank, local_size;
+    int local_rank, local_size, first_local_rank;
     int local_cores;               // on which the ranks of this host may run, all together
     int64_t sequence;
     MPI_Request arrival, token;
@@ -72,6 +72,8 @@ static int wrap(MPI_Comm comm, dtmpi_comm **result) {
     TRY(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, self->all.rank, MPI_INFO_NULL, &node));
     TRY(MPI_Comm_rank(node, &self->local_rank));
     TRY(MPI_Comm_size(node, &self->local_size));
+    self->first_local_rank = self->all.rank;
+    TRY(MPI_Bcast(&self->first_local_rank, 1, MPI_INT, 0, node));
 #ifdef __linux__
     cpu_set_t cores;
     CPU_ZERO(&cores);
@@ -119,6 +121,7 @@ int dtmpi_rank(const dtmpi_comm *self) { return self->all.rank; }
 int dtmpi_size(const dtmpi_comm *self) { return self->all.size; }
 int dtmpi_local_rank(const dtmpi_comm *self) { return self->local_rank; }
 int dtmpi_local_size(const dtmpi_comm *self) { return self->local_size; }
+int dtmpi_first_local_rank(const dtmpi_comm *self) { return self->first_local_rank; }
 int64_t dtmpi_sequence(const dtmpi_comm *self) { return self->sequence; }
 
 void dtmpi_host_name(char name[DTMPI_HOST_CAPACITY]) {
@@ -305,9 +308,8 @@ static int exchange(dtmpi_comm *self, peer_group peers, const char *from, char *
 static int find_levels(dtmpi_comm *self) {
     MPI_Comm comm = self->all.comm, node;
     TRY(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, self->all.rank, MPI_INFO_NULL, &node));
-    int is_shared = 1, first = self->all.rank;
+    int is_shared = 1;
     if (self->local_size > 1) TRY(host_memory_share(&self->host, node, &is_shared));
-    TRY(MPI_Bcast(&first, 1, MPI_INT, 0, node));
     TRY(MPI_Comm_free(&node));
     // The least over all ranks.
     int least[] = {is_shared, self->local_size, -self->local_size};
@@ -318,7 +320,7 @@ static int find_levels(dtmpi_comm *self) {
     self->largest_sum = has_hosts ? HOST_SUM_COUNT : SIZE_MAX;
     int part = has_hosts ? self->local_rank : 0;
     // Hosts in the order of their first ranks, the same for every part.
-    TRY(MPI_Comm_split(comm, part < self->part_count ? part : MPI_UNDEFINED, has_hosts ? first : self->all.rank,
+    TRY(MPI_Comm_split(comm, part < self->part_count ? part : MPI_UNDEFINED, has_hosts ? self->first_local_rank : self->all.rank,
                        &self->across.comm));
     if (self->across.comm != MPI_COMM_NULL) {
         TRY(MPI_Comm_set_errhandler(self->across.comm, MPI_ERRORS_RETURN));
@@ -329,6 +331,8 @@ static int find_levels(dtmpi_comm *self) {
     return DTMPI_OK;
 }
 
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
 /// Sums over the peers across hosts: each forms the sums of one part, and all collect them.
 static int sum_across(dtmpi_comm *self, float *values, size_t count) {
     peer_group peers = self->across;
@@ -338,7 +342,7 @@ static int sum_across(dtmpi_comm *self, float *values, size_t count) {
     TRY(reserve_scratch(self, part * (size_t)peers.size));
     TRY(exchange(self, peers, (char *)values, self->scratch, part, total, 0));
     const float *parts[peers.size];
-    float *sums = values + part / sizeof *values * (size_t)peers.rank;
+    float *sums = values + smaller(part * (size_t)peers.rank, total) / sizeof *values;
     for (int rank = 0; rank < peers.size; rank++)
         parts[rank] = rank == peers.rank ? sums : (const float *)(self->scratch + part * (size_t)rank);
     sum_pairwise(parts, peers.size, sums, part_size(total, part, peers.rank) / sizeof *values);
@@ -389,7 +393,7 @@ int dtmpi_allreduce_sum_f32(dtmpi_comm *self, float *values, size_t count) {
     if (!self->has_levels) TRY(find_levels(self));
     for (size_t done = 0, length; done < count; done += length) {
         size_t start, own;
-        length = count - done < self->largest_sum ? count - done : self->largest_sum;
+        length = smaller(count - done, self->largest_sum);
         TRY(dtmpi_host_reduce_scatter(self, values + done, length, &start, &own));
         TRY(sum_across(self, values + done + start, own));
         TRY(dtmpi_host_all_gather(self, values + done, length));

@@ -184,17 +184,34 @@ public struct ExecutionDescription: Hashable, Sendable, Codable {
     public var threadsPerRank: Int
     /// The processor's features that choose kernels (`avx2`, `avx512f`, …), sorted.
     public var processorFeatures: [String]
+    /// A number for each training rank's host, where the order of sums over ranks depends on it; nil where they are added as
+    /// in a binary tree over the ranks: consecutive ranks on each host, the same power of two of them or all on one.
+    public var rankHosts: [Int]?
 
-    public init(ranks: Int, threadsPerRank: Int, processorFeatures: [String]) {
+    /// - Parameters:
+    ///   - hosts: a number for each training rank's host.
+    ///   - compresses: whether gradients are rounded between hosts; then their sums depend on the hosts in any case.
+    public init(
+        ranks: Int, threadsPerRank: Int, processorFeatures: [String], hosts: [Int] = [], compresses: Bool = false
+    ) {
         self.ranks = ranks
         self.threadsPerRank = threadsPerRank
         self.processorFeatures = processorFeatures.sorted()
+        let numbers = hosts.map { hosts.firstIndex(of: $0)! }
+        let sizes = Dictionary(grouping: numbers, by: { $0 }).values.map(\.count)
+        let isBinaryTree =
+            numbers == numbers.sorted() && Set(sizes).count <= 1
+            && (sizes.count == 1 || sizes.allSatisfy { $0.nonzeroBitCount == 1 })
+        rankHosts = isBinaryTree && !compresses ? nil : numbers
     }
 
     /// Why a run under `other` will not continue with the same bits, a phrase for each reason; empty where it will.
     public func differences(from other: ExecutionDescription) -> [String] {
         var differences: [String] = []
         if ranks != other.ranks { differences.append("\(ranks) ranks then, \(other.ranks) now") }
+        if ranks == other.ranks, rankHosts != other.rankHosts {
+            differences.append("ranks on the hosts \(Self.text(rankHosts)) then, \(Self.text(other.rankHosts)) now")
+        }
         if threadsPerRank != other.threadsPerRank {
             differences.append("\(threadsPerRank) threads a rank then, \(other.threadsPerRank) now")
         }
@@ -208,8 +225,13 @@ public struct ExecutionDescription: Hashable, Sendable, Codable {
         return differences
     }
 
+    private static func text(_ hosts: [Int]?) -> String {
+        hosts.map { $0.map(String.init).joined(separator: " ") } ?? "in equal blocks"
+    }
+
     private enum CodingKeys: String, CodingKey {
         case ranks
+        case rankHosts = "rank_hosts"
         case threadsPerRank = "threads_per_rank"
         case processorFeatures = "processor_features"
     }

@@ -14,8 +14,10 @@ public protocol Communicator: AnyObject, Sendable {
     var rank: Int { get }
     /// The number of processes in the group.
     var size: Int { get }
-    /// The host that each rank runs on.
+    /// The name of the host that each rank runs on.
     var hosts: [String] { get }
+    /// The lowest rank on each rank's host: what tells hosts apart, also those of one name.
+    var firstRanksOnHosts: [Int] { get }
     /// This process's number among those of the group on its own host: 0 ..< `localSize`.
     var localRank: Int { get }
     /// The number of the group's processes on this host.
@@ -84,6 +86,7 @@ public protocol Communicator: AnyObject, Sendable {
 
 extension Communicator {
     public var host: String { hosts[rank] }
+    public var firstRanksOnHosts: [Int] { hosts.map { hosts.firstIndex(of: $0)! } }
     public var overdueError: CommunicationError? { nil }
     public func setAwaited(_ isAwaited: Bool) {}
 

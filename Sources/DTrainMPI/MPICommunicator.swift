@@ -35,6 +35,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     public let rank: Int
     public let size: Int
     public let hosts: [String]
+    public let firstRanksOnHosts: [Int]
     public let localRank: Int
     public let localSize: Int
 
@@ -97,9 +98,11 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         var names = [CChar](repeating: 0, count: capacity * size)
         var status = dtmpi_allgather(handle, name, capacity, &names)
         hosts = (0..<size).map { Self.text(names[$0 * capacity..<($0 + 1) * capacity]) }
-        var numbers = [Int](repeating: worldRank, count: size)
-        if status == 0 { status = dtmpi_allgather(handle, [worldRank], MemoryLayout<Int>.size, &numbers) }
-        worldRanks = numbers
+        var numbers = [Int](repeating: 0, count: 2 * size)
+        let own = [worldRank, Int(dtmpi_first_local_rank(handle))]
+        if status == 0 { status = dtmpi_allgather(handle, own, 2 * MemoryLayout<Int>.size, &numbers) }
+        worldRanks = (0..<size).map { numbers[2 * $0] }
+        firstRanksOnHosts = (0..<size).map { numbers[2 * $0 + 1] }
         try check(status, .allGather)
     }
 
@@ -146,7 +149,8 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     // MARK: Levels
 
     public private(set) var acrossHosts: (any Communicator)?
-    public let hostSumCount = Int(DTMPI_HOST_SUM_COUNT)
+    /// All, where no host has several ranks.
+    public var hostSumCount: Int { Set(firstRanksOnHosts).count == size ? .max : Int(DTMPI_HOST_SUM_COUNT) }
 
     public func reduceScatterOnHost(_ values: MemorySlice<Float>) throws -> Range<Int> {
         precondition(values.count <= hostSumCount)

@@ -116,7 +116,7 @@ public struct Benchmark {
         }
         replica.initialize(seed: seed)
         let residuals = GradientResiduals(
-            compression, layout: replica.layout, hosts: queue.hosts, isDedicated: false, trains: true)
+            compression, layout: replica.layout, hosts: queue.firstRanksOnHosts, isDedicated: false, trains: true)
         let step = TrainingStep(
             replica: replica, optimizer: try Optimizer(.sgd(momentum: 0.9), layout: replica.layout),
             rule: TrainingStep.Rule(

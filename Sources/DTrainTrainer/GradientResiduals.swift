@@ -21,11 +21,11 @@ package final class GradientResiduals {
     private var read: [AlignedMemory] = []
 
     /// - Parameters:
-    ///   - hosts: the host of each rank that trains. On one host, gradients are summed in its memory and nothing is compressed.
+    ///   - hosts: a number for each training rank's host. On one host, gradients are summed in its memory and nothing is compressed.
     ///   - isDedicated: rank 0 does not train.
     ///   - trains: whether this rank does.
     package init(
-        _ compression: GradientCompression, layout: ParameterLayout, hosts: [String], isDedicated: Bool, trains: Bool
+        _ compression: GradientCompression, layout: ParameterLayout, hosts: [Int], isDedicated: Bool, trains: Bool
     ) {
         self.layout = layout
         trainingRanks = hosts.count

@@ -25,8 +25,8 @@ final class RunContext {
     /// The ranks that train; on a dedicated coordinator it is not used.
     let group: CommunicatorGroup
     let isDedicatedCoordinator: Bool
-    /// The host of each rank that trains.
-    let trainingHosts: [String]
+    /// A number for each training rank's host.
+    let trainingHosts: [Int]
     let execution: ExecutionDescription
     let startTime = monotonicSeconds()
     /// On rank 0, while the run lasts.
@@ -60,7 +60,7 @@ final class RunContext {
 
         let isDedicated = configuration.coordinator == .dedicated
         isDedicatedCoordinator = isDedicated && queue.rank == 0
-        trainingHosts = Array(queue.hosts.dropFirst(isDedicated ? 1 : 0))
+        trainingHosts = Array(queue.firstRanksOnHosts.dropFirst(isDedicated ? 1 : 0))
         group = isDedicated ? try queue.split(color: queue.rank == 0 ? 0 : 1)! : queue.world
         let pool = ThreadPool(threadCount: threads)
         self.pool = pool
@@ -96,7 +96,8 @@ final class RunContext {
             configuration.compression, layout: replica.layout, hosts: trainingHosts, isDedicated: isDedicated,
             trains: trains)
         execution = ExecutionDescription(
-            ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures())
+            ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures(),
+            hosts: trainingHosts, compresses: residuals.savedRanks > 0)
     }
 
     /// Throws where the model's outputs are not what the data has labels for.

@@ -70,11 +70,10 @@ struct RunStart {
                 start.remarks.append(report.description)
             }
         }
-        if context.configuration.compression != .none, context.course.trainingRanks == 1 {
-            start.remarks.append("--compress has no effect: one rank alone exchanges no gradients")
-        } else if context.configuration.compression != .none, Set(context.trainingHosts).count == 1 {
+        if context.configuration.compression != .none, Set(context.trainingHosts).count == 1 {
             start.remarks.append(
-                "--compress has no effect: all ranks that train are on one host, and sum gradients in its memory")
+                "--compress has no effect: all ranks that train are on one host, and none rounds its gradients"
+                    + (start.hasResiduals ? "; what rounding has left out before is dropped" : ""))
         }
         try store.prepare()
         if start.resumedFrom != nil { try setAside(after: start.step, &start) }

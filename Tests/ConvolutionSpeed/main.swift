@@ -22,7 +22,10 @@ while let argument = arguments.popFirst() {
     switch argument {
     case "--samples": samples = arguments.popFirst().flatMap { Int($0) } ?? samples
     case "--seconds": seconds = arguments.popFirst().flatMap { Double($0) } ?? seconds
-    default: models.append(argument)
+    case _ where ModelEntry.all.contains { $0.name == argument }: models.append(argument)
+    default:
+        print("'\(argument)' is neither a model nor --samples N or --seconds S")
+        exit(2)
     }
 }
 if models.isEmpty {
@@ -53,7 +56,7 @@ say(
     "model; input → outputs, kernel/stride, groups; " + ways.map(\.name).joined(separator: " ")
         + " of each pass; those from bf16 on are in bf16")
 for model in models {
-    guard let entry = ModelEntry.all.first(where: { $0.name == model }) else { fatalError("no model \(model)") }
+    let entry = ModelEntry.all.first { $0.name == model }!
     let graph = try Graph.trace(
         entry.make(ModelOptions(classes: entry.classes)), input: entry.input, TraceOptions(.training))
     var seen: Set<String> = []

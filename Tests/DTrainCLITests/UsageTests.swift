@@ -99,7 +99,8 @@ import Testing
         ("bench --compress fp8", "--compress 'fp8' is not valid: give none, bf16."),
         (
             "bench --compress bf16",
-            "--compress has no effect: one rank alone exchanges no gradients; give --workers 2 or more."
+            "--compress has no effect: all ranks are on one host, and none rounds its gradients; "
+                + "start ranks on several hosts with mpirun, or leave it out."
         ),
         (
             "train --coordinator inlin",

@@ -18,7 +18,7 @@ import Testing
         let results = try onEveryRank(ranks + (isDedicated ? 1 : 0)) { queue -> [Float]? in
             let layout = Self.layout
             let residuals = GradientResiduals(
-                .bf16, layout: layout, hosts: (0..<ranks).map { "host\($0)" }, isDedicated: isDedicated,
+                .bf16, layout: layout, hosts: Array(0..<ranks), isDedicated: isDedicated,
                 trains: !isDedicated || queue.rank > 0)
             if queue.rank == 0 {
                 let memory = (0..<4).map { _ in AlignedMemory(byteCount: 4 * layout.trainableCount) }

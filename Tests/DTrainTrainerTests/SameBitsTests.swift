@@ -104,8 +104,23 @@ struct SameBitsTests {
         }
         #expect(try residualNames(step: 10) == (0..<4).map { "conv1.weight.residual.\($0)" })
         #expect(try residualNames(step: 12) == (0..<(ranks == 1 ? 0 : ranks)).map { "conv1.weight.residual.\($0)" })
-        let remark = "--compress has no effect: one rank alone exchanges no gradients"
+        let remark =
+            "--compress has no effect: all ranks that train are on one host, and none rounds its gradients; "
+            + "what rounding has left out before is dropped"
         #expect(second.log.notices.contains { $0.message == remark } == (ranks == 1))
+    }
+
+    @Test("On one host nothing is compressed, and a run says so")
+    func compressedOnOneHost() throws {
+        let (plain, compressed) = (ScratchDirectory(), ScratchDirectory())
+        let exact = try run(plain, steps: 10)
+        try exact.complete()
+        var onOneHost = try run(compressed, steps: 10) { $0.compression = .bf16 }
+        onOneHost.isSpread = false
+        try onOneHost.complete()
+        #expect(onOneHost.log.losses == exact.log.losses)
+        #expect(
+            onOneHost.log.notices.contains { $0.message.hasPrefix("--compress has no effect: all ranks that train") })
     }
 
     @Test(

@@ -89,6 +89,8 @@ struct TestRun {
     var directory: String
     var threads = 1
     var stallSeconds = 30.0
+    /// Whether each rank is on a host of its own: by default where gradients are compressed, which they are between hosts alone.
+    var isSpread: Bool
     var configuration: RunConfiguration
     var data: DatasetPair
     /// Instead of `data`.
@@ -115,14 +117,13 @@ struct TestRun {
         configuration.seed = 7
         configure(&configuration)
         self.configuration = configuration
+        isSpread = configuration.compression != .none
         data = try digits()
         stops = (0..<ranks).map { _ in StopFlag() }
     }
 
     /// Runs all ranks; an error that is a rank's own ends the job, as the command line has it.
     func callAsFunction() -> [Result<TrainerOutcome, any Error>] {
-        // On one host nothing is compressed.
-        let isSpread = configuration.compression != .none
         let group = LoopbackCommunicator.group(size: ranks, stallSeconds: stallSeconds, isSpread: isSpread)
         let results = Mutex([Result<TrainerOutcome, any Error>?](repeating: nil, count: ranks))
         let threads = (0..<ranks).map { rank in

@@ -38,6 +38,8 @@ int dtmpi_rank(const dtmpi_comm *comm);
 int dtmpi_size(const dtmpi_comm *comm);
 int dtmpi_local_rank(const dtmpi_comm *comm);
 int dtmpi_local_size(const dtmpi_comm *comm);
+/// The lowest rank on this host.
+int dtmpi_first_local_rank(const dtmpi_comm *comm);
 /// The number of arrivals begun: the same on all ranks of the group.
 int64_t dtmpi_sequence(const dtmpi_comm *comm);
 
@@ -54,7 +56,7 @@ int dtmpi_arrive(dtmpi_comm *comm, double seconds);
 /// is_waiting[r] becomes 1 for those that say so.
 int dtmpi_find_missing(dtmpi_comm *comm, double seconds, uint8_t *is_waiting);
 
-/// Added pairwise, first over the ranks of a host that share memory, then over hosts.
+/// Sums of 64 KiB and more are added pairwise, first over the ranks of a host that share memory, then over hosts.
 int dtmpi_allreduce_sum_f32(dtmpi_comm *comm, float *values, size_t count);
 int dtmpi_allreduce_sum_f64(dtmpi_comm *comm, double *values, size_t count);
 int dtmpi_allreduce_sum_i64(dtmpi_comm *comm, int64_t *values, size_t count);

@@ -103,14 +103,10 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         _ entry: ModelEntry, _ specification: DataSpecification?, _ arithmetic: Precision,
         _ compression: GradientCompression, _ job: Job
     ) throws {
-        guard compression == .none || job.queue.size > 1 else {
+        guard compression == .none || Set(job.queue.firstRanksOnHosts).count > 1 else {
             throw UsageError(
-                "--compress has no effect: one rank alone exchanges no gradients; give --workers 2 or more.")
-        }
-        guard compression == .none || Set(job.queue.hosts).count > 1 else {
-            throw UsageError(
-                "--compress has no effect: all ranks are on one host, and sum gradients in its memory; "
-                    + "start them on several hosts with mpirun.")
+                "--compress has no effect: all ranks are on one host, and none rounds its gradients; "
+                    + "start ranks on several hosts with mpirun, or leave it out.")
         }
         let batchSize = batchSize ?? 64 * job.queue.size
         var configuration = RunConfiguration()

@@ -137,7 +137,7 @@ protocol InputGradientPass: ConvolutionPass {
 package enum ConvolutionMethod: Sendable {
     /// What is fastest for the geometry, chosen for each pass.
     case byRule
-    /// Direct products wherever they can compute the pass, fast or not: the tests hold them against `unfolded`.
+    /// Direct products, or those of small groups, wherever they can compute the pass, fast or not: the tests hold them against `unfolded`.
     case direct
     /// Minimal filtering wherever it can compute the pass, fast or not, and otherwise by rule; for the tests.
     case winograd
@@ -257,8 +257,15 @@ struct ConvolutionPasses: Sendable {
         if setting.method == .unfolded { return .general }
         if geometry.isDepthwise { return .depthwise }
         if PointwiseBlocks.canCompute(geometry) { return .pointwise }
-        if GroupedWeights.canCompute(geometry), setting.method != .winograd { return .grouped }
+        if isGrouped(geometry, setting) { return .grouped }
         return isWinograd(geometry, setting) ? .winograd : .general
+    }
+
+    /// The sums of small groups fill the registers that AVX-512 has; with fewer nothing was measured.
+    private static func isGrouped(_ geometry: ConvolutionGeometry, _ setting: PassSetting) -> Bool {
+        guard GroupedWeights.canCompute(geometry) else { return false }
+        return setting.method == .direct
+            || [.byRule, .oneDNN].contains(setting.method) && dt_tile_lanes() == GroupedWeights.blockChannels
     }
 
     /// Minimal filtering has the fewest multiply-adds; with few channels the transforms cost more than they save.

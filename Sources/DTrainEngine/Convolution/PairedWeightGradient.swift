@@ -23,11 +23,8 @@ struct PairedWeightGradient: WeightGradientPass {
 
     init(_ geometry: ConvolutionGeometry) {
         self.geometry = geometry
-        let window = geometry.window
-        outer = dt_window(
-            height: window.output_height, width: window.output_width, output_height: window.output_height,
-            output_width: window.output_width, kernel_height: 1, kernel_width: 1, stride_height: 1, stride_width: 1,
-            padding_height: 0, padding_width: 0, dilation_height: 1, dilation_width: 1)
+        let image: Shape = [geometry.window.output_height, geometry.window.output_width, geometry.outputs]
+        outer = WindowGeometry(kernel: 1).cWindow(input: image, output: image)
     }
 
     private var panel: (left: Int, right: Int) { (dt_bf16_left_panel(), dt_bf16_panel()) }

@@ -38,7 +38,7 @@ struct RandomConvolution: CustomStringConvertible {
         let isDepthwise = !tiles && draw([true, false, false, false, false])
         var channels = draw(
             isDepthwise ? [2, 3, 7, 8, 16, 33, 43] : [1, 1, 2, 3, 4, 5, 8, 10, 17] + (tiles ? [16, 32, 136] : []))
-        let extents = pair([1, 2, 3, 4, 5, 7, 9, 12])
+        let extents = pair([1, 2, 3, 4, 5, 7, 9, 12] + (kind == .smallGroups ? [17, 22] : []))
         let outputs = isDepthwise ? channels : draw([1, 2, 3, 5, 8, 10, 15, 16, 20, 24, 33, 40])
         hasBias = draw([true, true, false])
         activation = draw([.identity, .tanh])
