@@ -8,8 +8,11 @@
 /// One copy of the function per instruction set, chosen when the program is loaded.
 #if defined(__x86_64__) && !defined(DT_NO_DISPATCH)
 #define DT_DISPATCH __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+/// For what is only used with AVX-512, but for tests.
+#define DT_DISPATCH_AVX512 __attribute__((target_clones("arch=x86-64-v4", "default")))
 #else
 #define DT_DISPATCH
+#define DT_DISPATCH_AVX512
 #endif
 
 /// Helpers must be inlined into each copy of their caller, or they stay at the lowest instruction set.

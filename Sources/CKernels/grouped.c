@@ -115,7 +115,7 @@ DT_INLINE void forward(dt_pixels x, const float *packed, const float *bias, size
         }                                                                       \
     }
 
-DT_DISPATCH
+DT_DISPATCH_AVX512
 void dt_grouped_forward(dt_pixels x, const float *packed, const float *bias, size_t channels, size_t group_size,
                         dt_window window, size_t first_line, size_t lines, dt_pixels y, int accumulate) {
 #define BODY(size, x_is_bf16, y_is_bf16) \
@@ -173,7 +173,7 @@ DT_INLINE void weight_gradient(dt_pixels x, dt_pixels dy, size_t channels, const
     }
 }
 
-DT_DISPATCH
+DT_DISPATCH_AVX512
 void dt_grouped_weight_gradient(dt_pixels x, dt_pixels dy, size_t channels, size_t group_size, dt_window window,
                                 size_t first_line, size_t lines, float *sums) {
 #define BODY(size, x_is_bf16, dy_is_bf16) \

@@ -277,7 +277,8 @@ static int reserve_scratch(dtmpi_comm *self, size_t size) {
 
 /// Sends part k of `from` to each other peer k and receives as part k of `to` what it sends here; with `gathers` sends
 /// the own part to all.
-static int exchange(dtmpi_comm *self, peer_group peers, const char *from, char *to, size_t part, size_t total, int gathers) {
+static int exchange(dtmpi_comm *self, peer_group peers, const char *from, char *to, size_t part, size_t total,
+                    int gathers) {
     for (size_t done = 0; done < part; done += largest_count) {
         int count = 0;
         // Each begins with the rank behind it, so that not all send to one.
@@ -304,6 +305,10 @@ static int exchange(dtmpi_comm *self, peer_group peers, const char *from, char *
     return DTMPI_OK;
 }
 
+// MARK: - Long sums
+//
+// First over the ranks of each host that share memory, then across hosts, between the ranks of the same part.
+
 /// Finds out which ranks share a host's memory. Where any host's cannot, all ranks are one level.
 static int find_levels(dtmpi_comm *self) {
     MPI_Comm comm = self->all.comm, node;
@@ -320,8 +325,8 @@ static int find_levels(dtmpi_comm *self) {
     self->largest_sum = has_hosts ? HOST_SUM_COUNT : SIZE_MAX;
     int part = has_hosts ? self->local_rank : 0;
     // Hosts in the order of their first ranks, the same for every part.
-    TRY(MPI_Comm_split(comm, part < self->part_count ? part : MPI_UNDEFINED, has_hosts ? self->first_local_rank : self->all.rank,
-                       &self->across.comm));
+    int key = has_hosts ? self->first_local_rank : self->all.rank;
+    TRY(MPI_Comm_split(comm, part < self->part_count ? part : MPI_UNDEFINED, key, &self->across.comm));
     if (self->across.comm != MPI_COMM_NULL) {
         TRY(MPI_Comm_set_errhandler(self->across.comm, MPI_ERRORS_RETURN));
         TRY(MPI_Comm_rank(self->across.comm, &self->across.rank));

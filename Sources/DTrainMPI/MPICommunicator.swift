@@ -103,6 +103,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         if status == 0 { status = dtmpi_allgather(handle, own, 2 * MemoryLayout<Int>.size, &numbers) }
         worldRanks = (0..<size).map { numbers[2 * $0] }
         firstRanksOnHosts = (0..<size).map { numbers[2 * $0 + 1] }
+        hostSumCount = Set(firstRanksOnHosts).count == size ? .max : Int(DTMPI_HOST_SUM_COUNT)
         try check(status, .allGather)
     }
 
@@ -146,11 +147,14 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         return try part.map { try MPICommunicator($0, patience, worldRank: worldRanks[rank]) }
     }
 
+    public func finalize() throws { try collective(.finalize) { dtmpi_finalize() } }
+
     // MARK: Levels
 
     public private(set) var acrossHosts: (any Communicator)?
-    /// All, where no host has several ranks.
-    public var hostSumCount: Int { Set(firstRanksOnHosts).count == size ? .max : Int(DTMPI_HOST_SUM_COUNT) }
+    private var hasLevels = false
+    /// Any number, where no host has several ranks.
+    public let hostSumCount: Int
 
     public func reduceScatterOnHost(_ values: MemorySlice<Float>) throws -> Range<Int> {
         precondition(values.count <= hostSumCount)
@@ -173,10 +177,6 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     public func allGatherOnHost(_ values: MemorySlice<Float>) throws {
         try block(.allReduce) { try check(dtmpi_host_all_gather(handle, values.base, values.count), .allReduce) }
     }
-
-    private var hasLevels = false
-
-    public func finalize() throws { try collective(.finalize) { dtmpi_finalize() } }
 
     // MARK: Point to point
 
