@@ -137,7 +137,8 @@ protocol InputGradientPass: ConvolutionPass {
 package enum ConvolutionMethod: Sendable {
     /// What is fastest for the geometry, chosen for each pass.
     case byRule
-    /// Direct products, or those of small groups, wherever they can compute the pass, fast or not: the tests hold them against `unfolded`.
+    /// Direct products, or those of small groups, wherever they can compute the pass, fast or not: the tests hold them against
+    /// `unfolded`.
     case direct
     /// Minimal filtering wherever it can compute the pass, fast or not, and otherwise by rule; for the tests.
     case winograd
