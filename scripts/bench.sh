@@ -15,6 +15,8 @@
 # --layout nchw|nhwc --seconds S [--compile], it prints a line that ends in "RATE items/s". In each round the best of its
 # layouts and modes counts. What cannot be measured is said on standard error and left out.
 set -euo pipefail
+export LC_ALL=C
+unset OMP_NUM_THREADS OPENBLAS_CORETYPE    # kernels that are chosen by hand are often slower ones
 
 # The table of the measurements in a file; with a model and a number of ranks, their row alone.
 table() {  # file [model ranks]
@@ -82,7 +84,7 @@ table() {  # file [model ranks]
         }' "$1"
 }
 
-usage() { sed -n '2,18p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
+usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 precision=fp32 ranks_list=1,2 compile='' seconds=4 out=''
 while [ $# -gt 0 ]; do
@@ -104,6 +106,8 @@ while [ $# -gt 0 ]; do
 done
 [ $# -ge 1 ] || usage
 peer=$1 rounds=${2:-5}
+case $precision in fp32 | bf16) ;; *) usage ;; esac
+case $rounds in *[!0-9]* | 0*) usage ;; esac
 shift $(($# < 2 ? $# : 2))
 models=$*
 
@@ -115,7 +119,6 @@ case $out in '' | /*) ;; *) out=$PWD/$out ;; esac
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 . scripts/models.sh
-unset OPENBLAS_CORETYPE                # one that is set by hand often slows OpenBLAS down
 program=$(swift build -c release --show-bin-path)/dtrain
 run=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 

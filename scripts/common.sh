@@ -13,7 +13,7 @@ as_root() {
 # The build flags: imports must be declared, and tests see what users see, so that one build serves both.
 build_flags="-c release --explicit-target-dependency-import-check error"
 
-# DTRAIN_ONEDNN=no goes without oneDNN: every convolution, in fp32, by dtrain's own kernels and OpenBLAS.
+# DTRAIN_ONEDNN=no goes without oneDNN: all convolutions by dtrain's own kernels and OpenBLAS, and fewer of them in bf16.
 case ${DTRAIN_ONEDNN:-yes} in
     yes) trait_flags="" ;;
     no) trait_flags="--disable-default-traits" ;;

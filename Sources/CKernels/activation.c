@@ -1,5 +1,4 @@
 #include "activation.h"
-#include "batch_norm.h"
 #include "dispatch.h"
 
 DT_INLINE float apply(float x, dt_activation activation, float slope) {

@@ -54,7 +54,7 @@ DT_INLINE void window_pairs(const int is_bf16, const void *x, const dt_window *w
         const ptrdiff_t other = 2 * p + 1 < pixels ? next_pixel(&at, w, pixel_stride) : -1;
         for (size_t first = 0; first < channels; first += panel) {
             float *to = pairs + first * pair_count + p * panel;
-            const size_t width = channels - first < panel ? channels - first : panel;
+            const size_t width = smaller(channels - first, panel);
             for (size_t c = 0; c < width; c += VECTOR_LENGTH) {
                 const ptrdiff_t at_channel = (ptrdiff_t)(first + c);
                 pair(x, is_bf16, one < 0 ? -1 : one + at_channel, other < 0 ? -1 : other + at_channel, width - c, to + c);

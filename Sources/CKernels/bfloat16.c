@@ -4,10 +4,9 @@
 DT_DISPATCH
 void dt_bf16_round(const float *restrict values, float *restrict residual, uint16_t *restrict rounded, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        float value = values[i] + residual[i];
-        uint16_t sent = rounded_to_bf16(value);
+        uint16_t sent = rounded_to_bf16(values[i]);
         rounded[i] = sent;
-        residual[i] = value - widened_bf16(sent);
+        residual[i] = values[i] - widened_bf16(sent);
     }
 }
 
@@ -17,7 +16,7 @@ void dt_bf16_sum(const uint16_t *parts, size_t part_count, size_t stride, float 
     enum { BLOCK = 1024 };
     float sum[BLOCK];
     for (size_t start = 0; start < count; start += BLOCK) {
-        size_t length = count - start < BLOCK ? count - start : BLOCK;
+        size_t length = smaller(count - start, BLOCK);
         for (size_t i = 0; i < length; i++) sum[i] = widened_bf16(parts[start + i]);
         for (size_t part = 1; part < part_count; part++) {
             const uint16_t *next = parts + part * stride + start;
@@ -29,11 +28,6 @@ void dt_bf16_sum(const uint16_t *parts, size_t part_count, size_t stride, float 
             residual[start + i] += sum[i] - widened_bf16(sent);
         }
     }
-}
-
-DT_DISPATCH
-void dt_bf16_widen(const uint16_t *restrict from, float *restrict to, size_t count) {
-    for (size_t i = 0; i < count; i++) to[i] = widened_bf16(from[i]);
 }
 
 DT_DISPATCH

@@ -71,3 +71,12 @@ void dt_label_rank(const float *logits, const int32_t *labels, size_t rows, size
         rank[row] = (int32_t)before;
     }
 }
+
+void dt_one_hot(dt_targets targets, size_t rows, size_t classes, float *y) {
+    memset(y, 0, rows * classes * sizeof *y);
+    for (size_t row = 0; row < rows; row++) {
+        const float share = own_share(targets, row);
+        y[row * classes + (size_t)targets.labels[row]] += share;
+        if (targets.partners) y[row * classes + (size_t)targets.partners[row]] += 1 - share;
+    }
+}

@@ -155,7 +155,7 @@ void dt_lamb_square_sums(
     const dt_adam_scalars s = *scalars;
     double parameter_sums[DT_SUMS] = {0}, direction_sums[DT_SUMS] = {0};
     for (size_t i = 0; i < count; i += DT_SUMS) {
-        size_t width = count - i < DT_SUMS ? count - i : DT_SUMS;
+        size_t width = smaller(count - i, DT_SUMS);
         for (size_t k = 0; k < width; k++) {
             float p = parameters[i + k], g = gradients[i + k] * s.gradient_scale;
             float m = dt_first_moment(exp_avg[i + k], g, s);

@@ -1,4 +1,4 @@
-#include "window.h"
+#include "pooling.h"
 #include "pooling_window.h"
 
 /// The position of a window whose maximum ReLU holds back: no gradient goes to any pixel.

@@ -117,18 +117,3 @@ void dt_gru_backward(dt_recurrent_step step, float *gates, const float *h_before
         }
     }
 }
-
-void dt_pack_panels(const float *b, size_t depth, size_t columns, size_t row_step, size_t column_step, size_t panel,
-                    float *panels) {
-    for (size_t first = 0; first < columns; first += panel) {
-        const size_t count = columns - first < panel ? columns - first : panel;
-        const float *from = b + first * column_step;
-        for (size_t k = 0; k < depth; k++, panels += panel) {
-            if (column_step == 1)
-                memcpy(panels, from + k * row_step, count * sizeof *panels);
-            else
-                for (size_t j = 0; j < count; j++) panels[j] = from[k * row_step + j * column_step];
-            for (size_t j = count; j < panel; j++) panels[j] = 0;
-        }
-    }
-}

@@ -47,7 +47,7 @@ static int level(void) { return 0; }
 #endif
 
 size_t dt_tile_panel(void) { return (size_t)8 << level(); }
-size_t dt_tile_lanes(void) { return (size_t)2 << level(); }
+size_t dt_tile_granularity(void) { return (size_t)2 << level(); }
 
 void dt_tile_multiply(const float *a, ptrdiff_t a_row, const float *b, const dt_tile_sum *sum, size_t rows,
                       size_t columns, dt_tile_mode mode, const float *initial, float *c, ptrdiff_t c_row) {
@@ -57,5 +57,20 @@ void dt_tile_multiply(const float *a, ptrdiff_t a_row, const float *b, const dt_
     case 1: avx2_multiply(a, a_row, b, sum, rows, columns, mode, initial, c, c_row); break;
 #endif
     default: baseline_multiply(a, a_row, b, sum, rows, columns, mode, initial, c, c_row); break;
+    }
+}
+
+void dt_pack_panels(const float *b, size_t depth, size_t columns, size_t row_step, size_t column_step, size_t panel,
+                    float *panels) {
+    for (size_t first = 0; first < columns; first += panel) {
+        const size_t count = smaller(columns - first, panel);
+        const float *from = b + first * column_step;
+        for (size_t k = 0; k < depth; k++, panels += panel) {
+            if (column_step == 1)
+                memcpy(panels, from + k * row_step, count * sizeof *panels);
+            else
+                for (size_t j = 0; j < count; j++) panels[j] = from[k * row_step + j * column_step];
+            for (size_t j = count; j < panel; j++) panels[j] = 0;
+        }
     }
 }

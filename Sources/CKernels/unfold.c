@@ -1,3 +1,4 @@
+#include "unfold.h"
 #include "window_inside.h"
 
 /// Copies in whole vectors of 8 floats: up to 7 floats more than asked are read and written. Rows are filled from left
@@ -59,8 +60,8 @@ void dt_unfold(const float *x, size_t pixel_stride, size_t channels, dt_window w
     if (w.dilation_width == 1 && pixel_stride == channels && w.width >= reach) {
         inner = (w.padding_width + w.stride_width - 1) / w.stride_width;
         end = (w.width + w.padding_width - reach) / w.stride_width + 1;
-        inner = inner < w.output_width ? inner : w.output_width;
-        end = end < inner ? inner : end < w.output_width ? end : w.output_width;
+        inner = smaller(inner, w.output_width);
+        end = end < inner ? inner : smaller(end, w.output_width);
     }
     for (size_t line = first_line; line < first_line + lines; line++, rows += w.output_width * row_length) {
         const float *image = x + line / w.output_height * w.height * w.width * pixel_stride;
@@ -75,7 +76,7 @@ void dt_unfold(const float *x, size_t pixel_stride, size_t channels, dt_window w
             const size_t room = (w.height * w.width - (size_t)last_row * w.width - left) * channels;
             const size_t needed = (kernel_row + 7) / 8 * 8;
             size_t pixels = room < needed ? 0 : (room - needed) / step + 1;
-            pixels = pixels < end - inner ? pixels : end - inner;
+            pixels = smaller(pixels, end - inner);
             const ptrdiff_t first_row = valid.top + (ptrdiff_t)(valid.first * w.dilation_height);
             const float *source = image + ((size_t)first_row * w.width + left) * channels;
             const size_t before = valid.first, count = valid.last - valid.first, after = w.kernel_height - valid.last;

@@ -57,8 +57,6 @@ DT_INLINE void transform_output(const int outputs, const vector *m, size_t step,
     }
 }
 
-DT_INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 // MARK: Transformed values
 
 /// How a row of transformed values is written: as it is, or as the first or second row of a pair.
@@ -152,7 +150,7 @@ DT_INLINE void output_tiles(const int side, const int is_bf16, const float *m, s
                             size_t channels, const float *bias, int accumulate, void *y, size_t pixel_stride, size_t lines,
                             size_t width) {
     for (size_t tile = 0; tile < tiles; tile++, m += row) {
-        const size_t left = tile * (size_t)side, columns = least(width - left, (size_t)side);
+        const size_t left = tile * (size_t)side, columns = smaller(width - left, (size_t)side);
         for (size_t c = 0; c < channels; c += LANES) {
             vector values[PLANES], half[4 * SIDE], out[16], initial = {0};
             const size_t count = channels - c;
@@ -170,7 +168,7 @@ DT_INLINE void output_tiles(const int side, const int is_bf16, const float *m, s
                         store(&out[i * (size_t)side + j], y, to + (i * width + j) * pixel_stride, is_bf16, LANES, accumulate);
                 }
             } else
-                for (size_t i = 0; i < least(lines, (size_t)side); i++)
+                for (size_t i = 0; i < smaller(lines, (size_t)side); i++)
                     for (size_t j = 0; j < columns; j++)
                         store(&out[i * (size_t)side + j], y, to + (i * width + j) * pixel_stride, is_bf16, count, accumulate);
         }
@@ -208,12 +206,12 @@ DT_INLINE void weights_of(const int taps, const float *weights, size_t outputs, 
     const size_t positions = (size_t)(taps * taps), rows = turned ? outputs : inputs, columns = turned ? inputs : outputs;
     const size_t panel_rows = form == DT_WINOGRAD_PAIRS ? (rows + 1) / 2 : rows;
     for (size_t column = 0; column < columns; column += LANES) {
-        const size_t count = least(columns - column, LANES), first = column / panel * panel;
+        const size_t count = smaller(columns - column, LANES), first = column / panel * panel;
         // The last panel may be narrower.
-        const size_t panel_width = least((columns - first + LANES - 1) / LANES * LANES, panel);
+        const size_t panel_width = smaller((columns - first + LANES - 1) / LANES * LANES, panel);
         float *to = u + first * panel_rows + column - first;
         for (size_t block = first_row; block < end_row; block += LANES) {
-            const size_t size = least(end_row - block, LANES);
+            const size_t size = smaller(end_row - block, LANES);
             float taps_of[LANES][25 * LANES];
             if (turned)
                 for (size_t r = 0; r < size; r++)
@@ -270,7 +268,7 @@ DT_INLINE void gradient_tiles(const int side, const int is_bf16, const void *dz,
     for (size_t tile = 0; tile < tiles; tile++) {
         const size_t left = tile * (size_t)side, offset = left * pixel_stride;
         const void *corner = is_bf16 ? (const void *)((const uint16_t *)dz + offset) : (const float *)dz + offset;
-        WITH_FORM(form, first + tile, gradient_tile, side, is_bf16, corner, lines, least(width - left, (size_t)side), width,
+        WITH_FORM(form, first + tile, gradient_tile, side, is_bf16, corner, lines, smaller(width - left, (size_t)side), width,
                   channels, pixel_stride, z + row_start(form, first + tile, row), plane)
     }
 }

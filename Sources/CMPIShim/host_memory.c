@@ -17,8 +17,9 @@ enum { LINE = 64 };
 /// their next values. Rounds of other lengths part the elements elsewhere, so neither may lie in the other's place.
 struct host_segment {
     uint64_t secret;
-    _Alignas(2 * LINE) _Atomic(uint32_t) offered; // the last round of which the values lie here
-    _Alignas(2 * LINE) _Atomic(uint32_t) summed;  // the last round of which the sums lie here
+    struct {
+        _Alignas(2 * LINE) _Atomic(uint32_t) round; // the last one in which this rank has come so far
+    } steps[HOST_STEPS];
     _Alignas(2 * LINE) float values[HOST_SUM_COUNT];
     float sums[HOST_SUM_COUNT];                   // of this rank's part, from the first on
 };
@@ -84,8 +85,8 @@ static struct host_segment *open_segment(segment_address address) {
 
 int host_memory_share(host_memory *self, MPI_Comm node, int *is_shared) {
     // All that can fail on one rank alone is done between the calls of MPI, which all ranks make.
-    MPI_Comm_rank(node, &self->rank);
-    MPI_Comm_size(node, &self->size);
+    *is_shared = 1;
+    if (self->size == 1) return MPI_SUCCESS;
     self->segments = calloc((size_t)self->size, sizeof *self->segments);
     segment_address addresses[self->size];
     segment_address own = {.process = getpid(), .file = -1};
@@ -111,13 +112,22 @@ void host_memory_release(host_memory *self) {
     self->segments = NULL;
 }
 
+static void reach(const host_memory *self, host_step step) {
+    atomic_store_explicit(&self->segments[self->rank]->steps[step].round, self->round, memory_order_release);
+}
+
+int host_has_reached(const host_memory *self, host_step step) {
+    for (int rank = 0; rank < self->size; rank++)
+        if (atomic_load_explicit(&self->segments[rank]->steps[step].round, memory_order_acquire) != self->round) return 0;
+    return 1;
+}
+
 host_part host_part_of(size_t count, int part_count, int part) {
     enum { LINE_COUNT = LINE / sizeof(float) };
     size_t lines = (count + LINE_COUNT - 1) / LINE_COUNT;
     size_t length = (lines + (size_t)part_count - 1) / (size_t)part_count * LINE_COUNT;
-    size_t start = length * (size_t)part;
-    if (part >= part_count || start >= count) return (host_part){count, 0};
-    return (host_part){start, count - start < length ? count - start : length};
+    size_t start = part < part_count ? smaller(length * (size_t)part, count) : count;
+    return (host_part){start, smaller(count - start, length)};
 }
 
 void host_offer(host_memory *self, const float *values, size_t count, int part_count) {
@@ -128,13 +138,7 @@ void host_offer(host_memory *self, const float *values, size_t count, int part_c
         memcpy(segment->values + range.start, values + range.start, range.count * sizeof *values);
     }
     self->round += 1;
-    atomic_store_explicit(&segment->offered, self->round, memory_order_release);
-}
-
-int host_has_offers(const host_memory *self) {
-    for (int rank = 0; rank < self->size; rank++)
-        if (atomic_load_explicit(&self->segments[rank]->offered, memory_order_acquire) != self->round) return 0;
-    return 1;
+    reach(self, HOST_OFFERED);
 }
 
 void host_sum(const host_memory *self, float *values, size_t count, int part_count) {
@@ -149,13 +153,7 @@ void host_publish(host_memory *self, const float *values, size_t count, int part
     struct host_segment *segment = self->segments[self->rank];
     host_part own = host_part_of(count, part_count, self->rank);
     memcpy(segment->sums, values + own.start, own.count * sizeof *values);
-    atomic_store_explicit(&segment->summed, self->round, memory_order_release);
-}
-
-int host_has_sums(const host_memory *self) {
-    for (int rank = 0; rank < self->size; rank++)
-        if (atomic_load_explicit(&self->segments[rank]->summed, memory_order_acquire) != self->round) return 0;
-    return 1;
+    reach(self, HOST_SUMMED);
 }
 
 void host_collect(const host_memory *self, float *values, size_t count, int part_count) {
@@ -189,7 +187,7 @@ static const float *block_sum(const float *const *parts, int part_count, size_t 
 void sum_pairwise(const float *const *parts, int part_count, float *sums, size_t count) {
     _Alignas(LINE) float buffers[DEPTH][BLOCK];
     for (size_t start = 0; start < count; start += BLOCK) {
-        size_t length = count - start < BLOCK ? count - start : BLOCK;
+        size_t length = smaller(count - start, BLOCK);
         memmove(sums + start, block_sum(parts, part_count, start, length, buffers), length * sizeof *sums);
     }
 }

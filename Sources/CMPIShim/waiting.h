@@ -30,7 +30,7 @@ enum {
 
 /// A wait tests without pause for so many seconds, while `wait_is_awaited` is not 0.
 static const double WAIT_EAGER_SECONDS = 2e-3;
-static atomic_int wait_is_awaited;
+extern atomic_int wait_is_awaited;
 
 typedef struct {
     double begin, seconds, elapsed;

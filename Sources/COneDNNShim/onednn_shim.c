@@ -1,6 +1,9 @@
 // Empty without the package trait OneDNN: nothing is then needed of the library, at compile time or later.
 #ifdef DT_ONEDNN
 #define _GNU_SOURCE
+#if !__has_include(<oneapi/dnnl/dnnl.h>)
+#error "oneDNN's header oneapi/dnnl/dnnl.h is missing: install libdnnl-dev, or build with --disable-default-traits"
+#endif
 #include "onednn_shim.h"
 #include <dlfcn.h>
 #include <pthread.h>

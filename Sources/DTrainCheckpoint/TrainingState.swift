@@ -187,16 +187,20 @@ public struct ExecutionDescription: Hashable, Sendable, Codable {
     /// A number for each training rank's host, where the order of sums over ranks depends on it; nil where they are added as
     /// in a binary tree over the ranks: consecutive ranks on each host, the same power of two of them or all on one.
     public var rankHosts: [Int]?
+    /// Whose kernels compute products (`oneDNN 2.6.3`, `OpenBLAS SkylakeX`); nil in checkpoints of versions that did not note it.
+    public var libraries: [String]?
 
     /// - Parameters:
     ///   - hosts: a number for each training rank's host.
     ///   - compresses: whether gradients are rounded between hosts; then their sums depend on the hosts in any case.
     public init(
-        ranks: Int, threadsPerRank: Int, processorFeatures: [String], hosts: [Int] = [], compresses: Bool = false
+        ranks: Int, threadsPerRank: Int, processorFeatures: [String], hosts: [Int] = [], compresses: Bool = false,
+        libraries: [String]? = nil
     ) {
         self.ranks = ranks
         self.threadsPerRank = threadsPerRank
         self.processorFeatures = processorFeatures.sorted()
+        self.libraries = libraries
         let numbers = hosts.map { hosts.firstIndex(of: $0)! }
         let sizes = Dictionary(grouping: numbers, by: { $0 }).values.map(\.count)
         let isBinaryTree =
@@ -222,6 +226,9 @@ public struct ExecutionDescription: Hashable, Sendable, Codable {
                 "another processor (only then: \(then.joined(separator: " ")); only now: \(now.joined(separator: " ")))"
             )
         }
+        if let then = libraries, let now = other.libraries, then != now {
+            differences.append("products by \(then.joined(separator: ", ")) then, \(now.joined(separator: ", ")) now")
+        }
         return differences
     }
 
@@ -230,7 +237,7 @@ public struct ExecutionDescription: Hashable, Sendable, Codable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case ranks
+        case ranks, libraries
         case rankHosts = "rank_hosts"
         case threadsPerRank = "threads_per_rank"
         case processorFeatures = "processor_features"

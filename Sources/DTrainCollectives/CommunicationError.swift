@@ -20,13 +20,6 @@ public enum CommunicationError: Error, Hashable, CustomStringConvertible, Sendab
     /// Communication cannot start at all: the launcher or the library does not offer what is needed.
     case unavailable(reason: String)
 
-    /// Whether this rank is the one to tell of the error: all ranks that wait for the same missing ones throw, and the
-    /// lowest one's message is enough.
-    public var isFirstWitness: Bool {
-        guard case .stalled(_, let rank, _, _, _, let waiting) = self else { return true }
-        return rank == waiting.min()
-    }
-
     public var description: String {
         switch self {
         case .failed(let operation, let rank, let host, let reason):

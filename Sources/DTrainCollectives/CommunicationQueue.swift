@@ -33,8 +33,8 @@ public final class CommunicationQueue: Sendable {
 
     /// All ranks.
     public let world: CommunicatorGroup
-    /// The host of each rank, and the lowest rank on it.
-    public let hosts: [String], firstRanksOnHosts: [Int]
+    /// The host of each rank, and the lowest of the ranks that share memory with it.
+    public let hosts: [String], firstSharingRanks: [Int]
     /// This process's number among those on its own host, and how many they are.
     public let localRank: Int, localSize: Int
     public var rank: Int { world.rank }
@@ -54,7 +54,7 @@ public final class CommunicationQueue: Sendable {
         let communicator = try thread.start(makeCommunicator)
         world = CommunicatorGroup(index: 0, rank: communicator.rank, size: communicator.size)
         hosts = communicator.hosts
-        firstRanksOnHosts = communicator.firstRanksOnHosts
+        firstSharingRanks = communicator.firstSharingRanks
         localRank = communicator.localRank
         localSize = communicator.localSize
     }

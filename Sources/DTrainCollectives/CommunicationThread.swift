@@ -20,7 +20,7 @@ final class CommunicationThread: @unchecked Sendable {
         init(_ body: @escaping (any Communicator) throws -> Void) { self.body = body }
     }
 
-    private let monitor = Monitor()
+    private let monitor = ConditionVariable()
     private let ring: UnsafeMutablePointer<Work>
     private let capacity: Int
     // All below is guarded by the monitor.

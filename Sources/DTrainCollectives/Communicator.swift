@@ -16,8 +16,9 @@ public protocol Communicator: AnyObject, Sendable {
     var size: Int { get }
     /// The name of the host that each rank runs on.
     var hosts: [String] { get }
-    /// The lowest rank on each rank's host: what tells hosts apart, also those of one name.
-    var firstRanksOnHosts: [Int] { get }
+    /// For each rank the lowest of those that share memory with it, itself included: what tells hosts apart where they are summed
+    /// up. Where the ranks of any host share none, each is a host of its own.
+    var firstSharingRanks: [Int] { get }
     /// This process's number among those of the group on its own host: 0 ..< `localSize`.
     var localRank: Int { get }
     /// The number of the group's processes on this host.
@@ -44,14 +45,13 @@ public protocol Communicator: AnyObject, Sendable {
     /// A sum by two levels, for those who sum in another way between hosts than within one: `reduceScatterOnHost`, a sum over
     /// `acrossHosts` of the elements that it returns, `allGatherOnHost`.
     ///
-    /// Those elements of `values` become their sums over the ranks of this host; each of these has others. Where ranks share no
-    /// memory each is a host of its own: it returns all elements, and `acrossHosts` are all ranks.
+    /// Those elements of `values` become their sums over the ranks of this host; each of these has others. Where each is a host of
+    /// its own (`firstSharingRanks`), it returns all elements, and `acrossHosts` are all ranks.
     /// - Parameter values: at most `hostSumCount`.
     func reduceScatterOnHost(_ values: MemorySlice<Float>) throws -> Range<Int>
     /// Collects in `values` what this host's ranks have each made of the elements that `reduceScatterOnHost` returned.
     func allGatherOnHost(_ values: MemorySlice<Float>) throws
-    /// Of each host the rank that `reduceScatterOnHost` returned the same elements to; nil for a rank that never gets any. Only
-    /// after a first `reduceScatterOnHost`.
+    /// Of each host the rank that `reduceScatterOnHost` returns the same elements to; nil for a rank that never gets any.
     var acrossHosts: (any Communicator)? { get }
     /// Elements that `reduceScatterOnHost` takes at a time.
     var hostSumCount: Int { get }
@@ -86,7 +86,7 @@ public protocol Communicator: AnyObject, Sendable {
 
 extension Communicator {
     public var host: String { hosts[rank] }
-    public var firstRanksOnHosts: [Int] { hosts.map { hosts.firstIndex(of: $0)! } }
+    public var firstSharingRanks: [Int] { Array(0..<size) }
     public var overdueError: CommunicationError? { nil }
     public func setAwaited(_ isAwaited: Bool) {}
 

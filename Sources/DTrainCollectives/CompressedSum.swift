@@ -91,6 +91,6 @@ public struct CompressedSum: Sendable {
         let sums = rounded[0..<part]
         dt_bf16_sum(received.base, ranks, part, residual.base + own.lowerBound, sums.base, own.count)
         try communicator.allGather(sums.rawBytes, into: received.rawBytes)
-        dt_bf16_widen(received.base, values.base, count)
+        dt_bf16_widen_rows(received.base, count, values.base, count, 1, count)
     }
 }

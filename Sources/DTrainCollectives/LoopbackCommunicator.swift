@@ -7,9 +7,10 @@ import DTrainTensor
 public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     public let rank: Int
     public let hosts: [String]
+    public var firstSharingRanks: [Int] { hosts.map { hosts.firstIndex(of: $0)! } }
     public var size: Int { hosts.count }
-    public var localRank: Int { rank }
-    public var localSize: Int { size }
+    public var localRank: Int { hosts[..<rank].count { $0 == hosts[rank] } }
+    public var localSize: Int { hosts.count { $0 == hosts[rank] } }
 
     private let group: LoopbackGroup
     // Both are touched by the rank's own thread alone; `failOperation` is called before it starts.

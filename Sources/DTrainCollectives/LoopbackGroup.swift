@@ -33,7 +33,7 @@ final class LoopbackGroup: @unchecked Sendable {
     /// The new communicator of each rank, set by the body of a split.
     var splitResults: [LoopbackCommunicator?] = []
 
-    private let monitor = Monitor()
+    private let monitor = ConditionVariable()
     private var contributions: [Contribution]
     private var arrived: [Bool]
     private var label = ""

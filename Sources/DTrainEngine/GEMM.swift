@@ -40,9 +40,10 @@ enum GEMM {
             first += 31
         }
     }
+}
 
-    /// The name of OpenBLAS's kernels on this machine (`SkylakeX`, `Haswell`) and its build's description.
-    static var description: (core: String, configuration: String) {
-        (String(cString: openblas_get_corename()), String(cString: openblas_get_config()))
-    }
+/// The library of fp32 matrix products.
+public enum OpenBLAS {
+    /// The name of the kernels that it has chosen for this processor, or that OPENBLAS_CORETYPE names: `SkylakeX`, `Haswell`.
+    public static var kernels: String { String(cString: openblas_get_corename()) }
 }

@@ -2,7 +2,7 @@ public import DTrainTensor
 
 /// What this machine reaches, measured: the yardstick of a step's speed.
 public struct MachinePeak: Sendable, Equatable, Codable {
-    /// 10⁹ floating-point operations a second of fp32 matrix products that fit the caches.
+    /// 10⁹ floating-point operations a second of matrix products that fit the caches.
     public var gflops: Double
     /// 10⁹ bytes a second, read and written, of a copy that is far larger than the caches.
     public var gigabytesPerSecond: Double
@@ -12,16 +12,24 @@ public struct MachinePeak: Sendable, Equatable, Codable {
         self.gigabytesPerSecond = gigabytesPerSecond
     }
 
-    /// Measures for less than half a second, with all threads of `pool` at once: products of 512 × 512 matrices, then copies of
-    /// 16 MB and more. Each thread's best counts, because others may be at work on the machine too. To measure with other
+    /// Measures for less than half a second, with all threads of `pool` at once: products with 512 × 512 matrices, then copies of
+    /// 16 MB and more. Products in fp32 are OpenBLAS's; those in bf16 are oneDNN's, which knows all units that processors have for
+    /// them, and in a build without it dtrain's own. Each thread's best counts, because others may be at work on the machine too. To measure with other
     /// ranks, let all of them call it at the same moment and add the results.
     ///
     /// - Parameters:
+    ///   - precision: of the products' factors, one that works here.
     ///   - sharers: the ranks on this machine. Together they copy 128 MB, or 16 MB a thread where that is more.
     ///   - processors: those that this rank has for itself. Threads that have to share them reach as much less.
-    public static func measure(pool: ThreadPool, sharers: Int = 1, processors: Double = .infinity) -> MachinePeak {
+    public static func measure(
+        pool: ThreadPool, precision: Precision = .fp32, sharers: Int = 1, processors: Double = .infinity
+    ) -> MachinePeak {
         _ = GEMM.prepare
-        let products = Repetitions(threads: pool.threadCount, matrixExtent: 512)
+        let threads = pool.threadCount
+        let products =
+            precision == .bf16 && OneDNN.version != nil
+            ? Repetitions(threads: threads, bf16Channels: 512)
+            : Repetitions(threads: threads, matrixExtent: 512, isBF16: precision == .bf16)
         pool.run(products)
         let copies = Repetitions(
             threads: pool.threadCount, copiedByteCount: max((128 << 20) / (sharers * pool.threadCount), 16 << 20))
@@ -44,13 +52,37 @@ private final class Repetitions: PoolTask {
     private let best: MemorySlice<Double>
 
     /// Products of two square matrices.
-    convenience init(threads: Int, matrixExtent extent: Int) {
+    convenience init(threads: Int, matrixExtent extent: Int, isBF16: Bool) {
+        let product = MatrixProduct(isBF16: isBF16)
         self.init(
-            threads: threads, amount: 2 * Double(extent * extent * extent), blocks: 3, elementCount: extent * extent
+            threads: threads, amount: 2 * Double(extent * extent * extent), blocks: 4,
+            elementCount: max(extent * extent, product.scratchCount)
         ) { memory in
-            GEMM.multiply(
+            product.multiply(
                 .no, .no, m: extent, n: extent, k: extent, a: memory[0].base, lda: extent, b: memory[1].base,
-                ldb: extent, beta: 0, c: memory[2].base, ldc: extent)
+                ldb: extent, accumulate: false, c: memory[2].base, ldc: extent, scratch: memory[3].base)
+        }
+    }
+
+    /// 1 × 1 convolutions of so many channels by oneDNN, on images of bf16.
+    convenience init(threads: Int, bf16Channels channels: Int) {
+        let operation = Convolution(
+            outputs: channels, geometry: WindowGeometry(kernel: Pair(1, 1)), groups: 1, hasBias: false, method: .oneDNN)
+        let image: Shape = [32, 32, channels]
+        guard let (passes, element) = try? operation.trainingPasses(input: image, samples: 1, precision: .bf16) else {
+            preconditionFailure("a convolution without a shape")
+        }
+        let pass = passes.forward
+        // The weights in oneDNN's order lie in the scratch memory: zeros, as all else.
+        self.init(
+            threads: threads, amount: 2 * Double(image.count * channels), blocks: 3,
+            elementCount: max(image.count, pass.memory.total(threads: 1))
+        ) { memory in
+            pass.forward(
+                Elements(memory[0].base, element), weights: memory[2].base, bias: nil,
+                into: Elements(memory[1].base, element), stride: channels, accumulate: false, lines: 0..<image[0],
+                scratch: PassScratch(memory[2].base, pass.memory, thread: 0)
+            ) { _ in }
         }
     }
 

@@ -5,6 +5,8 @@ internal import CKernels
 struct MatrixProduct: Sendable {
     let isBF16: Bool
 
+    init(isBF16: Bool) { self.isBF16 = isBF16 }
+
     /// Evaluation stays fp32, so that a model's predictions do not depend on how it was trained.
     ///
     /// - Parameters:

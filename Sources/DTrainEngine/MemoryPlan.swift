@@ -1,21 +1,25 @@
 /// Lays buffers out in one arena so that those alive at the same time never overlap.
-struct MemoryPlan {
+package struct MemoryPlan {
     /// A run of floats that is needed from `first` to `last`, both included, on the plan's clock.
-    struct Buffer {
-        var count: Int
-        var first: Int
-        var last: Int
+    package struct Buffer {
+        package var count: Int
+        package var first: Int
+        package var last: Int
+
+        package init(count: Int, first: Int, last: Int) {
+            (self.count, self.first, self.last) = (count, first, last)
+        }
     }
 
     /// The offset of each buffer, in floats.
-    let offsets: [Int]
+    package let offsets: [Int]
     /// The arena's size, in floats.
-    let count: Int
+    package let count: Int
     /// The most that is alive at any moment: no arena can be smaller.
-    let lowerBound: Int
+    package let lowerBound: Int
 
     /// Places large buffers first, each at the lowest offset where it meets no buffer of its time.
-    init(_ buffers: [Buffer], alignment: Int = 16) {
+    package init(_ buffers: [Buffer], alignment: Int = 16) {
         func rounded(_ count: Int) -> Int { (count + alignment - 1) / alignment * alignment }
         let order = buffers.indices.sorted {
             (rounded(buffers[$0].count), $1) > (rounded(buffers[$1].count), $0)

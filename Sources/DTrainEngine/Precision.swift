@@ -8,9 +8,9 @@ internal import CKernels
 /// evaluation.
 public enum Precision: String, Sendable, CaseIterable {
     case fp32
-    /// While training, products have factors that are rounded to bf16, and sums in fp32: those of convolutions (without oneDNN
-    /// those by minimal filtering alone), of linear and of recurrent layers. Images between convolutions, and their gradients,
-    /// are stored as bf16.
+    /// While training, products have factors that are rounded to bf16, and sums in fp32: those of convolutions (without oneDNN of
+    /// those by minimal filtering, and some weight gradients of others), of linear and of recurrent layers. Images between
+    /// convolutions, and their gradients, are stored as bf16.
     case bf16
 
     /// What this processor multiplies bf16 with; nil where it does not.
@@ -34,20 +34,24 @@ public enum Precision: String, Sendable, CaseIterable {
 
     /// What the processor makes of this precision, for people.
     public var remark: String {
-        switch (self, Self.bf16Units) {
-        case (.fp32, let units?): "this processor has \(units): --precision bf16 makes large \(Self.bf16Layers) faster"
+        let layers = Self.bf16Layers(hasOneDNN: OneDNN.version != nil)
+        return switch (self, Self.bf16Units) {
+        case (.fp32, let units?): "this processor has \(units): --precision bf16 makes \(layers) faster"
         case (.fp32, nil): "no --precision bf16, as \(Precision.bf16.obstacle!.problem)"
+        // Our own kernels multiply vectors; oneDNN, which computes most convolutions then, tiles.
+        case (.bf16, "AMX"?):
+            "large convolutions multiply bf16 mostly with AMX, linear and recurrent layers with AVX-512-BF16, and sum in fp32"
         case (.bf16, let units):
-            "\(Self.bf16Layers) multiply bf16 with \(units ?? "nothing faster than fp32") and sum in fp32"
-                + (OneDNN.version == nil
-                    ? "; of convolutions those by minimal filtering alone, as this dtrain was built without oneDNN"
-                    : "")
+            "\(layers) multiply bf16 with \(units ?? "nothing faster than fp32") and sum in fp32"
+                + (OneDNN.version == nil ? "; other convolutions need oneDNN, which this dtrain was built without" : "")
         }
     }
 
-    /// The layers that can multiply bf16 in this build.
-    private static var bf16Layers: String {
-        "convolutions, linear and recurrent layers"
+    /// What multiplies bf16 in a build with or without oneDNN, for people.
+    package static func bf16Layers(hasOneDNN: Bool) -> String {
+        hasOneDNN
+            ? "large convolutions, linear and recurrent layers"
+            : "large linear and recurrent layers, convolutions by minimal filtering and some weight gradients of others"
     }
 }
 

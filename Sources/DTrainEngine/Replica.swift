@@ -49,7 +49,7 @@ public final class Replica {
             statistics: AlignedMemory, states: AlignedMemory
         )
     /// nil where nothing is trained.
-    private let training: Plan?
+    package let training: Plan?
     private let evaluation: Plan
     private let pool: ThreadPool
     private let pass: Pass

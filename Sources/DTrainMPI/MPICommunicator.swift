@@ -35,7 +35,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     public let rank: Int
     public let size: Int
     public let hosts: [String]
-    public let firstRanksOnHosts: [Int]
+    public let firstSharingRanks: [Int]
     public let localRank: Int
     public let localSize: Int
 
@@ -47,12 +47,9 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     /// Where ranks arrive: `handle`, or that of the communicator that this is a part of and whose operation is under way.
     private let meeting: OpaquePointer
 
-    /// The blocking part of the operation under way, for other threads to see.
+    /// The blocking part of the operation under way, for other threads to see; nil outside.
     private final class Blocked: Sendable {
-        /// When it began, in nanoseconds; 0 outside.
-        let since = Atomic<UInt64>(0)
-        let kind = Atomic<UInt8>(0)
-        let number = Atomic<Int>(0)
+        let state = Mutex<(operation: Operation, number: Int, since: Double)?>(nil)
     }
 
     /// Starts MPI and returns the communicator of all ranks.
@@ -99,12 +96,16 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         var status = dtmpi_allgather(handle, name, capacity, &names)
         hosts = (0..<size).map { Self.text(names[$0 * capacity..<($0 + 1) * capacity]) }
         var numbers = [Int](repeating: 0, count: 2 * size)
-        let own = [worldRank, Int(dtmpi_first_local_rank(handle))]
+        let own = [worldRank, Int(dtmpi_first_sharing_rank(handle))]
         if status == 0 { status = dtmpi_allgather(handle, own, 2 * MemoryLayout<Int>.size, &numbers) }
         worldRanks = (0..<size).map { numbers[2 * $0] }
-        firstRanksOnHosts = (0..<size).map { numbers[2 * $0 + 1] }
-        hostSumCount = Set(firstRanksOnHosts).count == size ? .max : Int(DTMPI_HOST_SUM_COUNT)
+        firstSharingRanks = (0..<size).map { numbers[2 * $0 + 1] }
+        hostSumCount = Set(firstSharingRanks).count == size ? .max : Int(DTMPI_HOST_SUM_COUNT)
         try check(status, .allGather)
+        guard whole == nil else { return }
+        var part: OpaquePointer?
+        try check(dtmpi_across_hosts(handle, &part), .split)
+        acrossHosts = try part.map { try MPICommunicator($0, patience, worldRank: worldRank, partOf: self) }
     }
 
     deinit { dtmpi_comm_free(handle) }
@@ -144,7 +145,9 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         precondition(color.map { $0 >= 0 } ?? true, "colours are not negative")
         var part: OpaquePointer?
         try collective(.split) { dtmpi_split(handle, Int32(color ?? -1), Int32(key), &part) }
-        return try part.map { try MPICommunicator($0, patience, worldRank: worldRanks[rank]) }
+        return try part.map { part in
+            try block(.split) { try MPICommunicator(part, patience, worldRank: worldRanks[rank]) }
+        }
     }
 
     public func finalize() throws { try collective(.finalize) { dtmpi_finalize() } }
@@ -152,24 +155,13 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     // MARK: Levels
 
     public private(set) var acrossHosts: (any Communicator)?
-    private var hasLevels = false
-    /// Any number, where no host has several ranks.
+    /// Any number, where no ranks share memory.
     public let hostSumCount: Int
 
     public func reduceScatterOnHost(_ values: MemorySlice<Float>) throws -> Range<Int> {
         precondition(values.count <= hostSumCount)
         var (start, count) = (0, 0)
         try collective(.allReduce) { dtmpi_host_reduce_scatter(handle, values.base, values.count, &start, &count) }
-        if !hasLevels {
-            hasLevels = true
-            try block(.split) {
-                var part: OpaquePointer?
-                try check(dtmpi_across_hosts(handle, &part), .split)
-                acrossHosts = try part.map {
-                    try MPICommunicator($0, patience, worldRank: worldRanks[rank], partOf: self)
-                }
-            }
-        }
         return start..<start + count
     }
 
@@ -214,22 +206,21 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     // MARK: Waiting and failing
 
     /// An operation as errors name it.
-    private enum Operation {
+    private enum Operation: Sendable {
         case allReduce, broadcast, allGather, allToAll, barrier, split, finalize
         case send(Int), receive(Int)
 
-        /// Its place in `names`.
-        var index: UInt8 {
+        var name: String {
             switch self {
-            case .allReduce: 0
-            case .broadcast: 1
-            case .allGather: 2
-            case .allToAll: 3
-            case .barrier: 4
-            case .split: 5
-            case .finalize: 6
-            case .send: 7
-            case .receive: 8
+            case .allReduce: "all-reduce"
+            case .broadcast: "broadcast"
+            case .allGather: "all-gather"
+            case .allToAll: "all-to-all"
+            case .barrier: "barrier"
+            case .split: "split"
+            case .finalize: "finalize"
+            case .send: "send to rank"
+            case .receive: "receive from rank"
             }
         }
         /// The other rank, where there is only one.
@@ -239,10 +230,6 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
             default: nil
             }
         }
-        static let names = [
-            "all-reduce", "broadcast", "all-gather", "all-to-all", "barrier", "split", "finalize",
-            "send to rank", "receive from rank",
-        ]
     }
 
     private func collective(_ operation: Operation, _ body: () -> Int32) throws {
@@ -272,25 +259,22 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     }
 
     /// Makes blocking calls, seen by `overdueError` on other threads.
-    private func block(_ operation: Operation, _ body: () throws -> Void) rethrows {
-        blocked.kind.store(operation.index, ordering: .relaxed)
-        blocked.number.store(number(operation), ordering: .relaxed)
-        blocked.since.store(UInt64(monotonicSeconds() * 1e9), ordering: .releasing)
-        defer { blocked.since.store(0, ordering: .releasing) }
-        try body()
+    private func block<Result>(_ operation: Operation, _ body: () throws -> Result) rethrows -> Result {
+        let state = (operation, number(operation), monotonicSeconds())
+        blocked.state.withLock { $0 = state }
+        defer { blocked.state.withLock { $0 = nil } }
+        return try body()
     }
 
     public func setAwaited(_ isAwaited: Bool) { dtmpi_set_awaited(isAwaited ? 1 : 0) }
 
     public var overdueError: CommunicationError? {
-        let since = blocked.since.load(ordering: .acquiring)
-        guard since != 0 else { return nil }
-        let seconds = monotonicSeconds() - Double(since) * 1e-9
+        guard let (operation, number, since) = blocked.state.withLock({ $0 }) else { return nil }
+        let seconds = monotonicSeconds() - since
         guard seconds >= patience.limitSeconds else { return nil }
-        let kind = blocked.kind.load(ordering: .relaxed)
         return .unfinished(
-            operation: Self.name(kind, blocked.number.load(ordering: .relaxed)), rank: worldRanks[rank], host: host,
-            seconds: seconds, hosts: hosts)
+            operation: Self.name(operation, number), rank: worldRanks[rank], host: host, seconds: seconds,
+            hosts: hosts)
     }
 
     private func notify(_ operation: Operation, seconds: Double) {
@@ -323,10 +307,10 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         operation.peer.map { worldRanks[$0] } ?? Int(dtmpi_sequence(meeting))
     }
 
-    private func name(_ operation: Operation) -> String { Self.name(operation.index, number(operation)) }
+    private func name(_ operation: Operation) -> String { Self.name(operation, number(operation)) }
 
-    private static func name(_ kind: UInt8, _ number: Int) -> String {
-        Operation.names[Int(kind)] + (kind >= 7 ? " \(number)" : " #\(number)")
+    private static func name(_ operation: Operation, _ number: Int) -> String {
+        operation.name + (operation.peer == nil ? " #\(number)" : " \(number)")
     }
 
     private func check(_ status: Int32, _ operation: Operation) throws {

@@ -1,8 +1,3 @@
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#endif
 import Synchronization
 
 /// A point that no thread of a group passes before all have reached it.
@@ -27,7 +22,7 @@ public final class ThreadBarrier: Sendable {
             arrived.store(0, ordering: .relaxed)
             sleepers.lock()
             generation.wrappingAdd(1, ordering: .releasing)
-            sleepers.broadcast()
+            sleepers.signalAll()
             sleepers.unlock()
             return
         }
@@ -36,28 +31,4 @@ public final class ThreadBarrier: Sendable {
         while generation.load(ordering: .acquiring) == current { sleepers.wait() }
         sleepers.unlock()
     }
-}
-
-/// A POSIX mutex with its condition variable.
-public final class ConditionVariable: @unchecked Sendable {
-    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-
-    public init() {
-        pthread_mutex_init(mutex, nil)
-        pthread_cond_init(condition, nil)
-    }
-
-    deinit {
-        pthread_cond_destroy(condition)
-        pthread_mutex_destroy(mutex)
-        condition.deallocate()
-        mutex.deallocate()
-    }
-
-    public func lock() { pthread_mutex_lock(mutex) }
-    public func unlock() { pthread_mutex_unlock(mutex) }
-    /// Releases the lock, sleeps until woken (or for no reason), and takes the lock again.
-    public func wait() { pthread_cond_wait(condition, mutex) }
-    public func broadcast() { pthread_cond_broadcast(condition) }
 }

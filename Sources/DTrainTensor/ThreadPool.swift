@@ -68,7 +68,7 @@ private final class Workers: @unchecked Sendable {
         self.task = task
         running = count
         generation += 1
-        gate.broadcast()
+        gate.signalAll()
         gate.unlock()
     }
 
@@ -82,7 +82,7 @@ private final class Workers: @unchecked Sendable {
     func stop() {
         gate.lock()
         stopping = true
-        gate.broadcast()
+        gate.signalAll()
         gate.unlock()
     }
 
@@ -99,7 +99,7 @@ private final class Workers: @unchecked Sendable {
             task.run(thread: index)
             gate.lock()
             running -= 1
-            if running == 0 { gate.broadcast() }
+            if running == 0 { gate.signalAll() }
         }
         gate.unlock()
     }

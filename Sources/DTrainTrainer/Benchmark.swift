@@ -116,7 +116,7 @@ public struct Benchmark {
         }
         replica.initialize(seed: seed)
         let residuals = GradientResiduals(
-            compression, layout: replica.layout, hosts: queue.firstRanksOnHosts, isDedicated: false, trains: true)
+            compression, layout: replica.layout, hosts: queue.firstSharingRanks, isDedicated: false, trains: true)
         let step = TrainingStep(
             replica: replica, optimizer: try Optimizer(.sgd(momentum: 0.9), layout: replica.layout),
             rule: TrainingStep.Rule(
@@ -172,14 +172,15 @@ public struct Benchmark {
             if let exchange = result.exchange {
                 exposed[index] = exchange.exposedSeconds
                 communication[index] = exchange.communicationSeconds
-                overlap[index] =
-                    1 - exchange.exposedSeconds / min(exchange.communicationSeconds, exchange.backwardSeconds)
+                // Where nothing can be hidden, nothing is; nor is less than nothing, where a rank waits for one that is behind.
+                let hideable = min(exchange.communicationSeconds, exchange.backwardSeconds)
+                overlap[index] = hideable > 0 ? max(0, 1 - exchange.exposedSeconds / hideable) : 0
                 bytesReduced = exchange.bytesReduced
             }
             allocations = max(allocations, (allocationCount?() ?? 0) - allocationsBefore)
         }
         let peak = try Agreement.gather(Self.peakResidentByteCount(), over: queue).max()!
-        let machine = try Self.machinePeak(pool, queue, processors: processors)
+        let machine = try Self.machinePeak(pool, precision, queue, processors: processors)
         return try Agreement.fromRankZero(over: queue) {
             let median = Self.median(seconds)
             let rate = Double(batchSize) / median
@@ -200,10 +201,11 @@ public struct Benchmark {
 
     /// What all ranks reach together. It comes after the steps, because the memory that it copies is none of theirs.
     private static func machinePeak(
-        _ pool: ThreadPool, _ queue: CommunicationQueue, processors: Double
+        _ pool: ThreadPool, _ precision: Precision, _ queue: CommunicationQueue, processors: Double
     ) throws -> MachinePeak {
         if queue.size > 1 { try queue.run(.barrier) }
-        let peak = MachinePeak.measure(pool: pool, sharers: queue.localSize, processors: processors)
+        let peak = MachinePeak.measure(
+            pool: pool, precision: precision, sharers: queue.localSize, processors: processors)
         let peaks = try Agreement.gather(peak, over: queue)
         return MachinePeak(
             gflops: peaks.reduce(0) { $0 + $1.gflops },

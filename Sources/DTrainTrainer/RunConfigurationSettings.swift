@@ -163,7 +163,8 @@ extension RunConfiguration {
         case .skipBroken: skipsBroken = try value.flag()
         case .noShuffle: shuffle = try !value.flag()
         case .sequenceLength: sequenceLength = try value.whole(atLeast: 1, atMost: 1_000_000)
-        case .loaderThreads: loaderThreads = try value.whole(atLeast: 1)
+        case .loaderThreads:
+            loaderThreads = try value.whole(atLeast: 1, atMost: RunConfiguration.largestThreadCount)
         case .epochs: epochs = try value.whole(atLeast: 1)
         case .steps: steps = try value.whole(atLeast: 1)
         case .batchSize: batchSize = try value.whole(atLeast: 1)

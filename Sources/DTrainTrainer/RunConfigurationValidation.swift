@@ -15,7 +15,9 @@ extension RunConfiguration {
         try require(batchSize >= 1, .batchSize, "a whole number of at least 1")
         try require(accumulate >= 1, .accumulate, "a whole number of at least 1")
         try require(keep >= 1, .keep, "a whole number of at least 1")
-        try require(loaderThreads >= 1, .loaderThreads, "a whole number of at least 1")
+        try require(
+            (1...Self.largestThreadCount).contains(loaderThreads), .loaderThreads,
+            "a whole number from 1 to \(Self.largestThreadCount)")
         try require(sequenceLength >= 1, .sequenceLength, "a whole number of at least 1")
         try require(learningRate.isFinite && learningRate >= 0, .lr, "a number of at least 0")
         try require(isFraction(momentum), .momentum, "a number of at least 0 and below 1")
@@ -50,7 +52,11 @@ extension RunConfiguration {
         if let obstacle = precision.obstacle {
             throw ConfigurationError.doesNotFit(
                 problem: "--precision \(precision.rawValue) does not work here: \(obstacle.problem)",
-                remedy: obstacle.remedy)
+                // A run that goes on may not take fp32, as a new one may.
+                remedy: resume == .none
+                    ? obstacle.remedy
+                    : "a run that goes on keeps its precision: take a processor that does, or start a new run from its weights, "
+                        + "with --config RUN/config.yaml --init RUN/checkpoints/STEP --precision fp32 --out NEW")
         }
         if coordinator == .dedicated, ranks < 2 {
             throw ConfigurationError.doesNotFit(

@@ -60,7 +60,7 @@ final class RunContext {
 
         let isDedicated = configuration.coordinator == .dedicated
         isDedicatedCoordinator = isDedicated && queue.rank == 0
-        trainingHosts = Array(queue.firstRanksOnHosts.dropFirst(isDedicated ? 1 : 0))
+        trainingHosts = Array(queue.firstSharingRanks.dropFirst(isDedicated ? 1 : 0))
         group = isDedicated ? try queue.split(color: queue.rank == 0 ? 0 : 1)! : queue.world
         let pool = ThreadPool(threadCount: threads)
         self.pool = pool
@@ -97,7 +97,8 @@ final class RunContext {
             trains: trains)
         execution = ExecutionDescription(
             ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures(),
-            hosts: trainingHosts, compresses: residuals.savedRanks > 0)
+            hosts: trainingHosts, compresses: residuals.savedRanks > 0,
+            libraries: (OneDNN.version.map { ["oneDNN \($0)"] } ?? []) + ["OpenBLAS \(OpenBLAS.kernels)"])
     }
 
     /// Throws where the model's outputs are not what the data has labels for.

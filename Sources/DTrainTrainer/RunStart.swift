@@ -46,7 +46,6 @@ struct RunStart {
 
     private func onRankZero() throws -> StartPoint {
         try prepareDirectory()
-        if let path = context.configuration.trace { try TraceFile.create(path) }
         // A run that was interrupted is put in order first. A new one gets its files once nothing that was given can be
         // wrong any more: a mistake must not leave a directory that the next start refuses.
         if FileManager.default.fileExists(atPath: store.directory) { try store.prepare() }
@@ -75,6 +74,15 @@ struct RunStart {
                 "--compress has no effect: all ranks that train are on one host, and none rounds its gradients"
                     + (start.hasResiduals ? "; what rounding has left out before is dropped" : ""))
         }
+        let (hosts, names) = (context.trainingHosts, context.queue.hosts.suffix(context.trainingHosts.count))
+        if Set(hosts).count == hosts.count, Set(names).count < names.count {
+            start.remarks.append(
+                "ranks of one host do not share memory, so gradients go by messages, which takes longer: "
+                    + "DTRAIN_SHARED_MEMORY=0 is set, they run in containers of their own, "
+                    + "or 4 MiB of memory a rank are not to be had")
+        }
+        // The last thing that can be wrong; it may lie in the run directory.
+        if let path = context.configuration.trace { try TraceFile.create(path) }
         try store.prepare()
         if start.resumedFrom != nil { try setAside(after: start.step, &start) }
         try writeConfiguration()

@@ -21,9 +21,6 @@ public final class StopFlag: Sendable {
         _ = self.signal.compareExchange(expected: 0, desired: signal, ordering: .relaxed)
     }
 
-    /// Whether somebody asked.
-    public var isRequested: Bool { signal.load(ordering: .relaxed) != 0 }
-
     /// The first request's signal; 0 while there is none.
     var requestedSignal: Int32 { signal.load(ordering: .relaxed) }
 

@@ -154,7 +154,7 @@ import Testing
             ("train --freeze layer9.*", "--freeze 'layer9.*' matches no parameter"),
             ("train --sync-batchnorm", "--sync-batchnorm has no effect: cnn-mnist has no batch normalisation"),
             ("train --data only:0-77@mnist-sample", "no class '0-77'"),
-            ("bench --augment flip", "have no effect without --data"),
+            ("bench --augment flip", "--augment has no effect without --data"),
             ("bench --image-size 100000", "--image-size '100000' is not valid: give a whole number from 1 to 16384"),
             (
                 "train --recipe transfer-head",

@@ -186,13 +186,16 @@ import Testing
         #expect(abs(fraction * peak / (try #require(result["gflops"] as? Double)) - 1) < 1e-6)
         #expect((result["peak_bandwidth_gbs"] as? Double ?? 0) > 0.1)
         #expect(result["profile"] == nil)
-        #expect((result["communication_overlap"] as? Double ?? 2) <= 1 && result["compress"] as? String == "none")
+        #expect(
+            (0...1).contains(result["communication_overlap"] as? Double ?? 2) && result["compress"] as? String == "none"
+        )
         let compressed = try command.mpirun(2, "bench", "--model", "mlp", "--compress", "bf16")
         #expect(compressed.status == 2)
         #expect(compressed.stderr.contains("--compress has no effect: all ranks are on one host"))
         let table = try command.dtrain("bench", "--workers", "2", "--steps", "2")
         #expect(table.status == 0, "\(table.stderr)")
-        #expect(table.stdout.contains(#/GFLOP/s, [0-9]+ % of the [0-9]+ GFLOP/s that a matrix product reaches here\n/#))
+        #expect(
+            table.stdout.contains(#/GFLOP/s, [0-9]+ % of the [0-9]+ GFLOP/s that a product in fp32 reaches here\n/#))
     }
 
     @Test func benchTellsWhereTheTimeGoes() throws {

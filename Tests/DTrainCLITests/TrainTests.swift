@@ -29,7 +29,7 @@ import Testing
             "train", "--data", "mnist:digits", "--model", "mlp", "--steps", "2", "--batch-size", "20", "--precision",
             "bf16", "--out", "run")
         #expect(outcome.status == 0)
-        #expect(outcome.stderr.contains("linear and recurrent layers multiply bf16 with A"))
+        #expect(outcome.stderr.contains("\nbf16: \(Precision.bf16.remark)\n"))
         #expect(try command.metrics("run").first?["precision"] as? String == "bf16")
         // Evaluated and trained on as it was trained.
         let resumed = try command.dtrain("train", "--resume", "auto", "--out", "run", "--steps", "3")
@@ -60,6 +60,24 @@ import Testing
             outcome.stderr.contains(
                 "--precision bf16 does not work here: this processor multiplies no bf16 (it has neither AVX-512-BF16 nor "
                     + "AMX); give --precision fp32, which is faster here, or take a processor that does"))
+    }
+
+    /// oneDNN takes its word for what a processor can do.
+    @Test(.enabled(if: OneDNN.version != nil && Precision.bf16.obstacle == nil))
+    func aRunInBF16GoesOnAsANewOneWhereBF16IsNoFaster() throws {
+        let first = try command.dtrain(
+            words: "train --data mnist:digits --model mlp --steps 2 --batch-size 20 --precision bf16 --out run")
+        #expect(first.status == 0, "\(first.stderr)")
+        let elsewhere = ["ONEDNN_MAX_CPU_ISA": "AVX512_CORE"]
+        expectError(
+            try command.dtrain(words: "train --resume auto --out run --steps 4", environment: elsewhere), status: 2,
+            "a run that goes on keeps its precision: ",
+            "--config RUN/config.yaml --init RUN/checkpoints/STEP --precision fp32 --out NEW.")
+        let next = try command.dtrain(
+            words: "train --config run/config.yaml --init run/checkpoints/step-00000002 --precision fp32 --out new",
+            environment: elsewhere)
+        #expect(next.status == 0, "\(next.stderr)")
+        #expect(try command.metrics("new").first?["precision"] as? String == "fp32")
     }
 
     @Test func aRunTellsWhatItDoesAndWhereEverythingLies() throws {
@@ -138,6 +156,17 @@ import Testing
         #expect(outcome.stderr.hasPrefix("cnn-mnist (8,490 parameters)"))
         #expect(outcome.stderr.contains("8 ranks, "))
         #expect(outcome.stderr.ranges(of: "run directory").count == 1, "one rank speaks")
+    }
+
+    @Test(arguments: ["0", "1"])
+    func ranksThatDoNotShareMemorySaySo(sharing: String) throws {
+        let outcome = try command.mpirun(
+            2, "train", "--data", "mnist:digits", "--model", "mlp", "--steps", "2", "--batch-size", "20", "--compress",
+            "bf16",
+            "--out", "run", environment: ["DTRAIN_SHARED_MEMORY": sharing])
+        #expect(outcome.status == 0, "\(outcome.stderr)")
+        #expect(outcome.stderr.contains("ranks of one host do not share memory") == (sharing == "0"))
+        #expect(outcome.stderr.contains("--compress has no effect") == (sharing == "1"))
     }
 
     @Test func aDedicatedCoordinatorIsOneRankMore() throws {

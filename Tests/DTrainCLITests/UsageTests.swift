@@ -69,12 +69,19 @@ import Testing
             "--epochs '9223372036854775807' is not valid: give a whole number of at most 1000000000."
         ),
         ("train --threads 2000", "--threads '2000' is not valid: give a whole number of at most 1024."),
+        ("train --loader-threads 2000", "--loader-threads '2000' is not valid: give a whole number of at most 1024."),
         (
             "train --trace t --trace-steps 1001",
             "--trace-steps '1001' is not valid: give a whole number of at most 1000."
         ),
         ("train --trace-steps 5", "--trace-steps has no effect: no trace is written; give --trace."),
         ("bench --threads -1", "--threads '-1' is not valid: give a whole number from 1 to 1024."),
+        ("bench --loader-threads 2000", "--loader-threads '2000' is not valid: give a whole number from 1 to 1024."),
+        ("bench --augment flip", "--augment has no effect without --data; leave it out."),
+        (
+            "bench --augment flip --loader-threads 2",
+            "--augment and --loader-threads have no effect without --data; leave them out."
+        ),
         ("evaluate x --threads 2000", "--threads '2000' is not valid: give a whole number from 1 to 1024."),
         (
             "train --model mlp --dropout 0.5",
@@ -94,9 +101,9 @@ import Testing
                 + "constant, step, multistep, cosine, polynomial, onecycle, plateau."
         ),
         ("train --precision half", "--precision 'half' is not valid: give one of fp32, bf16."),
-        ("bench --precision half", "--precision 'half' is not valid: give one of fp32, bf16."),
         ("train --compress bf61", "--compress 'bf61' is not valid (did you mean bf16?): give one of none, bf16."),
-        ("bench --compress fp8", "--compress 'fp8' is not valid: give none, bf16."),
+        ("bench --precision fp23", "--precision 'fp23' is not valid (did you mean fp32?): give one of fp32, bf16."),
+        ("bench --compress bf61", "--compress 'bf61' is not valid (did you mean bf16?): give one of none, bf16."),
         (
             "bench --compress bf16",
             "--compress has no effect: all ranks are on one host, and none rounds its gradients; "
@@ -192,7 +199,7 @@ import Testing
             "unknown model 'lenet' (did you mean lenet5 or alexnet or googlenet?); 'dtrain models' lists all."
         ),
         ("models --classes 3", "--classes has no effect without a model's name; add the name."),
-        ("export x --format onxn", "--format 'onxn' is not valid (did you mean onnx?): give safetensors, onnx."),
+        ("export x --format onxn", "--format 'onxn' is not valid (did you mean onnx?): give one of safetensors, onnx."),
         (
             "bench --model nlp",
             "unknown model 'nlp' (did you mean mlp?); 'dtrain models' lists all."
@@ -231,10 +238,10 @@ import Testing
             "--batch-size 2 is too small for 4 training ranks", "give --batch-size 4 or more, or start fewer ranks.")
     }
 
-    @Test func workersUnderMpirunMustAgree() throws {
+    @Test(arguments: ["train", "bench"]) func workersUnderMpirunMustAgree(subcommand: String) throws {
         let command = try Command()
         expectError(
-            try command.mpirun(2, "train", "--workers", "3"), status: 2,
+            try command.mpirun(2, subcommand, "--workers", "3"), status: 2,
             "--workers 3 does not go with 2 ranks that mpirun started")
     }
 

@@ -34,6 +34,17 @@ import Testing
         #expect(two.differences(from: two).isEmpty)
     }
 
+    @Test func otherKernelsGiveOtherBits() {
+        func description(_ libraries: [String]?) -> ExecutionDescription {
+            ExecutionDescription(ranks: 1, threadsPerRank: 1, processorFeatures: [], libraries: libraries)
+        }
+        let (both, one) = (description(["oneDNN 2.6.3", "OpenBLAS Zen"]), description(["OpenBLAS Haswell"]))
+        #expect(
+            both.differences(from: one) == ["products by oneDNN 2.6.3, OpenBLAS Zen then, OpenBLAS Haswell now"])
+        #expect(both.differences(from: both).isEmpty)
+        #expect(description(nil).differences(from: both).isEmpty)
+    }
+
     @Test func checkpointsWithoutHostsAreRead() throws {
         let old = #"{"ranks": 2, "threads_per_rank": 1, "processor_features": []}"#
         let read = try JSONDecoder().decode(ExecutionDescription.self, from: Data(old.utf8))

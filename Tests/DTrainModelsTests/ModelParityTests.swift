@@ -1,3 +1,4 @@
+import DTrainEngine
 import DTrainModels
 import DTrainOptimizers
 import Testing
@@ -6,10 +7,16 @@ import Testing
 @Suite struct ModelParityTests {
     static let models = ["mlp", "lenet5", "cnn-mnist", "inception-mnist"]
 
-    @Test(arguments: models, 1...3)
-    func logitsLossAndGradientsMatchPyTorch(_ model: String, threads: Int) throws {
+    @Test(
+        arguments: models,
+        [(1, .byRule), (2, .byRule), (3, .byRule), (1, .oneDNN), (1, .unfolded)] as [(Int, ConvolutionMethod)])
+    func logitsLossAndGradientsMatchPyTorch(
+        _ model: String, _ setting: (threads: Int, method: ConvolutionMethod)
+    ) throws {
         let fixture = try ParityFixture(model)
-        let run = try ParityRun(model, threads: threads)
+        let run = try ConvolutionMethod.$ofModels.withValue(setting.method) {
+            try ParityRun(model, threads: setting.threads)
+        }
         let loss = try run.computeGradients(batch: 0)
         try fixture.expectMatch(run.logits, "logits", rows: ParityFixture.batch, tolerance: 1e-5)
         try fixture.expectMatch([Float(loss)], "loss", rows: 1, tolerance: 1e-6)

@@ -11,15 +11,24 @@ final class ModelRun {
     private let labels: AlignedMemory
     private let pool: ThreadPool
 
-    /// `inputs` is samples × height × width × channels.
-    init(_ model: any Module, inputs: NamedTensor, labels: [Int32], threads: Int = 2) throws {
+    /// `inputs` is samples × height × width × channels. Convolutions are computed by `method`.
+    init(
+        _ model: any Module, inputs: NamedTensor, labels: [Int32], threads: Int = 1, method: ConvolutionMethod = .byRule
+    ) throws {
         self.inputs = inputs
         self.labels = AlignedMemory(byteCount: labels.count * 4)
         let target = self.labels.slice(of: Int32.self)
         for (index, label) in labels.enumerated() { target[index] = label }
         pool = ThreadPool(threadCount: threads)
-        replica = try Replica(
-            model, input: Shape(Array(inputs.shape.dimensions.dropFirst())), capacity: labels.count, pool: pool)
+        replica = try ConvolutionMethod.$ofModels.withValue(method) { [pool] in
+            try Replica(
+                model, input: Shape(Array(inputs.shape.dimensions.dropFirst())), capacity: labels.count, pool: pool)
+        }
+    }
+
+    /// Batch-norms that a plan of training leaves to the convolution behind them.
+    var deferredCount: Int {
+        replica.training!.graph.nodes.filter { ($0.operation as? Convolution)?.normalizesInput == true }.count
     }
 
     private var count: Int { inputs.shape[0] }

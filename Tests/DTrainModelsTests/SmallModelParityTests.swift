@@ -9,15 +9,24 @@ import Testing
 @Suite struct SmallModelParityTests {
     private static let batch = 2
 
-    @Test(arguments: ["resnet20", "plain20", "resnet18-cifar", "cnn-cifar"], [1, 2])
-    func matchesPyTorch(_ name: String, threads: Int) throws { try compare(name, name, .original, threads) }
-
-    @Test(arguments: ResidualUnit.allCases, [1, 2])
-    func residualBlocksMatchPyTorch(_ unit: ResidualUnit, threads: Int) throws {
-        try compare("resnet-mnist", "resnet-mnist.\(unit.rawValue)", unit, threads)
+    @Test(arguments: ["resnet20", "plain20", "resnet18-cifar", "cnn-cifar"], settings)
+    func matchesPyTorch(_ name: String, _ setting: (Int, ConvolutionMethod)) throws {
+        try compare(name, name, .original, setting)
     }
 
-    private func compare(_ model: String, _ key: String, _ unit: ResidualUnit, _ threads: Int) throws {
+    @Test(arguments: ResidualUnit.allCases, settings)
+    func residualBlocksMatchPyTorch(_ unit: ResidualUnit, _ setting: (Int, ConvolutionMethod)) throws {
+        try compare("resnet-mnist", "resnet-mnist.\(unit.rawValue)", unit, setting)
+    }
+
+    /// Threads, and how convolutions are computed.
+    private static let settings: [(Int, ConvolutionMethod)] = [
+        (1, .byRule), (2, .byRule), (1, .oneDNN), (1, .unfolded),
+    ]
+
+    private func compare(
+        _ model: String, _ key: String, _ unit: ResidualUnit, _ setting: (threads: Int, method: ConvolutionMethod)
+    ) throws {
         let fixture = try Fixture("small_models")
         let entry = try #require(ModelEntry.all.first { $0.name == model })
         var options = ModelOptions(classes: 10, dropout: 0)
@@ -27,7 +36,8 @@ import Testing
         let input = model == "resnet18-cifar" ? [16, 16, 3] : entry.input.shape
         let run = try ModelRun(
             entry.make(options), inputs: Formula.images(Self.batch, input, first: first),
-            labels: Formula.labels(Self.batch, classes: 10, first: first), threads: threads)
+            labels: Formula.labels(Self.batch, classes: 10, first: first), threads: setting.threads,
+            method: setting.method)
         Formula.fill(run.replica)
 
         let logits = try fixture("\(key).logits")

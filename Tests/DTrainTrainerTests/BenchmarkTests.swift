@@ -19,7 +19,7 @@ struct BenchmarkTests {
         let tail = 5 * 8
         #expect(
             results[0][1].bytesReducedPerStep - tail == (results[0][0].bytesReducedPerStep - tail) / 2)
-        #expect(results[0][1].overlap! <= 1 && results[0][1].communicationSeconds > 0)
+        #expect((0...1).contains(results[0][1].overlap!) && results[0][1].communicationSeconds > 0)
     }
 
     @Test(
@@ -50,7 +50,7 @@ struct BenchmarkTests {
         #expect(result.allocationsPerStep == 0)
     }
 
-    @Test("The measured peak is that of all ranks and no less than what training reaches")
+    @Test("The measured peak is that of the threads' processors, and a fraction is of it")
     func peak() throws {
         let results = try onEveryRank(2) { queue in
             try Benchmark(batchSize: 64, steps: 3).run(
@@ -65,6 +65,9 @@ struct BenchmarkTests {
         let whole = MachinePeak.measure(pool: pool)
         let part = MachinePeak.measure(pool: pool, processors: 0.02)
         #expect(part.gflops < whole.gflops / 10 && part.gigabytesPerSecond < whole.gigabytesPerSecond / 10)
+        if Precision.bf16.obstacle == nil {
+            #expect(MachinePeak.measure(pool: pool, precision: .bf16).gflops > whole.gflops)
+        }
         #expect(result.profile == nil)
     }
 

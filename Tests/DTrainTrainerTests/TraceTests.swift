@@ -219,6 +219,23 @@ struct TraceTests {
                 #expect(failure?.description.contains("cannot write the trace \(place): \(reason)") == true)
             }
             #expect(refused.log.steps.isEmpty)
+            let left = try FileManager.default.contentsOfDirectory(atPath: refused.directory)
+            #expect(left.isEmpty, "the next start takes the directory")
         }
+    }
+
+    @Test("In the run directory it waits until nothing else can be refused")
+    func inTheRunDirectory() throws {
+        let directory = ScratchDirectory()
+        let path = directory.path + "/run/trace.json"
+        var run = try TestRun(directory) {
+            $0.trace = path
+            $0.initialWeights = directory.path + "/nowhere"
+        }
+        for result in run() { #expect(throws: SharedFailure.self) { try result.get() } }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: run.directory).isEmpty)
+        run.configuration.initialWeights = nil
+        try run.complete()
+        #expect(try Trace(path).steps(0).count == 6)
     }
 }

@@ -26,3 +26,8 @@ void dt_activation_forward(const float *x, float *y, size_t count, dt_activation
 /// dx[i] (+)= dy[i] f'(y[i]); adds when `accumulate` is not 0.
 void dt_activation_backward(const float *y, const float *dy, float *dx, size_t count, dt_activation activation,
                             float slope, int accumulate);
+
+/// y[p][c] = f(y[p][c] · scale[c] + shift[c] (+ residual[p][c])): what is left of a batch-norm that is folded into the
+/// convolution before it. Pixels of y are `stride` floats apart, those of `residual` (or null) are dense.
+void dt_scale_shift_activation(float *y, size_t pixels, size_t channels, size_t stride, const float *scale,
+                               const float *shift, const float *residual, dt_activation activation, float slope);

@@ -1,6 +1,5 @@
 #pragma once
 #include <stddef.h>
-#include "activation.h"
 #include "elements.h"
 
 /// Adds to `sum` and `square` (a double a channel) the sums over `pixels` pixels of x − shift and of its square. With a shift
@@ -35,8 +34,3 @@ typedef struct { const float *scale, *offset, *mean, *slope; } dt_batch_norm_gra
 void dt_batch_norm_backward(dt_pixels dy, dt_batch_norm_mask mask, dt_pixels x, size_t pixels, size_t channels,
                             dt_batch_norm_gradient gradient, dt_pixels dx, int accumulate, dt_elements residual,
                             int accumulate_residual);
-
-/// y[p][c] = f(y[p][c] · scale[c] + shift[c] (+ residual[p][c])): what is left of a batch-norm that is folded into the
-/// convolution before it. Pixels of y are `stride` floats apart, those of `residual` (or null) are dense.
-void dt_scale_shift_activation(float *y, size_t pixels, size_t channels, size_t stride, const float *scale,
-                               const float *shift, const float *residual, dt_activation activation, float slope);

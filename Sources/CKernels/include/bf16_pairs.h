@@ -1,4 +1,6 @@
 #pragma once
+#include <stddef.h>
+#include "elements.h"
 #include "window.h"
 
 /// What a position of the kernel sees of an image, for `pixels` output pixels from `first_pixel` on, counted over all images, as

@@ -1,7 +1,5 @@
 #pragma once
 #include <stddef.h>
-#include <stdint.h>
-#include "loss.h"
 
 /// to[i] += from[i].
 void dt_add_to(float *to, const float *from, size_t count);
@@ -21,12 +19,3 @@ void dt_copy_rows(const float *from, size_t from_stride, float *to, size_t to_st
 
 /// Transposes `images` matrices: to[c][r] (+)= from[r][c] for rows × columns each.
 void dt_transpose(const float *from, float *to, size_t images, size_t rows, size_t columns, int accumulate);
-
-/// Dropout (Srivastava et al. 2014, inverted): y[i] (+)= x[i] · keep(i) / (1 − probability), where keep(i) depends only
-/// on the key, the layer, the step and the element's position in the global batch: element i of row r is element
-/// (first_position + r) · count + i. Forward and backward are the same function: the mask is drawn again, not stored.
-void dt_dropout(const float *x, float *y, size_t rows, size_t count, uint64_t first_position, uint64_t seed,
-                uint32_t layer, uint32_t step, float probability, int accumulate);
-
-/// y[row][c] = the weight of class c in the row's target: 1 where c is its label, unless samples are mixed.
-void dt_one_hot(dt_targets targets, size_t rows, size_t classes, float *y);

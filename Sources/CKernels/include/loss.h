@@ -33,3 +33,6 @@ void dt_squared_error_backward(const float *x, const float *target, size_t count
 /// For each row, how many classes come before the label when sorted by logit, ties in order of index: 0 is a correct
 /// top-1, below 5 a correct top-5. A row with a NaN gives `classes`.
 void dt_label_rank(const float *logits, const int32_t *labels, size_t rows, size_t classes, int32_t *rank);
+
+/// y[row][c] = the weight of class c in the row's target: 1 where c is its label, unless samples are mixed.
+void dt_one_hot(dt_targets targets, size_t rows, size_t classes, float *y);

@@ -30,8 +30,3 @@ void dt_gru_forward(dt_recurrent_step step, float *gates, const float *h_before,
 /// gates become their gradients; dh becomes the part of the gradient of h_before that does not pass the gates.
 void dt_gru_backward(dt_recurrent_step step, float *gates, const float *h_before, const float *dy,
                      float *dh, float *bias_sums);
-
-/// Lays a matrix B of `depth` rows and `columns` columns out for dt_tile_multiply: panels of `panel` columns, in each row
-/// after row, the last panel filled up with zeros. B[k][j] is b[k · row_step + j · column_step].
-void dt_pack_panels(const float *b, size_t depth, size_t columns, size_t row_step, size_t column_step, size_t panel,
-                    float *panels);

@@ -12,7 +12,7 @@ typedef struct {
 size_t dt_tile_panel(void);
 
 /// Rows of B are read, and padded rows of C read and written, in multiples of this many floats.
-size_t dt_tile_lanes(void);
+size_t dt_tile_granularity(void);
 
 typedef enum {
     DT_TILE_SET,                ///< c = product (+ initial)
@@ -25,3 +25,8 @@ typedef enum {
 /// `initial` (a bias; whole vectors of it are read), or with zeros where that is null.
 void dt_tile_multiply(const float *a, ptrdiff_t a_row, const float *b, const dt_tile_sum *sum, size_t rows,
                       size_t columns, dt_tile_mode mode, const float *initial, float *c, ptrdiff_t c_row);
+
+/// Lays a matrix B of `depth` rows and `columns` columns out for dt_tile_multiply: panels of `panel` columns, in each row
+/// after row, the last panel filled up with zeros. B[k][j] is b[k · row_step + j · column_step].
+void dt_pack_panels(const float *b, size_t depth, size_t columns, size_t row_step, size_t column_step, size_t panel,
+                    float *panels);

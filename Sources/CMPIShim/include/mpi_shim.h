@@ -1,8 +1,8 @@
 #pragma once
 // Message passing without mpi.h: Swift cannot import Open MPI's constants, which are cast macros.
 //
-// Every function but dtmpi_request_abort, dtmpi_host_name and dtmpi_error_text is called from one thread, the one that
-// called dtmpi_init. All return a status: 0, one of the negative ones below, or a positive MPI error code, whose text
+// Every function but dtmpi_set_awaited, dtmpi_request_abort, dtmpi_host_name and dtmpi_error_text is called from one thread, the
+// one that called dtmpi_init. All return a status: 0, one of the negative ones below, or a positive MPI error code, whose text
 // dtmpi_error_text gives. Buffers of any length: counts above INT_MAX are split.
 //
 // A blocking collective of MPI spins while it waits, and takes a core from a rank that still computes. So every
@@ -38,8 +38,8 @@ int dtmpi_rank(const dtmpi_comm *comm);
 int dtmpi_size(const dtmpi_comm *comm);
 int dtmpi_local_rank(const dtmpi_comm *comm);
 int dtmpi_local_size(const dtmpi_comm *comm);
-/// The lowest rank on this host.
-int dtmpi_first_local_rank(const dtmpi_comm *comm);
+/// The lowest of the ranks that share memory with this one, itself included: those of its host, or none else.
+int dtmpi_first_sharing_rank(const dtmpi_comm *comm);
 /// The number of arrivals begun: the same on all ranks of the group.
 int64_t dtmpi_sequence(const dtmpi_comm *comm);
 
@@ -78,8 +78,8 @@ enum { DTMPI_HOST_SUM_COUNT = 1 << 19 };
 int dtmpi_host_reduce_scatter(dtmpi_comm *comm, float *values, size_t count, size_t *start, size_t *own);
 /// All ranks of the host get what each has made of its elements.
 int dtmpi_host_all_gather(dtmpi_comm *comm, float *values, size_t count);
-/// After a first dtmpi_host_reduce_scatter: *part becomes the group of those that get the same elements, one on each host, or
-/// NULL for a rank that never gets any. Once a communicator.
+/// *part becomes the group of those that dtmpi_host_reduce_scatter gives the same elements, one on each host, or NULL for a rank
+/// that never gets any.
 int dtmpi_across_hosts(dtmpi_comm *comm, dtmpi_comm **part);
 
 /// Tags are 0 ..< DTMPI_TAG_LIMIT.

@@ -65,21 +65,14 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
 
     func run() throws {
         let entry = try Program.model(named: model)
-        let precisions = Precision.allCases.map(\.rawValue)
-        guard let arithmetic = Precision(rawValue: precision) else {
-            throw UsageError(
-                "--precision '\(precision)' is not valid: give one of \(precisions.joined(separator: ", ")).")
-        }
-        guard let compression = GradientCompression(rawValue: compress) else {
-            let valid = GradientCompression.allCases.map(\.rawValue).joined(separator: ", ")
-            throw UsageError("--compress '\(compress)' is not valid: give \(valid).")
-        }
+        let arithmetic = try namedChoice("precision", precision, of: Precision.self)
+        let compression = try namedChoice("compress", compress, of: GradientCompression.self)
         try checkThreads(threads)
+        try checkNumber("loader-threads", loaderThreads, limit: RunConfiguration.largestThreadCount)
         try checkImageSize(imageSize)
-        let numbers: [(String, Int?)] = [
-            ("batch-size", batchSize), ("steps", steps), ("workers", workers), ("loader-threads", loaderThreads),
-        ]
+        let numbers: [(String, Int?)] = [("batch-size", batchSize), ("steps", steps), ("workers", workers)]
         for (name, value) in numbers { try checkNumber(name, value, limit: 1_000_000) }
+        try checkReading()
         let specification = try data.map { try DataSpecification.parse($0) }
         let log = try logging.logger()
         let launch = LaunchEnvironment()
@@ -93,17 +86,28 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         }
         let job = try Job(launch, facts: facts, name: Program.name)
         let code = job.run {
+            try job.checkWorkers(workers, training: job.queue.size, launch)
             try measure(entry, specification, arithmetic, compression, job)
             return .done
         }
         if code != ExitStatus.done.rawValue { throw ExitCode(code) }
     }
 
+    /// Throws where an option says how to read data and none are read.
+    private func checkReading() throws {
+        let options = [("--augment", augment != nil), ("--loader-threads", loaderThreads != 1)]
+        let given = options.filter { $0.1 }.map { $0.0 }
+        guard data == nil, !given.isEmpty else { return }
+        throw UsageError(
+            "\(given.joined(separator: " and ")) \(given.count == 1 ? "has" : "have") no effect without --data; "
+                + "leave \(given.count == 1 ? "it" : "them") out.")
+    }
+
     private func measure(
         _ entry: ModelEntry, _ specification: DataSpecification?, _ arithmetic: Precision,
         _ compression: GradientCompression, _ job: Job
     ) throws {
-        guard compression == .none || Set(job.queue.firstRanksOnHosts).count > 1 else {
+        guard compression == .none || Set(job.queue.firstSharingRanks).count > 1 else {
             throw UsageError(
                 "--compress has no effect: all ranks are on one host, and none rounds its gradients; "
                     + "start ranks on several hosts with mpirun, or leave it out.")
@@ -114,9 +118,6 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         configuration.precision = arithmetic
         try configuration.validate(ranks: job.queue.size)
         let data = try specification?.open()
-        if data == nil, augment != nil || loaderThreads != 1 {
-            throw UsageError("--augment and --loader-threads have no effect without --data; leave them out.")
-        }
         var options = ModelOptions(classes: data?.classCount ?? entry.classes)
         options.auxiliary = !noAux
         let choice = ModelChoice(entry: entry, options: options)
@@ -187,7 +188,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
                 "throughput",
                 "\(Formatting.rate(result.itemsPerSecond)) samples/s, \(Formatting.decimal(result.gflops, 1)) GFLOP/s, "
                     + "\(Formatting.decimal(100 * result.fractionOfPeak, 0)) % of the "
-                    + "\(Formatting.decimal(result.peak.gflops, 0)) GFLOP/s that a matrix product reaches here"
+                    + "\(Formatting.decimal(result.peak.gflops, 0)) GFLOP/s that a product in \(precision) reaches here"
             ),
             (
                 "step",
@@ -198,7 +199,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
                 "exchange",
                 "\(Formatting.bytes(result.bytesReducedPerStep)) reduced a step\(compress == "none" ? "" : " as \(compress)"), "
                     + "\(milliseconds(result.communicationExposedSeconds)) exposed"
-                    + (result.overlap.map { ", \(Formatting.percent(max($0, 0))) of what backward can hide hidden" }
+                    + (result.overlap.map { ", \(Formatting.percent($0)) of what backward can hide hidden" }
                         ?? "")
             ),
             (

@@ -36,12 +36,7 @@ struct DataShowCommand<Program: TrainingProgram>: ParsableCommand {
 
     func run() throws {
         guard LaunchEnvironment().speaks else { return }
-        guard let part = DatasetSplit(rawValue: split) else {
-            let names = DatasetSplit.allCases.map(\.rawValue)
-            throw UsageError(
-                "--split '\(split)' is not valid\(suggestion(for: split, among: names)): give one of "
-                    + "\(names.joined(separator: ", ")).")
-        }
+        let part = try namedChoice("split", split, of: DatasetSplit.self)
         try checkSeed(seed)
         let augmentations = try Augmentation.parse(augment)
         let lines: [String]

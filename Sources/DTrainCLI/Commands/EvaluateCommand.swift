@@ -42,12 +42,7 @@ struct EvaluateCommand<Program: TrainingProgram>: ParsableCommand {
     var json = false
 
     func run() throws {
-        guard let part = DatasetSplit(rawValue: split) else {
-            let names = DatasetSplit.allCases.map(\.rawValue)
-            throw UsageError(
-                "--split '\(split)' is not valid\(suggestion(for: split, among: names)): give one of "
-                    + "\(names.joined(separator: ", ")).")
-        }
+        let part = try namedChoice("split", split, of: DatasetSplit.self)
         if let batchSize, batchSize < 1 {
             throw UsageError("--batch-size '\(batchSize)' is not valid: give at least 1.")
         }

@@ -33,12 +33,7 @@ struct ExportCommand<Program: TrainingProgram>: ParsableCommand {
 
     func run() throws {
         guard LaunchEnvironment().speaks else { return }
-        guard let format = ExportFormat(rawValue: format) else {
-            let names = ExportFormat.allCases.map(\.rawValue)
-            throw UsageError(
-                "--format '\(self.format)' is not valid\(suggestion(for: self.format, among: names)): give "
-                    + "\(names.joined(separator: ", ")).")
-        }
+        let format = try namedChoice("format", format, of: ExportFormat.self)
         let source = try model.source(Program.self, positional: source)
         let target = output ?? "\(source.choice.entry.name).\(format.rawValue)"
         var tensors = try tensors(source)

@@ -71,7 +71,11 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
     ) throws -> ExitStatus {
         let briefing = try job.fromRankZero { RunBriefing(layers: layers, plan: try RunPlan(layers: layers)) }
         let configuration = try briefing.configuration(layers: layers, rank: job.rank, host: job.facts.host)
-        try checkWorkers(configuration, layers: layers, job, launch)
+        // A run that goes on may have been saved with another number.
+        let givesWorkers = layers.contains { $0.values[.workers] != nil }
+        try job.checkWorkers(
+            givesWorkers ? configuration.workers : nil, training: configuration.trainingRanks(of: job.queue.size),
+            launch)
         try configuration.validate(ranks: job.queue.size)
         let entry = try Program.model(named: configuration.model)
         let data = try open(configuration)
@@ -110,18 +114,6 @@ struct TrainCommand<Program: TrainingProgram>: ParsableCommand {
             else { throw error }
             throw MissingRecipeData(error: error, remedy: origin)
         }
-    }
-
-    /// `--workers` under a launcher must say what the launcher did.
-    private func checkWorkers(
-        _ configuration: RunConfiguration, layers: [RunSettings], _ job: Job, _ launch: LaunchEnvironment
-    ) throws {
-        guard let workers = configuration.workers, layers.contains(where: { $0.values[.workers] != nil }),
-            launch.isLaunched, configuration.trainingRanks(of: job.queue.size) != workers
-        else { return }
-        throw UsageError(
-            "--workers \(workers) does not go with \(job.queue.size) ranks that \(launch.launch?.launcher ?? "a launcher") "
-                + "started; leave --workers out and set the number of ranks there.")
     }
 
     private func report(

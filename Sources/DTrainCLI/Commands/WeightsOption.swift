@@ -1,6 +1,5 @@
 import ArgumentParser
 import DTrainCheckpoint
-import DTrainTensor
 
 /// `--weights` of the commands that read a checkpoint.
 struct WeightsOption: ParsableArguments {
@@ -11,13 +10,6 @@ struct WeightsOption: ParsableArguments {
 
     /// nil where the checkpoint decides.
     func choice() throws -> WeightsChoice? {
-        guard let weights else { return nil }
-        guard let choice = WeightsChoice(rawValue: weights) else {
-            let names = WeightsChoice.allCases.map(\.rawValue)
-            throw UsageError(
-                "--weights '\(weights)' is not valid\(suggestion(for: weights, among: names)): give one of "
-                    + "\(names.joined(separator: ", ")).")
-        }
-        return choice
+        try weights.map { try namedChoice("weights", $0, of: WeightsChoice.self) }
     }
 }

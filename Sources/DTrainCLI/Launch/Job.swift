@@ -1,5 +1,6 @@
 import DTrainCollectives
 import DTrainMPI
+import DTrainReport
 import DTrainTrainer
 import Foundation
 
@@ -29,6 +30,14 @@ struct Job {
 
     /// The threads that this rank computes with: those asked for, or its share of the cores granted.
     func threads(_ asked: Int?) -> Int { asked ?? facts.threads(localRanks: queue.localSize) }
+
+    /// Throws where `--workers` asks for another number of ranks that train than the launcher started.
+    func checkWorkers(_ workers: Int?, training: Int, _ launch: LaunchEnvironment) throws {
+        guard let workers, let launcher = launch.launch?.launcher, workers != training else { return }
+        throw UsageError(
+            "--workers \(workers) does not go with \(Formatting.count(queue.size, "rank")) that \(launcher) started; "
+                + "leave --workers out and set the number of ranks there.")
+    }
 
     /// The value that `make` gives on rank 0, on all ranks.
     func fromRankZero<Value: Codable>(_ make: () throws -> Value) throws -> Value {

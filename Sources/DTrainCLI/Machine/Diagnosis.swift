@@ -1,25 +1,26 @@
+import DTrainEngine
 import DTrainReport
 
 /// What `dtrain doctor` finds: one line about each part of the machine, and for each problem a remedy.
-struct Diagnosis: Sendable {
-    enum Verdict: String, Sendable {
+package struct Diagnosis: Sendable {
+    package enum Verdict: String, Sendable {
         case fine = "ok"
         /// Works, but a person may want to know.
         case note
         case problem
     }
 
-    struct Finding: Sendable {
-        var topic: String
-        var verdict: Verdict
-        var detail: String
-        var remedy: String?
+    package struct Finding: Sendable {
+        package var topic: String
+        package var verdict: Verdict
+        package var detail: String
+        package var remedy: String?
     }
 
-    let findings: [Finding]
+    package let findings: [Finding]
     var hasProblem: Bool { findings.contains { $0.verdict == .problem } }
 
-    init(_ facts: MachineFacts) {
+    package init(_ facts: MachineFacts) {
         findings = [
             Self.mpi(facts), Self.root(facts), Self.cores(facts), Self.affinity(facts), Self.slots(facts),
             Self.container(facts), Self.blas(facts), Self.bf16(facts), Self.path(facts),
@@ -170,8 +171,7 @@ struct Diagnosis: Sendable {
         guard facts.oneDNNVersion != nil else {
             return Finding(
                 topic: "bf16", verdict: .note,
-                detail:
-                    "\(library), \(units): --precision bf16 makes linear and recurrent layers faster, convolutions not",
+                detail: "\(library), \(units): --precision bf16 makes \(Precision.bf16Layers(hasOneDNN: false)) faster",
                 remedy: "install libdnnl-dev and build without --disable-default-traits")
         }
         return Finding(

@@ -4,7 +4,7 @@ internal import COpenBLAS
 import Foundation
 
 /// What this machine and this process's place on it look like, read once.
-struct MachineFacts: Sendable, Equatable {
+package struct MachineFacts: Sendable, Equatable {
     var host = "localhost"
     var isRoot = false
     /// The path of mpirun, and the first line of `mpirun --version`; nil where it is not on the PATH.
@@ -27,12 +27,14 @@ struct MachineFacts: Sendable, Equatable {
     var blasCore = ""
     var blasConfiguration = ""
     /// oneDNN's version, nil in a build without it, and what this processor multiplies bf16 with.
-    var oneDNNVersion: String?
-    var bf16Units: String?
+    package var oneDNNVersion: String?
+    package var bf16Units: String?
     var environment: [String: String] = [:]
     /// The program's path, and whether a shell finds it by its name alone.
     var program = "dtrain"
     var programIsOnPath = false
+
+    package init() {}
 
     /// The threads that a rank computes with unless told otherwise.
     func threads(localRanks: Int) -> Int { max(1, Int(processors(localRanks: localRanks))) }

@@ -26,12 +26,6 @@ extension ModelOptions {
     /// Takes over `--block`; throws with the valid names.
     mutating func setBlock(_ name: String?) throws {
         guard let name else { return }
-        guard let unit = ResidualUnit(rawValue: name) else {
-            let names = ResidualUnit.allCases.map(\.rawValue)
-            throw UsageError(
-                "--block '\(name)' is not valid\(suggestion(for: name, among: names)): give one of "
-                    + "\(names.joined(separator: ", ")).")
-        }
-        block = unit
+        block = try namedChoice("block", name, of: ResidualUnit.self)
     }
 }

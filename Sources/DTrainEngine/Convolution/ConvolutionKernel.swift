@@ -150,9 +150,8 @@ final class ConvolutionKernel: Kernel {
         let samples = run.part(of: run.rows)
         let images = run.arena + workspace + memory.forwardImages + run.thread * memory.forwardImageStride
         let height = geometry.window.output_height
-        for first in Swift.stride(from: samples.lowerBound, to: samples.upperBound, by: memory.forwardBlockSamples) {
-            let block = first..<min(first + memory.forwardBlockSamples, samples.upperBound)
-            let firstLine = first * height
+        samples.forEachBlock(of: memory.forwardBlockSamples) { block in
+            let firstLine = block.lowerBound * height
             correlate(
                 image(run, block, normalizedInto: images), into: y + firstLine * width * stride,
                 lines: 0..<block.count * height
@@ -211,8 +210,7 @@ final class ConvolutionKernel: Kernel {
             let biasSum = biasGradient == nil ? nil : biasSums + run.thread * memory.biasStride
             biasSum?.update(repeating: 0, count: operation.outputs)
             if weightGradient != nil { passes.weightGradient.begin(weightScratch) }
-            for first in Swift.stride(from: samples.lowerBound, to: samples.upperBound, by: passes.blockSamples) {
-                let block = first..<min(first + passes.blockSamples, samples.upperBound)
+            samples.forEachBlock(of: passes.blockSamples) { block in
                 let (dz, stride) = productGradient(run, block, biasSum)
                 if weightGradient != nil {
                     passes.weightGradient.add(
@@ -220,25 +218,25 @@ final class ConvolutionKernel: Kernel {
                         scratch: weightScratch)
                 }
                 if let inputGradient {
-                    let dx = run.elements(inputGradient.place) + first * geometry.inputCount
+                    let dx = run.elements(inputGradient.place) + block.lowerBound * geometry.inputCount
                     passes.inputGradient.propagate(
                         dz, stride: stride, weights: weights(run), into: dx, accumulate: inputGradient.accumulate,
                         samples: 0..<block.count, scratch: inputScratch)
                     site.inputBatchNorm?.sumGradients(
                         run, Pixels(elements: dx, stride: geometry.inputs),
-                        run.pixels(site.inputs[0]).from(first * geometry.inputPixels),
+                        run.pixels(site.inputs[0]).from(block.lowerBound * geometry.inputPixels),
                         pixels: block.count * geometry.inputPixels)
                 }
                 // Last: where the residual is the image itself, its gradient adds to the one just written.
                 if let batchNorm, operation.hasResidual, let residual = site.inputGradients[1] {
                     batchNorm.propagate(
-                        run, batchNormInput(run, recomputation), pixels: pixels(of: block), into: .none,
-                        residual: residual)
+                        run, batchNormInput(run, recomputation), pixels: block.scaled(by: geometry.outputPixels),
+                        into: .none, residual: residual)
                 }
             }
         }
         run.meet()
-        let active = (0..<run.threadCount).reduce(0) { run.part(ofThread: $1, of: run.rows).isEmpty ? $0 : $0 + 1 }
+        let active = run.threads(for: run.rows)
         if let weightGradient {
             passes.weightGradient.finish(
                 run, active: active, into: weightGradient, accumulate: site.parameters[0].accumulate,
@@ -252,16 +250,12 @@ final class ConvolutionKernel: Kernel {
         }
     }
 
-    private func pixels(of samples: Range<Int>) -> Range<Int> {
-        samples.lowerBound * geometry.outputPixels..<samples.upperBound * geometry.outputPixels
-    }
-
     /// The gradient of the samples' products: the output's, taken back through what follows them, in place or, with a
     /// batch-norm, in a block of its own. Adds its sum over the pixels to `biasSum`.
     private func productGradient(
         _ run: Run, _ samples: Range<Int>, _ biasSum: UnsafeMutablePointer<Float>?
     ) -> (dz: Elements, stride: Int) {
-        let (pixels, outputs) = (pixels(of: samples), operation.outputs)
+        let (pixels, outputs) = (samples.scaled(by: geometry.outputPixels), operation.outputs)
         guard let batchNorm else {
             let (output, gradient) = (site.output, site.outputGradient!)
             let dz = run.elements(gradient) + samples.lowerBound * gradient.sampleStride

@@ -24,7 +24,7 @@ package struct Convolution: Operation, ActivationFusing, ResidualFusing, BatchNo
     package private(set) var normalizesInput = false
 
     package init(
-        outputs: Int, geometry: WindowGeometry, groups: Int, hasBias: Bool, method: ConvolutionMethod = .byRule
+        outputs: Int, geometry: WindowGeometry, groups: Int, hasBias: Bool, method: ConvolutionMethod = .ofModels
     ) {
         self.outputs = outputs
         self.geometry = geometry

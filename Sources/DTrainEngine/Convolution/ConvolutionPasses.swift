@@ -1,137 +1,4 @@
 internal import CKernels
-internal import DTrainTensor
-
-/// What every way of computing a convolution needs to know; counts are floats.
-struct ConvolutionGeometry: Sendable {
-    let window: dt_window
-    let groups: Int
-    let inputsPerGroup: Int
-    let outputsPerGroup: Int
-
-    init(_ operation: Convolution, input: Shape, output: Shape) {
-        window = operation.geometry.cWindow(input: input, output: output)
-        groups = operation.groups
-        inputsPerGroup = input.imageChannels / operation.groups
-        outputsPerGroup = operation.outputs / operation.groups
-    }
-
-    var inputs: Int { inputsPerGroup * groups }
-    var outputs: Int { outputsPerGroup * groups }
-    var inputPixels: Int { window.height * window.width }
-    var inputCount: Int { inputPixels * inputs }
-    var outputPixels: Int { window.output_height * window.output_width }
-    /// Elements of the window over one group's channels: a row of the weight.
-    var rowLength: Int { window.kernel_height * window.kernel_width * inputsPerGroup }
-    var weightCount: Int { outputs * rowLength }
-    /// Every channel has a kernel of its own and sees itself alone.
-    var isDepthwise: Bool { groups > 1 && inputsPerGroup == 1 && outputsPerGroup == 1 }
-    var isDilated: Bool { window.dilation_height != 1 || window.dilation_width != 1 }
-    var hasUnitStride: Bool { window.stride_height == 1 && window.stride_width == 1 }
-    /// Whether the input gradient of stride 1 is a correlation with the kernel turned: padding is less than the kernel.
-    var canTurn: Bool {
-        window.padding_height < window.kernel_height && window.padding_width < window.kernel_width
-    }
-    /// The window of that correlation, from the output to the input, padded by kernel − 1 − padding.
-    var turnedWindow: dt_window {
-        var turned = window
-        (turned.height, turned.output_height) = (window.output_height, window.height)
-        (turned.width, turned.output_width) = (window.output_width, window.width)
-        turned.padding_height = window.kernel_height - 1 - window.padding_height
-        turned.padding_width = window.kernel_width - 1 - window.padding_width
-        return turned
-    }
-    /// A 1×1 convolution of stride 1 without padding: a product of matrices as they lie.
-    var isPointwise: Bool {
-        window.kernel_height == 1 && window.kernel_width == 1 && hasUnitStride && window.padding_height == 0
-            && window.padding_width == 0 && groups == 1
-    }
-}
-
-/// Scratch memory of a pass, in floats: some for all threads together, some for each.
-struct PassMemory {
-    var shared = 0
-    var perThread = 0
-
-    /// Sizes in whole cache lines, so that threads do not share one.
-    init(shared: Int = 0, perThread: Int = 0) {
-        self.shared = shared.wholeLines
-        self.perThread = perThread.wholeLines
-    }
-    func total(threads: Int) -> Int { shared + threads * perThread }
-}
-
-/// The scratch memory of a pass, as one thread sees it.
-struct PassScratch {
-    let shared: UnsafeMutablePointer<Float>
-    let thread: Int
-    private let memory: PassMemory
-
-    init(_ start: UnsafeMutablePointer<Float>, _ memory: PassMemory, thread: Int) {
-        shared = start
-        self.memory = memory
-        self.thread = thread
-    }
-
-    var own: UnsafeMutablePointer<Float> { own(of: thread) }
-    func own(of thread: Int) -> UnsafeMutablePointer<Float> { shared + memory.shared + thread * memory.perThread }
-}
-
-/// A way to compute one of a convolution's three products.
-protocol ConvolutionPass: Sendable {
-    var memory: PassMemory { get }
-    /// Whether images and gradients may be bf16 elements; otherwise they are fp32.
-    var takesBF16: Bool { get }
-    /// Whether its products' factors are bf16.
-    var multipliesBF16: Bool { get }
-    /// The samples that it wants at once to be fast; both ways go through samples in blocks.
-    var blockSamples: Int { get }
-    /// Brings the weights into the pass's own order. All threads take part, and meet before they go on.
-    func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch)
-}
-
-extension ConvolutionPass {
-    var takesBF16: Bool { false }
-    var multipliesBF16: Bool { false }
-    var blockSamples: Int { 1 }
-    func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {}
-}
-
-/// Y = X ⋆ W (+ bias), without the activation.
-protocol ForwardPass: ConvolutionPass {
-    /// Whether the bias costs nothing here; otherwise it is left to the caller.
-    var addsBias: Bool { get }
-    /// The output lines of a sample that are computed together: ranges of lines begin and end at its multiples in each sample.
-    var lineGroup: Int { get }
-    /// Computes the output lines `lines`, counted over all samples, and calls `finish` for each block of them while it is
-    /// in the cache. Output pixels are `stride` elements apart; they are set, or added to.
-    func forward(
-        _ x: Elements, weights: UnsafePointer<Float>, bias: UnsafePointer<Float>?, into y: Elements, stride: Int,
-        accumulate: Bool, lines: Range<Int>, scratch: PassScratch,
-        finish: (_ lines: Range<Int>) -> Void)
-}
-
-extension ForwardPass {
-    var lineGroup: Int { 1 }
-}
-
-/// dW = Σ over samples of Xᵀ ⋆ dZ.
-protocol WeightGradientPass: ConvolutionPass {
-    /// Clears the thread's sum.
-    func begin(_ scratch: PassScratch)
-    /// Adds the samples' share to the thread's sum.
-    func add(
-        _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch)
-    /// Sets, or adds to, the gradient with the sums of the first `active` threads, in their order; each thread does a part.
-    func finish(
-        _ run: Run, active: Int, into gradient: UnsafeMutablePointer<Float>, accumulate: Bool, scratch: PassScratch)
-}
-
-/// dX = dZ ⋆ W transposed.
-protocol InputGradientPass: ConvolutionPass {
-    func propagate(
-        _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool,
-        samples: Range<Int>, scratch: PassScratch)
-}
 
 /// How the passes of a convolution are computed.
 package enum ConvolutionMethod: Sendable {
@@ -140,15 +7,20 @@ package enum ConvolutionMethod: Sendable {
     /// Direct products, or those of small groups, wherever they can compute the pass, fast or not: the tests hold them against
     /// `unfolded`.
     case direct
-    /// Minimal filtering wherever it can compute the pass, fast or not, and otherwise by rule; for the tests.
+    /// Minimal filtering wherever it can compute the pass, fast or not, and otherwise by ways of our own; for the tests.
     case winograd
     /// In bf16 the weight gradient as products of pairs wherever it can be computed so, fast or not, and the other passes in fp32
     /// by ways of our own; for the tests.
     case paired
     /// Unfolding and OpenBLAS, which can do everything.
     case unfolded
-    /// oneDNN wherever it can compute the pass, fast or not; as `byRule` elsewhere, and in a build without it.
+    /// oneDNN wherever it can compute the pass, fast or not; elsewhere, and in a build without it, by ways of our own but minimal
+    /// filtering.
     case oneDNN
+
+    /// That of the convolutions which are traced meanwhile: by rule, but where a test holds a whole model against its oracle in
+    /// each way.
+    @TaskLocal package static var ofModels = ConvolutionMethod.byRule
 }
 
 /// What the passes depend on beside the geometry.
@@ -262,11 +134,12 @@ struct ConvolutionPasses: Sendable {
         return isWinograd(geometry, setting) ? .winograd : .general
     }
 
-    /// The sums of small groups fill the registers that AVX-512 has; with fewer nothing was measured.
+    /// The sums of small groups fill the registers that AVX-512 has, two vectors of which are a panel; with fewer nothing was
+    /// measured.
     private static func isGrouped(_ geometry: ConvolutionGeometry, _ setting: PassSetting) -> Bool {
         guard GroupedWeights.canCompute(geometry) else { return false }
         return setting.method == .direct
-            || [.byRule, .oneDNN].contains(setting.method) && dt_tile_lanes() == GroupedWeights.blockChannels
+            || [.byRule, .oneDNN].contains(setting.method) && dt_tile_panel() == 2 * GroupedWeights.blockChannels
     }
 
     /// Minimal filtering has the fewest multiply-adds; with few channels the transforms cost more than they save.

@@ -15,14 +15,7 @@ package struct ConvolutionSpeed {
     ) throws {
         let output = try operation.outputShape([input])
         let geometry = ConvolutionGeometry(operation, input: input, output: output)
-        func passes(_ element: Element) -> ConvolutionPasses {
-            let extents = Extents(
-                inputs: [input], output: output, samples: samples, rows: samples, longest: 1, threads: 1,
-                training: true, precision: precision, inputElements: [element], outputElement: element)
-            return ConvolutionPasses(geometry, PassSetting(operation.method, hasBias: false, extents))
-        }
-        let element: Element = precision == .bf16 && passes(.bf16).takeBF16 ? .bf16 : .fp32
-        let passes = passes(element)
+        let (passes, element) = try operation.trainingPasses(input: input, samples: samples, precision: precision)
         // Kernels read whole vectors beyond the end.
         func floats(_ count: Int) -> AlignedMemory { AlignedMemory(byteCount: 4 * (count + 64)) }
         let scratch = floats(
@@ -95,5 +88,32 @@ package struct ConvolutionSpeed {
             }
         }
         withExtendedLifetime((memories, scratch)) {}
+    }
+}
+
+extension Convolution {
+    /// The ways in which the three products are computed in training, such as `OneDNNForward`, `WinogradWeightGradient` and
+    /// `PointwiseInputGradient`: what the rules have chosen.
+    package func ways(input: Shape, samples: Int, precision: Precision = .fp32) throws -> [String] {
+        let passes = try trainingPasses(input: input, samples: samples, precision: precision).passes
+        return ([passes.forward, passes.weightGradient, passes.inputGradient] as [any ConvolutionPass]).map {
+            "\(type(of: $0))"
+        }
+    }
+
+    /// The passes on one thread, and how images and gradients lie in memory: in bf16 where all passes take that.
+    func trainingPasses(
+        input: Shape, samples: Int, precision: Precision
+    ) throws -> (passes: ConvolutionPasses, element: Element) {
+        let output = try outputShape([input])
+        func passes(_ element: Element) -> ConvolutionPasses {
+            let extents = Extents(
+                inputs: [input], output: output, samples: samples, rows: samples, longest: 1, threads: 1,
+                training: true, precision: precision, inputElements: [element], outputElement: element)
+            return ConvolutionPasses(
+                ConvolutionGeometry(self, input: input, output: output), PassSetting(method, hasBias: false, extents))
+        }
+        let halves = passes(.bf16)
+        return precision == .bf16 && halves.takeBF16 ? (halves, .bf16) : (passes(.fp32), .fp32)
     }
 }

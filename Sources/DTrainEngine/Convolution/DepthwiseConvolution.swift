@@ -47,11 +47,10 @@ struct DepthwiseForward: ForwardPass {
         finish: (_ lines: Range<Int>) -> Void
     ) {
         let (x, y) = (x.floats, y.floats)
-        for first in Swift.stride(from: lines.lowerBound, to: lines.upperBound, by: blockLines) {
-            let block = first..<min(first + blockLines, lines.upperBound)
+        lines.forEachBlock(of: blockLines) { block in
             dt_depthwise_forward(
-                x, scratch.shared, bias, self.weights.channels, self.weights.window, first, block.count, y, stride,
-                accumulate ? 1 : 0)
+                x, scratch.shared, bias, self.weights.channels, self.weights.window, block.lowerBound, block.count, y,
+                stride, accumulate ? 1 : 0)
             finish(block)
         }
     }

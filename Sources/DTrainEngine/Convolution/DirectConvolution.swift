@@ -96,7 +96,7 @@ struct DirectWeightGradient: WeightGradientPass {
     var memory: PassMemory {
         PassMemory(
             perThread: correlation.panels.count + correlation.copyCount
-                + edgeLines * correlation.window.output_width * correlation.outputs + dt_tile_lanes())
+                + edgeLines * correlation.window.output_width * correlation.outputs + dt_tile_granularity())
     }
 
     /// Products read dz in whole vectors, which reach into the next pixels: the last lines of a sample from which they reach
@@ -123,7 +123,7 @@ struct DirectWeightGradient: WeightGradientPass {
             let z = dz + sample * height * width * stride
             // Behind the last sample there may be no memory, or another thread's: its edge is read from a copy.
             let floatsBehind = (samples.upperBound - 1 - sample) * height * width * stride
-            let edge = floatsBehind < dt_tile_lanes() ? height - edgeLines : height
+            let edge = floatsBehind < dt_tile_granularity() ? height - edgeLines : height
             if edge < height {
                 dt_copy_rows(z + edge * width * stride, stride, edgeCopy, outputs, (height - edge) * width, outputs, 0)
             }

@@ -66,8 +66,7 @@ struct GroupedForward: ForwardPass {
         accumulate: Bool, lines: Range<Int>, scratch: PassScratch, finish: (_ lines: Range<Int>) -> Void
     ) {
         let (x, y) = (Pixels(elements: x, stride: self.weights.channels), Pixels(elements: y, stride: stride))
-        for first in Swift.stride(from: lines.lowerBound, to: lines.upperBound, by: blockLines) {
-            let block = first..<min(first + blockLines, lines.upperBound)
+        lines.forEachBlock(of: blockLines) { block in
             self.weights.correlate(x, scratch.shared, bias: bias, lines: block, into: y, accumulate: accumulate)
             finish(block)
         }
@@ -121,10 +120,9 @@ struct GroupedInputGradient: InputGradientPass {
         _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool,
         samples: Range<Int>, scratch: PassScratch
     ) {
-        let height = self.weights.window.height
         self.weights.correlate(
             Pixels(elements: dz, stride: stride), scratch.shared, bias: nil,
-            lines: samples.lowerBound * height..<samples.upperBound * height,
+            lines: samples.scaled(by: self.weights.window.height),
             into: Pixels(elements: dx, stride: self.weights.channels), accumulate: accumulate)
     }
 }

@@ -53,7 +53,7 @@
                         stride: geometry.outputs, to: target, stride: stride, rows: pixels, count: geometry.outputs,
                         accumulate: accumulate)
                 }
-                finish(samples.lowerBound * height..<samples.upperBound * height)
+                finish(samples.scaled(by: height))
             }
         }
     }

@@ -31,19 +31,13 @@ struct PointwiseBlocks: Sendable {
     /// Floats of a block's pixels, copied.
     func copyCount(_ channels: Int) -> Int { blockPixels * WeightPanels.rowStride(channels) }
 
-    func forEachBlock(of lines: Range<Int>, _ body: (_ lines: Range<Int>) -> Void) {
-        for first in stride(from: lines.lowerBound, to: lines.upperBound, by: blockLines) {
-            body(first..<min(first + blockLines, lines.upperBound))
-        }
-    }
-
     /// The input pixels that belong to output lines, and the floats from one to the next. Where `readsVectors`, a product may
     /// read whole vectors of each pixel.
     func inputs(
         _ x: UnsafePointer<Float>, lines: Range<Int>, readsVectors: Bool, copy: UnsafeMutablePointer<Float>
     ) -> (pixels: UnsafePointer<Float>, stride: Int) {
         let (window, channels) = (geometry.window, geometry.inputs)
-        guard !geometry.isPointwise || readsVectors && channels % dt_tile_lanes() != 0 else {
+        guard !geometry.isPointwise || readsVectors && channels % dt_tile_granularity() != 0 else {
             return outputs(x, stride: channels, channels: channels, lines: lines, copy: copy)
         }
         // A copy has room for whole vectors.
@@ -93,7 +87,7 @@ struct PointwiseForward: ForwardPass {
         finish: (_ lines: Range<Int>) -> Void
     ) {
         let (x, y) = (x.floats, y.floats)
-        blocks.forEachBlock(of: lines) { lines in
+        lines.forEachBlock(of: blocks.blockLines) { lines in
             let source = blocks.inputs(x, lines: lines, readsVectors: false, copy: scratch.own)
             panels.forEachPanel { panel, rowStride, start in
                 panels.multiply(
@@ -132,7 +126,7 @@ struct PointwiseInputGradient: InputGradientPass {
             (dx + samples.lowerBound * geometry.inputCount)
                 .update(repeating: 0, count: samples.count * geometry.inputCount)
         }
-        blocks.forEachBlock(of: samples.lowerBound * blocks.height..<samples.upperBound * blocks.height) { lines in
+        samples.scaled(by: blocks.height).forEachBlock(of: blocks.blockLines) { lines in
             let source = blocks.outputs(dz, stride: stride, channels: panels.rows, lines: lines, copy: scratch.own)
             panels.forEachPanel { panel, rowStride, start in
                 func multiply(
@@ -187,7 +181,7 @@ struct PointwiseWeightGradient: WeightGradientPass {
     ) {
         let (x, dz) = (x.floats, dz.floats)
         let copy = scratch.own + sumCount
-        blocks.forEachBlock(of: samples.lowerBound * blocks.height..<samples.upperBound * blocks.height) { lines in
+        samples.scaled(by: blocks.height).forEachBlock(of: blocks.blockLines) { lines in
             let right = blocks.inputs(x, lines: lines, readsVectors: true, copy: copy)
             let left = blocks.outputs(
                 dz, stride: stride, channels: outputs, lines: lines, copy: copy + blocks.copyCount(inputs))

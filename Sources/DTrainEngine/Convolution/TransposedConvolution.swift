@@ -140,12 +140,10 @@ private final class TransposedConvolutionKernel: Kernel {
                 thread: run.thread)
             passes.forward.prepare(run, weights: weights, scratch: scratch)
             run.meet()
-            let height = input.shape.imageHeight
             passes.forward.forward(
                 Elements(dy), weights: weights, bias: nil, into: Elements(run.pointer(gradient.place)),
                 stride: gradient.place.pixelStride, accumulate: gradient.accumulate,
-                lines: samples.lowerBound * height..<samples.upperBound * height,
-                scratch: scratch
+                lines: samples.scaled(by: input.shape.imageHeight), scratch: scratch
             ) { _ in }
         }
 
@@ -166,7 +164,7 @@ private final class TransposedConvolutionKernel: Kernel {
                 samples.count * outer.pixels, outer.channels, sum, DT_IDENTITY, 0)
         }
         run.meet()
-        let active = (0..<run.threadCount).reduce(0) { run.part(ofThread: $1, of: run.rows).isEmpty ? $0 : $0 + 1 }
+        let active = run.threads(for: run.rows)
         if let weightGradient {
             passes.weightGradient.finish(
                 run, active: active, into: weightGradient, accumulate: site.parameters[0].accumulate,

@@ -27,12 +27,6 @@ struct UnfoldedRows: Sendable {
         blockLines * width * geometry.rowLength + Int(DT_UNFOLD_SLACK)
     }
 
-    func forEachBlock(of lines: Range<Int>, _ body: (_ lines: Range<Int>) -> Void) {
-        for first in stride(from: lines.lowerBound, to: lines.upperBound, by: blockLines) {
-            body(first..<min(first + blockLines, lines.upperBound))
-        }
-    }
-
     /// The rows of one group's windows.
     func unfold(
         _ x: UnsafePointer<Float>, group: Int, lines: Range<Int>, into rows: UnsafeMutablePointer<Float>
@@ -59,7 +53,7 @@ struct UnfoldedForward: ForwardPass {
     ) {
         let (x, y) = (x.floats, y.floats)
         let (geometry, k) = (rows.geometry, rows.geometry.rowLength)
-        rows.forEachBlock(of: lines) { block in
+        lines.forEachBlock(of: rows.blockLines) { block in
             for group in 0..<geometry.groups {
                 let first = group * geometry.outputsPerGroup
                 GEMM.multiply(
@@ -88,8 +82,7 @@ struct UnfoldedWeightGradient: WeightGradientPass {
     ) {
         let (x, dz) = (x.floats, dz.floats)
         let (geometry, k) = (rows.geometry, rows.geometry.rowLength)
-        let height = geometry.window.output_height
-        rows.forEachBlock(of: samples.lowerBound * height..<samples.upperBound * height) { block in
+        samples.scaled(by: geometry.window.output_height).forEachBlock(of: rows.blockLines) { block in
             for group in 0..<geometry.groups {
                 let first = group * geometry.outputsPerGroup
                 let unfolded = rows.unfold(x, group: group, lines: block, into: scratch.own + geometry.weightCount)
@@ -126,12 +119,11 @@ struct UnfoldedInputGradient: InputGradientPass {
     ) {
         let (dz, dx) = (dz.floats, dx.floats)
         let (geometry, k) = (rows.geometry, rows.geometry.rowLength)
-        let height = geometry.window.output_height
         if !accumulate {
             (dx + samples.lowerBound * geometry.inputCount)
                 .update(repeating: 0, count: samples.count * geometry.inputCount)
         }
-        rows.forEachBlock(of: samples.lowerBound * height..<samples.upperBound * height) { block in
+        samples.scaled(by: geometry.window.output_height).forEachBlock(of: rows.blockLines) { block in
             for group in 0..<geometry.groups {
                 let first = group * geometry.outputsPerGroup
                 GEMM.multiply(

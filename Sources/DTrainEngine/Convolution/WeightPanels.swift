@@ -6,7 +6,7 @@ struct WeightPanels: Sendable {
     let rows: Int
     let columns: Int
 
-    private var lanes: Int { dt_tile_lanes() }
+    private var lanes: Int { dt_tile_granularity() }
 
     /// Floats of the packed matrix; columns beyond the last are zeros.
     var count: Int { rows * ((columns + lanes - 1) / lanes * lanes) }

@@ -26,7 +26,7 @@ struct WinogradForward: ForwardPass {
         finish: (_ lines: Range<Int>) -> Void
     ) {
         let tiles = correlation.tiles
-        tiles.forEachBlock(of: tiles.rows(ofLines: lines)) { rows in
+        tiles.rows(ofLines: lines).forEachBlock(of: tiles.blockRows) { rows in
             correlation.correlate(
                 x, pixelStride: correlation.inputs, bias: bias, rows: rows, into: y, stride: stride,
                 accumulate: accumulate, scratch: scratch)
@@ -57,9 +57,9 @@ struct WinogradInputGradient: InputGradientPass {
         samples: Range<Int>, scratch: PassScratch
     ) {
         let tiles = correlation.tiles
-        tiles.forEachBlock(of: samples.lowerBound * tiles.rowsPerSample..<samples.upperBound * tiles.rowsPerSample) {
+        samples.scaled(by: tiles.rowsPerSample).forEachBlock(of: tiles.blockRows) { rows in
             correlation.correlate(
-                dz, pixelStride: stride, bias: nil, rows: $0, into: dx, stride: correlation.outputs,
+                dz, pixelStride: stride, bias: nil, rows: rows, into: dx, stride: correlation.outputs,
                 accumulate: accumulate, scratch: scratch)
         }
     }

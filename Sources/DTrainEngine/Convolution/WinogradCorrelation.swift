@@ -50,12 +50,6 @@ struct WinogradTiles: Sendable {
     /// Samples that fill a block.
     var blockSamples: Int { (blockRows + rowsPerSample - 1) / rowsPerSample }
 
-    func forEachBlock(of rows: Range<Int>, _ body: (_ rows: Range<Int>) -> Void) {
-        for first in stride(from: rows.lowerBound, to: rows.upperBound, by: blockRows) {
-            body(first..<min(first + blockRows, rows.upperBound))
-        }
-    }
-
     /// Where a tile row lies: its sample, its first output line in it, and its lines.
     func place(ofRow row: Int) -> (sample: Int, line: Int, lines: Int) {
         let (sample, index) = row.quotientAndRemainder(dividingBy: rowsPerSample)

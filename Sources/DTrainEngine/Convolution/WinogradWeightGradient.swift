@@ -88,8 +88,7 @@ struct WinogradWeightGradient: WeightGradientPass {
     func add(_ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch) {
         let window = tiles.window
         let own = own(scratch.own)
-        tiles.forEachBlock(of: samples.lowerBound * tiles.rowsPerSample..<samples.upperBound * tiles.rowsPerSample) {
-            rows in
+        samples.scaled(by: tiles.rowsPerSample).forEachBlock(of: tiles.blockRows) { rows in
             if own.waitingTiles > 0 { addWaiting(own) }
             tiles.transformInput(
                 x, pixelStride: inputs, channels: inputs, rows: rows, form: form, into: own.v, rowStride: inputStride,

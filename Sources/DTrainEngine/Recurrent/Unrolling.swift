@@ -14,7 +14,6 @@ struct Unrolling {
     }
 
     var stepCount: Int { sequences?.stepCount ?? 1 }
-    var rowCount: Int { sequences?.tokenCount ?? samples }
 
     /// The step that comes after `index` others.
     func step(_ index: Int) -> Int { reverses ? stepCount - 1 - index : index }

@@ -1,17 +1,15 @@
-import DTrainTensor
-
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Musl)
     import Musl
 #endif
 
-/// A mutex with one condition: what the queue and the in-process group wait with. Nothing is allocated after `init`.
-final class Monitor: @unchecked Sendable {
+/// A mutex with one condition: what threads wait for each other with. Nothing is allocated after `init`.
+package final class ConditionVariable: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-    init() {
+    package init() {
         var attributes = pthread_condattr_t()
         pthread_condattr_init(&attributes)
         pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
@@ -27,21 +25,24 @@ final class Monitor: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func withLock<Result>(_ body: () throws -> Result) rethrows -> Result {
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
+    package func lock() { pthread_mutex_lock(mutex) }
+    package func unlock() { pthread_mutex_unlock(mutex) }
+
+    package func withLock<Result>(_ body: () throws -> Result) rethrows -> Result {
+        lock()
+        defer { unlock() }
         return try body()
     }
 
-    /// Sleeps until `signalAll`; the lock must be held, and the reason for waiting checked again afterwards.
-    func wait() { pthread_cond_wait(condition, mutex) }
+    /// Releases the lock, sleeps until `signalAll` (or for no reason), and takes the lock again.
+    package func wait() { pthread_cond_wait(condition, mutex) }
 
     /// As `wait()`, for at most `seconds`.
-    func wait(seconds: Double) {
+    package func wait(seconds: Double) {
         let end = monotonicSeconds() + max(seconds, 0)
         var time = timespec(tv_sec: Int(end), tv_nsec: Int((end - end.rounded(.down)) * 1e9))
         pthread_cond_timedwait(condition, mutex, &time)
     }
 
-    func signalAll() { pthread_cond_broadcast(condition) }
+    package func signalAll() { pthread_cond_broadcast(condition) }
 }

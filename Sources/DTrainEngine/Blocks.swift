@@ -1,0 +1,11 @@
+extension Range<Int> {
+    /// Calls `body` for blocks of `length` elements in order; the last one may be shorter.
+    func forEachBlock(of length: Int, _ body: (_ block: Range<Int>) -> Void) {
+        for first in Swift.stride(from: lowerBound, to: upperBound, by: length) {
+            body(first..<Swift.min(first + length, upperBound))
+        }
+    }
+
+    /// What these have, `count` each: the lines of samples, for one.
+    func scaled(by count: Int) -> Range<Int> { lowerBound * count..<upperBound * count }
+}

@@ -1,0 +1,51 @@
+import DTrainEngine
+import DTrainTensor
+import Testing
+
+/// Which way the plan takes for typical convolutions: a rule that took none of them would only show in the speed.
+@Suite struct ConvolutionRuleTests {
+    private func ways(
+        _ image: Shape, _ outputs: Int, kernel: Int, stride: Int = 1, groups: Int = 1, _ precision: Precision = .fp32
+    ) throws -> [String] {
+        let window = WindowGeometry(
+            kernel: Pair(kernel, kernel), stride: Pair(stride, stride), padding: Pair(kernel / 2, kernel / 2))
+        return try Convolution(outputs: outputs, geometry: window, groups: groups, hasBias: false)
+            .ways(input: image, samples: 16, precision: precision)
+    }
+
+    @Test func minimalFilteringForKernelsOfStrideOne() throws {
+        let all = ["WinogradForward", "WinogradWeightGradient", "WinogradInputGradient"]
+        #expect(try ways([56, 56, 64], 64, kernel: 3) == all)
+        #expect(try ways([14, 14, 32], 64, kernel: 5) == all)
+    }
+
+    @Test func aKernelForEachChannel() throws {
+        #expect(
+            try ways([14, 14, 64], 64, kernel: 3, groups: 64)
+                == ["DepthwiseForward", "DepthwiseWeightGradient", "DepthwiseInputGradient"])
+    }
+
+    @Test(.enabled(if: OneDNN.version != nil)) func oneDNNWhereItIsFaster() throws {
+        #expect(
+            try ways([56, 56, 64], 256, kernel: 1)
+                == ["OneDNNForward", "PointwiseWeightGradient", "OneDNNInputGradient"])
+        #expect(
+            try ways([56, 56, 256], 64, kernel: 1) == ["OneDNNForward", "OneDNNWeightGradient", "OneDNNInputGradient"])
+        // Few outputs, which do not fill the vectors of minimal filtering's input gradient.
+        #expect(
+            try ways([14, 14, 16], 24, kernel: 5)
+                == ["WinogradForward", "WinogradWeightGradient", "OneDNNInputGradient"])
+        #expect(try ways([224, 224, 3], 64, kernel: 7, stride: 2)[0] == "OneDNNForward")
+    }
+
+    @Test(.enabled(if: OneDNN.version != nil && Precision.bf16.obstacle == nil)) func bf16() throws {
+        #expect(try ways([56, 56, 64], 256, kernel: 1, .bf16).allSatisfy { $0.hasPrefix("OneDNN") })
+        #expect(try ways([14, 14, 256], 1024, kernel: 1, .bf16)[1] == "PairedWeightGradient")
+    }
+
+    @Test(.enabled(if: OneDNN.version == nil)) func ownProductsWithoutOneDNN() throws {
+        #expect(
+            try ways([56, 56, 64], 256, kernel: 1)
+                == ["PointwiseForward", "PointwiseWeightGradient", "PointwiseInputGradient"])
+    }
+}
