@@ -16,7 +16,7 @@
 # layouts and modes counts. What cannot be measured is said on standard error and left out.
 set -euo pipefail
 export LC_ALL=C
-unset OMP_NUM_THREADS OPENBLAS_CORETYPE    # kernels that are chosen by hand are often slower ones
+unset OMP_NUM_THREADS OPENBLAS_CORETYPE    # what is set by hand is often slower
 
 # The table of the measurements in a file; with a model and a number of ranks, their row alone.
 table() {  # file [model ranks]

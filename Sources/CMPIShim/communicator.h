@@ -49,5 +49,5 @@ void dtmpi_abort_if_asked(void);
 /// A sum, or another reduction, by MPI itself.
 int dtmpi_reduce(dtmpi_comm *self, void *values, size_t count, size_t width, MPI_Datatype type, MPI_Op op);
 /// Finds out which ranks share memory: `node` are those of this host, `first_rank` is the lowest of them. Where any host's
-/// ranks do not, all ranks are one level. Collective.
+/// ranks do not, all ranks stay one level. Collective.
 int dtmpi_find_levels(dtmpi_comm *self, MPI_Comm node, int first_rank);

@@ -69,10 +69,6 @@ int dtmpi_alltoall(dtmpi_comm *self, const void *parts, size_t count, void *rece
 // First over the ranks of each host that share memory, then across hosts, between the ranks of the same part.
 
 int dtmpi_find_levels(dtmpi_comm *self, MPI_Comm node, int first_rank) {
-    self->across = self->all;
-    self->first_sharing_rank = self->all.rank;
-    self->part_count = 1;
-    self->largest_sum = SIZE_MAX;
     int is_shared;
     TRY(host_memory_share(&self->host, node, &is_shared));
     // The least over all ranks.

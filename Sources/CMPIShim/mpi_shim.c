@@ -10,7 +10,7 @@
 static size_t largest_count = INT_MAX;
 static atomic_int abort_code;      // 0: nobody asks
 static int has_own_core;           // this host's ranks may use as many cores as they are
-atomic_int wait_is_awaited;
+atomic_int dtmpi_is_awaited;
 
 // MARK: - Start and end
 
@@ -21,12 +21,16 @@ int dtmpi_make_group(MPI_Comm comm, peer_group *group) {
     return MPI_Comm_size(comm, &group->size);
 }
 
-/// Takes over `comm`; collective.
-static int wrap(MPI_Comm comm, dtmpi_comm **result) {
+/// Takes over `comm`; collective. Its sums have two levels where it `has_levels` and ranks share memory.
+static int wrap(MPI_Comm comm, int has_levels, dtmpi_comm **result) {
     dtmpi_comm *self = calloc(1, sizeof *self);
     if (!self) return DTMPI_NO_MEMORY;
     *result = self;
     TRY(dtmpi_make_group(comm, &self->all));
+    self->across = self->all;
+    self->first_sharing_rank = self->all.rank;
+    self->part_count = 1;
+    self->largest_sum = SIZE_MAX;
     TRY(MPI_Comm_dup(comm, &self->control));
     TRY(MPI_Comm_set_errhandler(self->control, MPI_ERRORS_RETURN));
     self->distress = calloc((size_t)self->all.size, sizeof *self->distress);
@@ -45,7 +49,7 @@ static int wrap(MPI_Comm comm, dtmpi_comm **result) {
     TRY(MPI_Allreduce(MPI_IN_PLACE, &cores, sizeof cores, MPI_BYTE, MPI_BOR, node.comm));
     self->local_cores = CPU_COUNT(&cores);
 #endif
-    TRY(dtmpi_find_levels(self, node.comm, first_rank));
+    if (has_levels) TRY(dtmpi_find_levels(self, node.comm, first_rank));
     return MPI_Comm_free(&node.comm);
 }
 
@@ -63,12 +67,12 @@ int dtmpi_init(dtmpi_comm **world) {
     TRY(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
     MPI_Comm copy;
     TRY(MPI_Comm_dup(MPI_COMM_WORLD, &copy));
-    TRY(wrap(copy, world));
+    TRY(wrap(copy, 1, world));
     has_own_core = (*world)->local_cores >= (*world)->host.size;
     return DTMPI_OK;
 }
 
-void dtmpi_set_awaited(int is_awaited) { atomic_store(&wait_is_awaited, is_awaited && has_own_core); }
+void dtmpi_set_awaited(int is_awaited) { atomic_store(&dtmpi_is_awaited, is_awaited && has_own_core); }
 
 int dtmpi_finalize(void) { return MPI_Finalize(); }
 
@@ -250,14 +254,14 @@ int dtmpi_broadcast(dtmpi_comm *self, void *bytes, size_t count, int root) {
 
 int dtmpi_across_hosts(dtmpi_comm *self, dtmpi_comm **part) {
     *part = NULL;
-    return self->across.comm == MPI_COMM_NULL ? DTMPI_OK : wrap(self->across.comm, part);
+    return self->across.comm == MPI_COMM_NULL ? DTMPI_OK : wrap(self->across.comm, 0, part);
 }
 
 int dtmpi_split(dtmpi_comm *self, int colour, int key, dtmpi_comm **part) {
     *part = NULL;
     MPI_Comm comm;
     TRY(MPI_Comm_split(self->all.comm, colour < 0 ? MPI_UNDEFINED : colour, key, &comm));
-    return comm == MPI_COMM_NULL ? DTMPI_OK : wrap(comm, part);
+    return comm == MPI_COMM_NULL ? DTMPI_OK : wrap(comm, 1, part);
 }
 
 // MARK: - Point to point

@@ -28,9 +28,9 @@ enum {
     WAIT_LONG_TESTS = 100,          // from here on a wait looks for distress calls, too
 };
 
-/// A wait tests without pause for so many seconds, while `wait_is_awaited` is not 0.
+/// A wait tests without pause for so many seconds, while `dtmpi_is_awaited` is not 0.
 static const double WAIT_EAGER_SECONDS = 2e-3;
-extern atomic_int wait_is_awaited;
+extern atomic_int dtmpi_is_awaited;
 
 typedef struct {
     double begin, seconds, elapsed;
@@ -52,7 +52,7 @@ static inline int wait_is_over(const wait_state *wait) { return wait->elapsed >=
 
 /// Whether the next test need not be put off.
 static inline int wait_is_eager(wait_state *wait) {
-    if (!atomic_load_explicit(&wait_is_awaited, memory_order_relaxed)) return 0;
+    if (!atomic_load_explicit(&dtmpi_is_awaited, memory_order_relaxed)) return 0;
     wait->elapsed = wait_now() - wait->begin;
     return wait->elapsed < WAIT_EAGER_SECONDS;
 }

@@ -191,7 +191,7 @@ public struct ExecutionDescription: Hashable, Sendable, Codable {
     public var libraries: [String]?
 
     /// - Parameters:
-    ///   - hosts: a number for each training rank's host.
+    ///   - hosts: a number for the ranks that share memory with each training rank.
     ///   - compresses: whether gradients are rounded between hosts; then their sums depend on the hosts in any case.
     public init(
         ranks: Int, threadsPerRank: Int, processorFeatures: [String], hosts: [Int] = [], compresses: Bool = false,

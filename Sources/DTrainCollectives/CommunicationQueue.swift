@@ -5,6 +5,18 @@ public struct CommunicatorGroup: Hashable, Sendable {
     public let rank: Int
     /// The number of processes in the group.
     public let size: Int
+    /// The lowest of the group's ranks that share memory with this one, itself included.
+    package let firstSharingRank: Int
+    /// The number of the group's processes on this host.
+    package let localSize: Int
+
+    fileprivate init(_ communicator: any Communicator, index: Int) {
+        self.index = index
+        rank = communicator.rank
+        size = communicator.size
+        firstSharingRank = communicator.firstSharingRanks[rank]
+        localSize = communicator.localSize
+    }
 }
 
 /// The one communication thread of a process and the first-in, first-out queue of what it is to do.
@@ -52,7 +64,7 @@ public final class CommunicationQueue: Sendable {
         precondition(capacity >= 1)
         thread = CommunicationThread(capacity: capacity)
         let communicator = try thread.start(makeCommunicator)
-        world = CommunicatorGroup(index: 0, rank: communicator.rank, size: communicator.size)
+        world = CommunicatorGroup(communicator, index: 0)
         hosts = communicator.hosts
         firstSharingRanks = communicator.firstSharingRanks
         localRank = communicator.localRank
@@ -96,7 +108,7 @@ public final class CommunicationQueue: Sendable {
         let thread = thread
         return try perform(in: group) { communicator in
             try communicator.split(color: color, key: key).map {
-                CommunicatorGroup(index: thread.add($0), rank: $0.rank, size: $0.size)
+                CommunicatorGroup($0, index: thread.add($0))
             }
         }
     }

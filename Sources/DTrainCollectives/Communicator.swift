@@ -17,7 +17,7 @@ public protocol Communicator: AnyObject, Sendable {
     /// The name of the host that each rank runs on.
     var hosts: [String] { get }
     /// For each rank the lowest of those that share memory with it, itself included: what tells hosts apart where they are summed
-    /// up. Where the ranks of any host share none, each is a host of its own.
+    /// up. Where the ranks of any host share none, each of the job is a host of its own.
     var firstSharingRanks: [Int] { get }
     /// This process's number among those of the group on its own host: 0 ..< `localSize`.
     var localRank: Int { get }
@@ -45,8 +45,8 @@ public protocol Communicator: AnyObject, Sendable {
     /// A sum by two levels, for those who sum in another way between hosts than within one: `reduceScatterOnHost`, a sum over
     /// `acrossHosts` of the elements that it returns, `allGatherOnHost`.
     ///
-    /// Those elements of `values` become their sums over the ranks of this host; each of these has others. Where each is a host of
-    /// its own (`firstSharingRanks`), it returns all elements, and `acrossHosts` are all ranks.
+    /// Those elements of `values` become their sums over the ranks of this host; each of these has others. Where each is a host
+    /// of its own (`firstSharingRanks`), it returns all elements, and `acrossHosts` are all ranks.
     /// - Parameter values: at most `hostSumCount`.
     func reduceScatterOnHost(_ values: MemorySlice<Float>) throws -> Range<Int>
     /// Collects in `values` what this host's ranks have each made of the elements that `reduceScatterOnHost` returned.

@@ -7,6 +7,7 @@ import DTrainTensor
 public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     public let rank: Int
     public let hosts: [String]
+    /// Only what it says: sums have one level here in any case.
     public var firstSharingRanks: [Int] { hosts.map { hosts.firstIndex(of: $0)! } }
     public var size: Int { hosts.count }
     public var localRank: Int { hosts[..<rank].count { $0 == hosts[rank] } }
@@ -24,9 +25,12 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     ///   - isSpread: each rank says that it is on a host of its own.
     public static func group(size: Int, stallSeconds: Double = 60, isSpread: Bool = false) -> [LoopbackCommunicator] {
         precondition(size >= 1)
-        let group = LoopbackGroup(size: size, stallSeconds: stallSeconds)
-        let hosts = (0..<size).map { isSpread ? "loopback\($0)" : "loopback" }
-        return (0..<size).map { LoopbackCommunicator(rank: $0, hosts: hosts, group: group) }
+        return group(on: (0..<size).map { isSpread ? "loopback\($0)" : "loopback" }, stallSeconds: stallSeconds)
+    }
+
+    private static func group(on hosts: [String], stallSeconds: Double) -> [LoopbackCommunicator] {
+        let group = LoopbackGroup(size: hosts.count, stallSeconds: stallSeconds)
+        return hosts.indices.map { LoopbackCommunicator(rank: $0, hosts: hosts, group: group) }
     }
 
     private init(rank: Int, hosts: [String], group: LoopbackGroup) {
@@ -95,7 +99,7 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
 
     public func split(color: Int?, key: Int) throws -> (any Communicator)? {
         try collective("split", byteCount: 0, .colour(color, key)) { contributions in
-            let results = Self.partition(contributions, stallSeconds: self.group.stallSeconds)
+            let results = Self.partition(contributions, self.hosts, stallSeconds: self.group.stallSeconds)
             self.group.splitResults = results
             self.group.adopt(results.compactMap { $0?.group })
         }
@@ -110,15 +114,14 @@ public final class LoopbackCommunicator: Communicator, @unchecked Sendable {
     }
 
     private static func partition(
-        _ contributions: [LoopbackGroup.Contribution], stallSeconds: Double
+        _ contributions: [LoopbackGroup.Contribution], _ hosts: [String], stallSeconds: Double
     ) -> [LoopbackCommunicator?] {
         var results = [LoopbackCommunicator?](repeating: nil, count: contributions.count)
         for color in Set(contributions.compactMap(\.color)) {
             let members = contributions.indices.filter { contributions[$0].color == color }
                 .sorted { (contributions[$0].key, $0) < (contributions[$1].key, $1) }
-            for (member, communicator) in zip(members, Self.group(size: members.count, stallSeconds: stallSeconds)) {
-                results[member] = communicator
-            }
+            let group = group(on: members.map { hosts[$0] }, stallSeconds: stallSeconds)
+            for (member, communicator) in zip(members, group) { results[member] = communicator }
         }
         return results
     }

@@ -39,8 +39,9 @@ public struct BenchmarkResult: Sendable, Equatable, Codable {
     public var communicationExposedSeconds: Double
     /// The median of the time that rank 0's communication thread spent on a step's sums, waiting for other ranks included.
     public var communicationSeconds: Double
-    /// The median of the part of the exchange that was hidden, of what could be: 1 − exposed time / the lesser of the exchange's
-    /// time and that of backward behind the first bucket; nil for one rank alone.
+    /// The median of the part of the exchange that was hidden, of what could be: 1 − exposed time / the lesser of the
+    /// exchange's time and that of backward behind the first bucket, at least 0; 0 where nothing can be hidden; nil for one
+    /// rank alone.
     public var overlap: Double?
     /// The largest resident memory of any rank so far, in bytes.
     public var peakResidentByteCount: Int
@@ -172,9 +173,9 @@ public struct Benchmark {
             if let exchange = result.exchange {
                 exposed[index] = exchange.exposedSeconds
                 communication[index] = exchange.communicationSeconds
-                // Where nothing can be hidden, nothing is; nor is less than nothing, where a rank waits for one that is behind.
-                let hideable = min(exchange.communicationSeconds, exchange.backwardSeconds)
-                overlap[index] = hideable > 0 ? max(0, 1 - exchange.exposedSeconds / hideable) : 0
+                overlap[index] = Self.overlap(
+                    exposed: exchange.exposedSeconds, communication: exchange.communicationSeconds,
+                    backward: exchange.backwardSeconds)
                 bytesReduced = exchange.bytesReduced
             }
             allocations = max(allocations, (allocationCount?() ?? 0) - allocationsBefore)
@@ -210,6 +211,12 @@ public struct Benchmark {
         return MachinePeak(
             gflops: peaks.reduce(0) { $0 + $1.gflops },
             gigabytesPerSecond: peaks.reduce(0) { $0 + $1.gigabytesPerSecond })
+    }
+
+    /// A rank that waits for one that is behind may be exposed for longer than the exchange takes.
+    package static func overlap(exposed: Double, communication: Double, backward: Double) -> Double {
+        let hideable = min(communication, backward)
+        return hideable > 0 ? max(0, 1 - exposed / hideable) : 0
     }
 
     private static func median(_ values: [Double]) -> Double {

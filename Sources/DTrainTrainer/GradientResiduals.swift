@@ -21,7 +21,7 @@ package final class GradientResiduals {
     private var read: [AlignedMemory] = []
 
     /// - Parameters:
-    ///   - hosts: a number for each training rank's host. On one host, gradients are summed in its memory and nothing is compressed.
+    ///   - hosts: a number for the ranks that share memory with each training rank. Where all do, nothing is compressed.
     ///   - isDedicated: rank 0 does not train.
     ///   - trains: whether this rank does.
     package init(

@@ -52,10 +52,9 @@ extension RunConfiguration {
         if let obstacle = precision.obstacle {
             throw ConfigurationError.doesNotFit(
                 problem: "--precision \(precision.rawValue) does not work here: \(obstacle.problem)",
-                // A run that goes on may not take fp32, as a new one may.
                 remedy: resume == .none
                     ? obstacle.remedy
-                    : "a run that goes on keeps its precision: take a processor that does, or start a new run from its weights, "
+                    : "\(obstacle.remedy); a run that goes on keeps its precision: start a new run from its weights, "
                         + "with --config RUN/config.yaml --init RUN/checkpoints/STEP --precision fp32 --out NEW")
         }
         if coordinator == .dedicated, ranks < 2 {

@@ -25,8 +25,10 @@ final class RunContext {
     /// The ranks that train; on a dedicated coordinator it is not used.
     let group: CommunicatorGroup
     let isDedicatedCoordinator: Bool
-    /// A number for each training rank's host.
+    /// A number for the ranks that share memory with each training rank.
     let trainingHosts: [Int]
+    /// Whether training ranks of one host go without shared memory.
+    let lacksSharedMemory: Bool
     let execution: ExecutionDescription
     let startTime = monotonicSeconds()
     /// On rank 0, while the run lasts.
@@ -60,8 +62,11 @@ final class RunContext {
 
         let isDedicated = configuration.coordinator == .dedicated
         isDedicatedCoordinator = isDedicated && queue.rank == 0
-        trainingHosts = Array(queue.firstSharingRanks.dropFirst(isDedicated ? 1 : 0))
         group = isDedicated ? try queue.split(color: queue.rank == 0 ? 0 : 1)! : queue.world
+        let places = try Agreement.gather([group.firstSharingRank, group.localSize], over: queue)
+            .dropFirst(isDedicated ? 1 : 0)
+        trainingHosts = places.map { $0[0] }
+        lacksSharedMemory = Set(trainingHosts).count == trainingHosts.count && places.contains { $0[1] > 1 }
         let pool = ThreadPool(threadCount: threads)
         self.pool = pool
         let shards = try Agreement.shared {

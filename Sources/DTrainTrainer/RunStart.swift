@@ -74,8 +74,7 @@ struct RunStart {
                 "--compress has no effect: all ranks that train are on one host, and none rounds its gradients"
                     + (start.hasResiduals ? "; what rounding has left out before is dropped" : ""))
         }
-        let (hosts, names) = (context.trainingHosts, context.queue.hosts.suffix(context.trainingHosts.count))
-        if Set(hosts).count == hosts.count, Set(names).count < names.count {
+        if context.lacksSharedMemory {
             start.remarks.append(
                 "ranks of one host do not share memory, so gradients go by messages, which takes longer: "
                     + "DTRAIN_SHARED_MEMORY=0 is set, they run in containers of their own, "

@@ -1,3 +1,4 @@
+import CKernels
 import DTrainEngine
 import DTrainTensor
 import Testing
@@ -23,6 +24,13 @@ import Testing
         #expect(
             try ways([14, 14, 64], 64, kernel: 3, groups: 64)
                 == ["DepthwiseForward", "DepthwiseWeightGradient", "DepthwiseInputGradient"])
+    }
+
+    @Test(.enabled(if: dt_tile_panel() == 32), arguments: [128, 256])
+    func smallGroups(channels: Int) throws {
+        #expect(
+            try ways([56, 56, channels], channels, kernel: 3, groups: 32)
+                == ["GroupedForward", "GroupedWeightGradient", "GroupedInputGradient"])
     }
 
     @Test(.enabled(if: OneDNN.version != nil)) func oneDNNWhereItIsFaster() throws {

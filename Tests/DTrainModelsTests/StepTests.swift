@@ -19,7 +19,7 @@ import Testing
         var parameters: [Float] = []
     }
 
-    @Test(arguments: models, [(Precision.fp32, 2), (.bf16, 1)].filter { $0.0.obstacle == nil })
+    @Test(arguments: models, [(Precision.fp32, 2), (.bf16, 2)].filter { $0.0.obstacle == nil })
     func twiceTheSameBits(_ model: String, setting: (precision: Precision, threads: Int)) throws {
         let first = try run(model, setting.precision, threads: setting.threads)
         #expect(first.losses.allSatisfy(\.isFinite) && first.gradients[0] != first.gradients[1])
@@ -29,8 +29,7 @@ import Testing
     /// What bf16 changes of the gradients in PyTorch, for the same weights and images (`Fixtures/bf16_errors.py`): depth and
     /// batch-norms over few pixels magnify the rounding. Minimal filtering rounds more than the definition (docs/architecture.md).
     private static let peersErrors = [
-        "resnet18": 0.157, "resnet18-cifar": 0.157, "resnet50": 0.369, "resnext50_32x4d": 0.387, "googlenet": 0.930,
-        "densenet121": 0.510,
+        "resnet18": 0.157, "resnet50": 0.369, "resnext50_32x4d": 0.387, "googlenet": 0.930, "densenet121": 0.510,
         "alexnet": 0.069,
     ]
 
@@ -38,14 +37,19 @@ import Testing
     @Test(.enabled(if: Precision.bf16.obstacle == nil), arguments: models)
     func bf16IsAsNearFP32AsPyTorchs(_ model: String) throws {
         let (exact, rounded) = (try run(model, .fp32, threads: 1), try run(model, .bf16, threads: 1))
-        var (difference, norm) = (0.0, 0.0)
+        var (difference, norm, own, product) = (0.0, 0.0, 0.0, 0.0)
         for (value, target) in zip(rounded.gradients[0], exact.gradients[0]) {
             difference += Double(value - target) * Double(value - target)
             norm += Double(target) * Double(target)
+            own += Double(value) * Double(value)
+            product += Double(value) * Double(target)
         }
-        let limit = 2.5 * (Self.peersErrors[model] ?? 0.04)
+        let limit = 2.5 * (Self.peersErrors[model] ?? 0.06)
         let error = (difference / norm).squareRoot()
         #expect(error > 0 && error < limit, "\(error) of the gradient, at most \(limit)")
+        let cosine = product / (norm * own).squareRoot()
+        // Of googlenet's gradient half is rounding on such small images.
+        #expect(cosine > (model == "googlenet" ? 0.3 : 0.7), "\(cosine) between the gradients' directions")
         #expect(rounded.losses[0] != exact.losses[0] && abs(rounded.losses[0] / exact.losses[0] - 1) < 0.02)
     }
 

@@ -22,6 +22,14 @@ struct BenchmarkTests {
         #expect((0...1).contains(results[0][1].overlap!) && results[0][1].communicationSeconds > 0)
     }
 
+    @Test("What is hidden is a part of what backward can hide")
+    func overlap() {
+        #expect(Benchmark.overlap(exposed: 0, communication: 1, backward: 2) == 1)
+        #expect(Benchmark.overlap(exposed: 0.25, communication: 1, backward: 0.5) == 0.5)
+        #expect(Benchmark.overlap(exposed: 2, communication: 1, backward: 1) == 0)
+        #expect(Benchmark.overlap(exposed: 0, communication: 1, backward: 0) == 0)
+    }
+
     @Test(
         "A benchmark counts bytes and operations by the model and gives all ranks the same result", arguments: [1, 3])
     func countsByTheModel(ranks: Int) throws {

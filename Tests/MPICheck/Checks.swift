@@ -21,6 +21,10 @@ struct Checks {
         try expect(size == Int(option("size", Double(size))), "\(size) ranks")
         try expect(queue.hosts.count == size && queue.hosts.allSatisfy { !$0.isEmpty }, "hosts \(queue.hosts)")
         try expect(queue.localRank < queue.localSize && queue.localSize <= size, "local rank \(queue.localRank)")
+        let first = queue.firstSharingRanks
+        try expect(
+            first.indices.allSatisfy { first[$0] <= $0 && first[first[$0]] == first[$0] }, "sharing ranks \(first)")
+        if let hosts = option("across") { try expect(Set(first).count == Int(hosts), "sharing ranks \(first)") }
         // Nothing, one element, odd numbers, a count of several parts, more than a bucket of 25 MiB: unless it is cut into
         // thousands of parts, which takes long and shows nothing new.
         let largest = option("largest-count") == nil ? [(25 << 20) / 4 + 3] : []
@@ -224,9 +228,8 @@ struct Checks {
             while 2 * half < terms.count { half *= 2 }
             return tree(terms.prefix(half)) + tree(terms.dropFirst(half))
         }
-        let hosts = queue.hosts.indices.filter { queue.hosts.firstIndex(of: queue.hosts[$0]) == $0 }.map { first in
-            queue.hosts.indices.filter { queue.hosts[$0] == queue.hosts[first] }
-        }
+        let first = queue.firstSharingRanks
+        let hosts = first.indices.filter { first[$0] == $0 }.map { host in first.indices.filter { first[$0] == host } }
         for count in [20_011, 1_100_003] {
             try withMemory(count) { (values: MemorySlice<Float>) in
                 for index in 0..<count { values[index] = value(rank, index) }

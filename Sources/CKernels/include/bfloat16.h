@@ -26,6 +26,7 @@ void dt_bf16_copy_rows(const uint16_t *from, size_t from_stride, uint16_t *to, s
 /// y = ReLU(y) for `rows` runs of `count` elements, `stride` apart.
 void dt_bf16_relu(uint16_t *y, size_t rows, size_t count, size_t stride);
 
-/// The way back: gradient[p][c] = 0 where ReLU let nothing pass (if `relu` is not 0), and bias_gradient[c] += the sum over p (when not null).
+/// The way back: gradient[p][c] = 0 where ReLU let nothing pass (if `relu` is not 0), and bias_gradient[c] += the sum over p
+/// (when not null).
 void dt_bf16_bias_relu_backward(uint16_t *gradient, size_t gradient_stride, const uint16_t *y, size_t y_stride, size_t rows,
                                 size_t count, float *bias_gradient, int relu);

@@ -1,7 +1,7 @@
 #pragma once
 // Message passing without mpi.h: Swift cannot import Open MPI's constants, which are cast macros.
 //
-// Every function but dtmpi_set_awaited, dtmpi_request_abort, dtmpi_host_name and dtmpi_error_text is called from one thread, the
+// Every function but dtmpi_set_awaited, the two that abort, dtmpi_host_name and dtmpi_error_text is called from one thread, the
 // one that called dtmpi_init. All return a status: 0, one of the negative ones below, or a positive MPI error code, whose text
 // dtmpi_error_text gives. Buffers of any length: counts above INT_MAX are split.
 //

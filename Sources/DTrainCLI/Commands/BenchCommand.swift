@@ -176,6 +176,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
     }
 
     private func text(_ entry: ModelEntry, _ result: BenchmarkResult, _ job: Job) -> String {
+        let sharesNoMemory = job.queue.localSize > 1 && Set(job.queue.firstSharingRanks).count == job.queue.size
         func milliseconds(_ seconds: Double) -> String { Formatting.decimal(seconds * 1000, 3) + " ms" }
         var rows = [
             ("model", "\(entry.name), \(precision), BLAS kernels \(job.facts.blasCore)"),
@@ -199,8 +200,8 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
                 "exchange",
                 "\(Formatting.bytes(result.bytesReducedPerStep)) reduced a step\(compress == "none" ? "" : " as \(compress)"), "
                     + "\(milliseconds(result.communicationExposedSeconds)) exposed"
-                    + (result.overlap.map { ", \(Formatting.percent($0)) of what backward can hide hidden" }
-                        ?? "")
+                    + (result.overlap.map { ", \(Formatting.percent($0)) of what backward can hide hidden" } ?? "")
+                    + (sharesNoMemory ? "; by messages, as the ranks of this host share no memory" : "")
             ),
             (
                 "bandwidth",

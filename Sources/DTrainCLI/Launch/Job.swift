@@ -35,7 +35,8 @@ struct Job {
     func checkWorkers(_ workers: Int?, training: Int, _ launch: LaunchEnvironment) throws {
         guard let workers, let launcher = launch.launch?.launcher, workers != training else { return }
         throw UsageError(
-            "--workers \(workers) does not go with \(Formatting.count(queue.size, "rank")) that \(launcher) started; "
+            "--workers \(workers) does not go with \(Formatting.count(queue.size, "rank"))"
+                + (training < queue.size ? ", one of which coordinates," : "") + " that \(launcher) started; "
                 + "leave --workers out and set the number of ranks there.")
     }
 

@@ -1,4 +1,5 @@
 internal import CKernels
+internal import DTrainTensor
 
 /// How the passes of a convolution are computed.
 package enum ConvolutionMethod: Sendable {
@@ -172,5 +173,26 @@ struct ConvolutionPasses: Sendable {
         return method == .direct
             || 2 * window.height * window.width <= 3 * geometry.outputPixels
                 && DirectCorrelation.fits(rowLength: window.kernel_height * window.kernel_width * geometry.outputs)
+    }
+}
+
+extension Convolution {
+    /// The passes of training on one thread, and how images and gradients lie in memory: in bf16 where all passes take that.
+    func trainingPasses(
+        input: Shape, samples: Int, precision: Precision
+    ) throws -> (passes: ConvolutionPasses, element: Element) {
+        let output = try outputShape([input])
+        func passes(_ element: Element) -> ConvolutionPasses {
+            let extents = Extents(
+                inputs: [input], output: output, samples: samples, rows: samples, longest: 1, threads: 1,
+                training: true, precision: precision, inputElements: [element], outputElement: element)
+            return ConvolutionPasses(
+                ConvolutionGeometry(self, input: input, output: output), PassSetting(method, hasBias: false, extents))
+        }
+        if precision == .bf16 {
+            let halves = passes(.bf16)
+            if halves.takeBF16 { return (halves, .bf16) }
+        }
+        return (passes(.fp32), .fp32)
     }
 }

@@ -100,20 +100,4 @@ extension Convolution {
             "\(type(of: $0))"
         }
     }
-
-    /// The passes on one thread, and how images and gradients lie in memory: in bf16 where all passes take that.
-    func trainingPasses(
-        input: Shape, samples: Int, precision: Precision
-    ) throws -> (passes: ConvolutionPasses, element: Element) {
-        let output = try outputShape([input])
-        func passes(_ element: Element) -> ConvolutionPasses {
-            let extents = Extents(
-                inputs: [input], output: output, samples: samples, rows: samples, longest: 1, threads: 1,
-                training: true, precision: precision, inputElements: [element], outputElement: element)
-            return ConvolutionPasses(
-                ConvolutionGeometry(self, input: input, output: output), PassSetting(method, hasBias: false, extents))
-        }
-        let halves = passes(.bf16)
-        return precision == .bf16 && halves.takeBF16 ? (halves, .bf16) : (passes(.fp32), .fp32)
-    }
 }

@@ -97,7 +97,7 @@ private final class LinearKernel: Kernel {
         let weight = site.parameters[0]
         let outputs = operation.outputs
         let rows = run.rows(site.output) * rowsPerSample
-        let columns = run.part(of: outputs)
+        let columns = run.part(of: outputs, granularity: 16)
         let scratch = run.arena + site.backwardWorkspace + run.thread * product.scratchCount
         let gradient = dy + columns.lowerBound
         var biasGradient: UnsafeMutablePointer<Float>?
