@@ -17,6 +17,7 @@ if [ ! -e "$prefix/lib/libdnnl.so.3" ]; then
     cp -r "$wheels"/*.data/data/* "$prefix"
 fi
 [ $# -gt 0 ] || set -- --filter 'DTrainEngineTests|DTrainModelsTests'
+set -- --scratch-path .build/onednn3 -Xcc "-I$prefix/include" -Xlinker "$prefix/lib/libdnnl.so" "$@"
+# Where the linker is led to the system's folder by other packages, the program names 2.x as well: 3.2 must come first.
 # shellcheck disable=SC2086  # the flags are words
-LD_LIBRARY_PATH="$prefix/lib" swift test $build_flags --disable-testable-imports --scratch-path .build/onednn3 \
-    -Xcc "-I$prefix/include" -Xlinker "-L$prefix/lib" "$@"
+LD_LIBRARY_PATH="$prefix/lib" LD_PRELOAD="$prefix/lib/libdnnl.so.3" swift test $build_flags --disable-testable-imports "$@"
