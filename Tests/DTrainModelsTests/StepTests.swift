@@ -46,11 +46,14 @@ import Testing
         }
         let limit = 2.5 * (Self.peersErrors[model] ?? 0.06)
         let error = (difference / norm).squareRoot()
-        #expect(error > 0 && error < limit, "\(error) of the gradient, at most \(limit)")
+        // Without oneDNN the products of cnn-mnist are too small for bf16.
+        let isRounded = OneDNN.version != nil || model != "cnn-mnist"
+        #expect((error > 0) == isRounded && error < limit, "\(error) of the gradient, at most \(limit)")
         let cosine = product / (norm * own).squareRoot()
         // Of googlenet's gradient half is rounding on such small images.
         #expect(cosine > (model == "googlenet" ? 0.3 : 0.7), "\(cosine) between the gradients' directions")
-        #expect(rounded.losses[0] != exact.losses[0] && abs(rounded.losses[0] / exact.losses[0] - 1) < 0.02)
+        #expect(
+            (rounded.losses[0] != exact.losses[0]) == isRounded && abs(rounded.losses[0] / exact.losses[0] - 1) < 0.02)
     }
 
     private func run(_ name: String, _ precision: Precision, threads: Int) throws -> Outcome {
