@@ -51,7 +51,8 @@ public protocol Communicator: AnyObject, Sendable {
     func reduceScatterOnHost(_ values: MemorySlice<Float>) throws -> Range<Int>
     /// Collects in `values` what this host's ranks have each made of the elements that `reduceScatterOnHost` returned.
     func allGatherOnHost(_ values: MemorySlice<Float>) throws
-    /// Of each host the rank that `reduceScatterOnHost` returns the same elements to; nil for a rank that never gets any.
+    /// Of each host the rank that `reduceScatterOnHost` returns the same elements to; nil for a rank that never gets any, and
+    /// before the first call of `reduceScatterOnHost`.
     var acrossHosts: (any Communicator)? { get }
     /// Elements that `reduceScatterOnHost` takes at a time.
     var hostSumCount: Int { get }

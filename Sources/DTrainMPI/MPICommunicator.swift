@@ -102,10 +102,6 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         firstSharingRanks = (0..<size).map { numbers[2 * $0 + 1] }
         hostSumCount = Set(firstSharingRanks).count == size ? .max : Int(DTMPI_HOST_SUM_COUNT)
         try check(status, .allGather)
-        guard whole == nil else { return }
-        var part: OpaquePointer?
-        try check(dtmpi_across_hosts(handle, &part), .split)
-        acrossHosts = try part.map { try MPICommunicator($0, patience, worldRank: worldRank, partOf: self) }
     }
 
     deinit { dtmpi_comm_free(handle) }
@@ -155,6 +151,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     // MARK: Levels
 
     public private(set) var acrossHosts: (any Communicator)?
+    private var hasPartedHosts = false
     /// Any number, where no ranks share memory.
     public let hostSumCount: Int
 
@@ -162,6 +159,17 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
         precondition(values.count <= hostSumCount)
         var (start, count) = (0, 0)
         try collective(.allReduce) { dtmpi_host_reduce_scatter(handle, values.base, values.count, &start, &count) }
+        // Not at the start: few runs sum in another way between hosts than within one.
+        if !hasPartedHosts {
+            hasPartedHosts = true
+            acrossHosts = try block(.split) {
+                var part: OpaquePointer?
+                try check(dtmpi_across_hosts(handle, &part), .split)
+                return try part.map {
+                    try MPICommunicator($0, patience, worldRank: worldRanks[rank], partOf: self)
+                }
+            }
+        }
         return start..<start + count
     }
 

@@ -103,7 +103,7 @@ import Testing
         replica.initialize(seed: 1)
         let memory = AlignedMemory(byteCount: 4 * capacity * (longest + 3))
         let words: MemorySlice<Int32> = memory.slice()
-        let context = Silent()
+        let context = LoneStep()
         func run(rows: Int, shortest: Int) {
             let (lengths, positions) = (words[0..<rows], words[capacity..<capacity + rows])
             var count = 0
@@ -140,7 +140,7 @@ import Testing
         )
         let inputs: MemorySlice<Float> = memory.inputs.slice()
         let labels: MemorySlice<Int32> = memory.labels.slice()
-        let context = Silent()
+        let context = LoneStep()
         func step(_ number: Int, rows: Int) {
             let samples = Replica.Samples(
                 inputs: inputs[0..<rows * input.count], labels: labels[0..<rows], step: number)
@@ -158,8 +158,4 @@ import Testing
     }
 
     private let sizes = [64, 64, 33, 8, 7, 1, 64]
-
-    private final class Silent: StepContext {
-        func gradientsReady(_ range: Range<Int>) {}
-    }
 }

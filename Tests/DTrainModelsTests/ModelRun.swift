@@ -44,7 +44,7 @@ final class ModelRun {
 
     /// Forward, loss and backward in training mode; the mean loss.
     func computeGradients() -> Float {
-        let loss = replica.computeGradients(samples, context: Ignore())
+        let loss = replica.computeGradients(samples, context: LoneStep())
         return Float(loss.sum / loss.denominator)
     }
 
@@ -58,10 +58,6 @@ final class ModelRun {
 
     /// The parameters that have gradients.
     var trainable: [ParameterSegment] { replica.layout.segments.filter { $0.role == .trainable } }
-
-    private final class Ignore: StepContext {
-        func gradientsReady(_ range: Range<Int>) {}
-    }
 }
 
 /// The tensors of a committed file, by name.

@@ -93,7 +93,7 @@ import Testing
                     Replica.Samples(
                         inputs: images.map { .values($0.floats) } ?? .tokens(tokens, sequences), labels: labels,
                         step: step),
-                    context: Silent())
+                    context: LoneStep())
                 outcome.losses.append(loss.sum / loss.denominator)
                 outcome.gradients.append(replica.gradients.array())
                 optimizer.update(
@@ -103,9 +103,5 @@ import Testing
             outcome.parameters = replica.parameters.array()
             return outcome
         }
-    }
-
-    private final class Silent: StepContext {
-        func gradientsReady(_ range: Range<Int>) {}
     }
 }

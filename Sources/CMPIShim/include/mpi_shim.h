@@ -79,7 +79,7 @@ int dtmpi_host_reduce_scatter(dtmpi_comm *comm, float *values, size_t count, siz
 /// All ranks of the host get what each has made of its elements.
 int dtmpi_host_all_gather(dtmpi_comm *comm, float *values, size_t count);
 /// *part becomes the group of those that dtmpi_host_reduce_scatter gives the same elements, one on each host, or NULL for a rank
-/// that never gets any.
+/// that never gets any. Once a communicator.
 int dtmpi_across_hosts(dtmpi_comm *comm, dtmpi_comm **part);
 
 /// Tags are 0 ..< DTMPI_TAG_LIMIT.
