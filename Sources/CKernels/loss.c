@@ -8,21 +8,21 @@ DT_DISPATCH
 void dt_cross_entropy_forward(const float *logits, dt_targets targets, size_t rows, size_t classes, float smoothing,
                               float weight, float *loss, dt_softmax_sum *sums) {
     for (size_t row = 0; row < rows; row++, logits += classes) {
-        float largest = logits[0];
+        float largest = logits[0], sum = 0, below = 0;
         for (size_t c = 1; c < classes; c++) largest = logits[c] > largest ? logits[c] : largest;
-        double sum = 0, below = 0;
         for (size_t c = 0; c < classes; c++) {
+#pragma clang fp reassociate(on)
             const float x = logits[c] - largest;
             sum += dt_exp(x);
             below += x;
         }
-        const float log_sum = logf((float)sum);
+        const float log_sum = logf(sum);
         sums[row] = (dt_softmax_sum){largest, log_sum};
         const float share = own_share(targets, row);
         float target = share * (logits[targets.labels[row]] - largest);
         if (targets.partners) target += (1 - share) * (logits[targets.partners[row]] - largest);
         float value = log_sum - (1 - smoothing) * target;
-        if (smoothing > 0) value -= smoothing * (float)(below / (double)classes);
+        if (smoothing > 0) value -= smoothing * (below / (float)classes);
         loss[row] = weight * value;
     }
 }

@@ -68,8 +68,10 @@ final class RecurrentKernel: Kernel {
         let samples = run.part(of: run.rows)
         setInitialStates(run, samples)
         steps.forEachStretch(ofRows: stretchRows) { indices, rows in
-            computeInputSide(run, rows)
-            run.meet()
+            if operation.embedding == nil {
+                computeInputSide(run, rows)
+                run.meet()
+            }
             for index in indices {
                 steps.forEachPart(of: steps.step(index), samples) { row, part, before in
                     advance(
@@ -86,16 +88,6 @@ final class RecurrentKernel: Kernel {
         let gates = run.arena + site.saved + memory.gates
         let own = run.part(of: rows.count)
         let first = rows.lowerBound + own.lowerBound
-        guard operation.embedding == nil else {
-            let tokenGates = tokenGates(run)
-            for row in first..<first + own.count {
-                for part in inputGates {
-                    (gates + row * gateStride + part.column).update(
-                        from: tokenGates + Int(run.tokens[row]) * gateStride + part.column, count: part.count)
-                }
-            }
-            return
-        }
         let x = run.pointer(site.inputs[0])
         for part in inputGates {
             memory.product.multiply(
@@ -117,6 +109,17 @@ final class RecurrentKernel: Kernel {
                 scratch: forwardScratch(run))
         }
         run.meet()
+    }
+
+    /// The input's side of some rows is that of their tokens: copied just before their step, it is still in the cache there.
+    private func copyTokenGates(_ run: Run, row: Int, count: Int) {
+        let (gates, tokenGates) = (run.arena + site.saved + memory.gates, tokenGates(run))
+        for row in row..<row + count {
+            for part in inputGates {
+                (gates + row * gateStride + part.column).update(
+                    from: tokenGates + Int(run.tokens[row]) * gateStride + part.column, count: part.count)
+            }
+        }
     }
 
     private func tokenGates(_ run: Run) -> UnsafeMutablePointer<Float> {
@@ -148,6 +151,7 @@ final class RecurrentKernel: Kernel {
         let y = run.pointer(site.output) + row * hidden
         let workspace = run.arena + site.forwardWorkspace
         let scratch = forwardScratch(run)
+        if operation.embedding != nil { copyTokenGates(run, row: row, count: count) }
         if hasState {
             memory.forwardWeight.multiply(
                 h, stride: hidden, rows: count, packed: workspace + memory.forwardPanels, accumulate: true,
