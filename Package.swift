@@ -86,7 +86,7 @@ let package = Package(
         .target(
             name: "DTrain",
             dependencies: ["DTrainLayers", "DTrainModels", "DTrainData", "DTrainEngine", "DTrainTensor", "DTrainCLI"]),
-        .executableTarget(name: "dtrain", dependencies: ["DTrainCLI", "CAllocationCounter"]),
+        .executableTarget(name: "dtrain", dependencies: ["DTrainCLI", "DTrainEngine", "CAllocationCounter"]),
 
         // Tests mirror the targets.
         .target(name: "TestSupport", dependencies: ["DTrainTensor"], path: "Tests/TestSupport"),

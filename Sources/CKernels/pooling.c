@@ -1,4 +1,5 @@
 #include "pooling.h"
+#include "bf16_order.h"
 #include "pooling_window.h"
 
 /// The position of a window whose maximum ReLU holds back: no gradient goes to any pixel.
@@ -44,6 +45,31 @@ DT_INLINE void take_maximum(const void *window, const int is_bf16, size_t channe
     }
 }
 
+/// The same for HALVES channels of bf16.
+DT_INLINE void take_maximum_of_halves(const uint16_t *window, size_t channels, size_t width, span rows, span columns,
+                                      size_t kernel_width, int relu, uint16_t *y, uint8_t *winner) {
+    key_vector best, where;
+    load_keys(window + (rows.first * width + columns.first) * channels, &best);
+    where = (key_vector){0} + (uint16_t)(rows.first * kernel_width + columns.first);
+    for (size_t ky = rows.first; ky < rows.last; ky++)
+        for (size_t kx = columns.first; kx < columns.last; kx++) {
+            key_vector key;
+            load_keys(window + (ky * width + kx) * channels, &key);
+            const key_vector wins = (key_vector)(key > best), position = (key_vector){0} + (uint16_t)(ky * kernel_width + kx);
+            best = __builtin_elementwise_max(key, best);
+            choose(&wins, &position, &where);
+        }
+    if (relu) {
+        const key_vector is_number = (key_vector)(best <= LARGEST_KEY_OF_A_NUMBER), none = (key_vector){0} + NO_WINNER;
+        const key_vector loses = ~is_number | (key_vector)(best <= KEY_OF_ZERO);
+        const key_vector zero = (key_vector){0} + KEY_OF_ZERO, becomes_zero = loses & is_number;
+        choose(&loses, &none, &where);
+        choose(&becomes_zero, &zero, &best);
+    }
+    store_keys(&best, y);
+    *(byte_vector *)winner = __builtin_convertvector(where, byte_vector);
+}
+
 DT_INLINE void max_forward(const int is_bf16, const void *x, size_t images, size_t channels, const dt_window *w, int relu,
                            void *y, size_t y_stride, uint8_t *winner) {
     for (size_t image = 0; image < images; image++)
@@ -59,7 +85,14 @@ DT_INLINE void max_forward(const int is_bf16, const void *x, size_t images, size
         take_maximum(from_element(window, is_bf16, (ptrdiff_t)(c)), is_bf16, channels, w->width, rows, columns,             \
                      w->kernel_width, lanes, relu, from_element(y, is_bf16, (ptrdiff_t)(c)), winner + (c));                 \
     }
-                FOR_EACH_VECTOR(channels, 0, BODY)
+                if (is_bf16 && channels >= HALVES) {
+                    // The last vector may overlap the one before it.
+                    for (size_t c = 0; c < channels; c += HALVES) {
+                        const size_t at = smaller(c, channels - HALVES);
+                        take_maximum_of_halves((const uint16_t *)window + at, channels, w->width, rows, columns,
+                                               w->kernel_width, relu, (uint16_t *)y + at, winner + at);
+                    }
+                } else FOR_EACH_VECTOR(channels, 0, BODY)
 #undef BODY
             }
         }

@@ -15,6 +15,7 @@ public struct WeightsFile: Sendable {
 
     /// Opens `path` and checks its structure; tensors are read when asked for.
     public init(_ path: String) throws(CheckpointError) {
+        guard FileSystem.exists(path) else { throw FileSystem.error("read the weights", path) }
         var file = path
         if FileSystem.isDirectory(path) {
             file = path + "/" + Checkpoint.modelName

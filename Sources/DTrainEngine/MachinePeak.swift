@@ -13,8 +13,8 @@ public struct MachinePeak: Sendable, Equatable, Codable {
     }
 
     /// Measures for less than half a second, with all threads of `pool` at once: products with 512 × 512 matrices, then copies
-    /// of 16 MB and more. Products in fp32 are OpenBLAS's; those in bf16 are oneDNN's, which knows all units that processors
-    /// have for them, and in a build without it dtrain's own. Each thread's best counts, because others may be at work on the
+    /// of 16 MB and more. Products in fp32 are OpenBLAS's; those in bf16 are oneDNN's 1×1 convolutions, which know all units that
+    /// processors have for them, and in a build without it dtrain's own. Each thread's best counts, because others may be at work on the
     /// machine too. To measure with other ranks, let all of them call it at the same moment and add the results.
     ///
     /// - Parameters:
@@ -32,9 +32,9 @@ public struct MachinePeak: Sendable, Equatable, Codable {
             : Repetitions(threads: threads, matrixExtent: 512, isBF16: precision == .bf16)
         pool.run(products)
         let copies = Repetitions(
-            threads: pool.threadCount, copiedByteCount: max((128 << 20) / (sharers * pool.threadCount), 16 << 20))
+            threads: threads, copiedByteCount: max((128 << 20) / (sharers * threads), 16 << 20))
         pool.run(copies)
-        let share = min(1, processors / Double(pool.threadCount))
+        let share = min(1, processors / Double(threads))
         return MachinePeak(gflops: share * products.rate, gigabytesPerSecond: share * copies.rate)
     }
 }
@@ -45,7 +45,7 @@ private final class Repetitions: PoolTask {
 
     /// What one repetition does: operations, or bytes.
     private let amount: Double
-    private let work: (_ memory: [MemorySlice<Float>]) -> Void
+    private let work: (_ thread: Int, _ memory: [MemorySlice<Float>]) -> Void
     private let memory: [[AlignedMemory]]
     private let bestMemory: AlignedMemory
     /// Of each thread, in 10⁹ a second.
@@ -57,7 +57,7 @@ private final class Repetitions: PoolTask {
         self.init(
             threads: threads, amount: 2 * Double(extent * extent * extent), blocks: 4,
             elementCount: max(extent * extent, product.scratchCount)
-        ) { memory in
+        ) { _, memory in
             product.multiply(
                 .no, .no, m: extent, n: extent, k: extent, a: memory[0].base, lda: extent, b: memory[1].base,
                 ldb: extent, accumulate: false, c: memory[2].base, ldc: extent, scratch: memory[3].base)
@@ -69,15 +69,20 @@ private final class Repetitions: PoolTask {
         let operation = Convolution(
             outputs: channels, geometry: WindowGeometry(kernel: Pair(1, 1)), groups: 1, hasBias: false, method: .oneDNN)
         let image: Shape = [32, 32, channels]
-        guard let (passes, element) = try? operation.trainingPasses(input: image, samples: 1, precision: .bf16) else {
-            preconditionFailure("a convolution without a shape")
+        // A pass has its own memory for each of its plan's threads; here each thread has a pass.
+        let training = (0..<threads).map { _ in
+            guard let pass = try? operation.trainingPasses(input: image, samples: 1, precision: .bf16) else {
+                preconditionFailure("a convolution without a shape")
+            }
+            return pass
         }
-        let pass = passes.forward
-        // The weights in oneDNN's order lie in the scratch memory: zeros, as all else.
+        let element = training[0].element
+        // The weights in oneDNN's order lie in the scratch memory.
         self.init(
             threads: threads, amount: 2 * Double(image.count * channels), blocks: 3,
-            elementCount: max(image.count, pass.memory.total(threads: 1))
-        ) { memory in
+            elementCount: max(image.count, training[0].passes.forward.memory.total(threads: 1))
+        ) { thread, memory in
+            let pass = training[thread].passes.forward
             pass.forward(
                 Elements(memory[0].base, element), weights: memory[2].base, bias: nil,
                 into: Elements(memory[1].base, element), stride: channels, accumulate: false, lines: 0..<image[0],
@@ -91,17 +96,23 @@ private final class Repetitions: PoolTask {
         self.init(
             threads: threads, amount: 2 * Double(byteCount), blocks: 2,
             elementCount: byteCount / MemoryLayout<Float>.stride
-        ) { memory in memory[1].copy(from: memory[0]) }
+        ) { _, memory in memory[1].copy(from: memory[0]) }
     }
 
     private init(
         threads: Int, amount: Double, blocks: Int, elementCount: Int,
-        work: @escaping (_ memory: [MemorySlice<Float>]) -> Void
+        work: @escaping (_ thread: Int, _ memory: [MemorySlice<Float>]) -> Void
     ) {
         self.amount = amount
         self.work = work
         memory = (0..<threads).map { _ in
-            (0..<blocks).map { _ in AlignedMemory(byteCount: elementCount * MemoryLayout<Float>.stride) }
+            (0..<blocks).map { _ in
+                let block = AlignedMemory(byteCount: elementCount * MemoryLayout<Float>.stride)
+                // About 1, read as a float or as two bf16: a processor may be faster with zeros.
+                let values: MemorySlice<UInt32> = block.slice()
+                for index in 0..<values.count { values[index] = 0x3f80_3f80 | UInt32(index & 0x7f) << 16 }
+                return block
+            }
         }
         bestMemory = AlignedMemory(byteCount: threads * MemoryLayout<Double>.stride)
         best = bestMemory.slice()[0..<threads]
@@ -115,7 +126,7 @@ private final class Repetitions: PoolTask {
         let start = monotonicNanoseconds()
         var last = start
         while last - start < Self.nanoseconds {
-            work(slices)
+            work(thread, slices)
             let end = monotonicNanoseconds()
             best[thread] = max(best[thread], amount / Double(end - last))
             last = end

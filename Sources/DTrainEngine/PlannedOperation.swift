@@ -88,14 +88,21 @@ public struct PlannedOperation: Sendable {
             node.outputs + needed
             + node.inputs.indices.filter(node.operation.readsBackward(input:)).map { node.inputs[$0] }
             + (reads.contains(.output) ? [node.output] : [])
-        // A residual is added, not multiplied.
-        let factors =
-            node.operation.measuredBatchNorm?.hasResidual == true ? needed.filter { $0 == node.inputs[0] } : needed
         // An embedding's table inside a recurrent layer is its input.
         let hasTable = (node.operation as? Recurrent)?.embedding != nil && site.parameters.last?.isTrainable == true
-        let products = (site.parameters.first?.isTrainable == true ? 1 : 0) + factors.count + (hasTable ? 1 : 0)
+        let forWeights = site.parameters.first?.isTrainable == true ? multiplyAdds : 0
+        let forInputs: Int
+        if let recurrent = node.operation as? Recurrent {
+            // Gradients go back through the states even where the input needs none.
+            let states = recurrent.stateMultiplyAdds * graph.rowsPerSample(node)
+            forInputs = hasTable || site.inputGradients[0] != nil ? multiplyAdds : states
+        } else {
+            // A residual is added, not multiplied.
+            let isAdded = node.operation.measuredBatchNorm?.hasResidual == true
+            forInputs = multiplyAdds * (isAdded ? needed.filter { $0 == node.inputs[0] } : needed).count
+        }
         backward = PassCost(
-            multiplyAdds: multiplyAdds * products,
+            multiplyAdds: forWeights + forInputs,
             sampleByteCount: moves ? byteCount(moved) : 0,
             parameterByteCount: (needed.isEmpty && !hasTable ? 0 : byteCount(site.parameters)) + byteCount(trainable))
     }

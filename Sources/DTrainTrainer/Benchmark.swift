@@ -33,6 +33,10 @@ public struct BenchmarkResult: Sendable, Equatable, Codable {
     public var peak: MachinePeak
     /// The part of the peak's operations a second that training reaches.
     public var fractionOfPeak: Double { gflops / peak.gflops }
+    /// Bytes that the operations of a step would move over all ranks with perfect kernels, as `PlannedOperation` counts them.
+    public var bytesMoved: Double
+    /// The part of the peak's bandwidth that these take.
+    public var fractionOfBandwidth: Double { 1e-9 * bytesMoved / stepSeconds / peak.gigabytesPerSecond }
     /// Bytes that each rank brings into sums in one step; 0 for one rank alone.
     public var bytesReducedPerStep: Int
     /// The median, over the steps, of the time in which rank 0 had nothing to do but wait for the exchange.
@@ -48,7 +52,8 @@ public struct BenchmarkResult: Sendable, Equatable, Codable {
     /// The memory of rank 0 for all values, gradients and workspaces, in bytes, and the most of it that is needed at one moment.
     public var arenaByteCount: Int
     public var arenaLowerBoundByteCount: Int
-    /// Heap allocations of rank 0's compute thread in a measured step: the most of any; nil where nobody counts.
+    /// Heap allocations of rank 0's compute thread in a measured step, as `allocationCount` has them: the most of any; nil where
+    /// nobody counts.
     public var allocationsPerStep: Int?
     /// The part of the measured time in which rank 0 waited for samples; nil for input made up beforehand.
     public var dataWaitShare: Double?
@@ -185,10 +190,12 @@ public struct Benchmark {
         return try Agreement.fromRankZero(over: queue) {
             let median = Self.median(seconds)
             let rate = Double(batchSize) / median
+            let cost = replica.operations.reduce(PassCost()) { $0 + $1.forward + ($1.backward ?? PassCost()) }
             return BenchmarkResult(
                 ranks: queue.size, threads: threads, batchSize: batchSize, steps: steps, stepSeconds: median,
                 fastestStepSeconds: seconds.min()!, slowestStepSeconds: seconds.max()!, itemsPerSecond: rate,
                 gflops: 2 * Double(replica.stepMultiplyAdds) * rate * 1e-9, peak: machine,
+                bytesMoved: Double(cost.sampleByteCount * batchSize + cost.parameterByteCount * queue.size),
                 bytesReducedPerStep: bytesReduced,
                 communicationExposedSeconds: Self.median(exposed),
                 communicationSeconds: Self.median(communication),

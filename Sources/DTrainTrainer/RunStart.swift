@@ -55,9 +55,6 @@ struct RunStart {
         } else {
             context.replica.initialize(seed: UInt64(context.configuration.seed))
             if let path = context.model.initialWeightsPath ?? context.configuration.initialWeights {
-                guard FileManager.default.fileExists(atPath: path) else {
-                    throw CheckpointError.fileSystem(operation: "read the weights", path: path, code: ENOENT)
-                }
                 if let trained = TrainingState(besideWeights: path) {
                     try checkVocabulary(
                         of: path, trained.data,

@@ -184,7 +184,15 @@ import Testing
         let peak = try #require(result["peak_gflops"] as? Double)
         let fraction = try #require(result["fraction_of_peak"] as? Double)
         #expect(abs(fraction * peak / (try #require(result["gflops"] as? Double)) - 1) < 1e-6)
-        #expect((result["peak_bandwidth_gbs"] as? Double ?? 0) > 0.1)
+        let bandwidth = try #require(result["peak_bandwidth_gbs"] as? Double)
+        #expect(bandwidth > 0.1)
+        // Both ranks read the parameters on both ways, but those of the first layer on the way back, and write gradients.
+        let moved = try #require(result["bytes_moved_per_step"] as? Double)
+        #expect(moved > 2 * (3 * Double(gradients) - 4 * 784 * 512))
+        #expect(moved < 2 * 4 * Double(gradients))
+        let seconds = try #require(result["step_seconds"] as? Double)
+        let share = try #require(result["fraction_of_bandwidth"] as? Double)
+        #expect(abs(share * bandwidth * 1e9 * seconds / moved - 1) < 1e-6)
         #expect(result["profile"] == nil)
         #expect(
             (0...1).contains(result["communication_overlap"] as? Double ?? 2) && result["compress"] as? String == "none"
@@ -193,7 +201,7 @@ import Testing
         #expect(compressed.status == 2)
         #expect(compressed.stderr.contains("--compress has no effect: all ranks are on one host"))
         let apart = try command.mpirun(2, "bench", "--steps", "2", environment: ["DTRAIN_SHARED_MEMORY": "0"])
-        #expect(apart.stdout.contains("; by messages, as the ranks of this host share no memory\n"), "\(apart)")
+        #expect(apart.stdout.contains("; by messages, as ranks of one host share no memory\n"), "\(apart)")
         let table = try command.dtrain("bench", "--workers", "2", "--steps", "2")
         #expect(table.status == 0 && !table.stdout.contains("by messages"), "\(table.stderr)")
         #expect(

@@ -148,6 +148,21 @@ import Testing
         #expect(sum.count == rows)
     }
 
+    private final class OneHotReader: Module {
+        let lstm = LSTM(2)
+        let head = Linear(3)
+        func callAsFunction(_ tokens: Value) -> Value { head(lstm(oneHot(tokens))) }
+    }
+
+    /// Gradients go back through the states even where the input, of tokens, needs none.
+    @Test func productsOfTheStatesAreCounted() throws {
+        let replica = try TestReplica(
+            OneHotReader(), reading: .tokens(vocabulary: 5, longest: 3), capacity: 1, threads: 1)
+        let layer = try #require(replica.replica.operations.first { $0.operation == "lstm" })
+        #expect(layer.forward.multiplyAdds == 3 * 8 * (5 + 2))
+        #expect(layer.backward?.multiplyAdds == 3 * (8 * (5 + 2) + 8 * 2))
+    }
+
     /// A batch of so many rows that the layers compute them in several parts, against its sequences one by one: losses and
     /// gradients are sums.
     @Test(arguments: ["rnn", "lstm", "gru"], 1...3)

@@ -116,19 +116,17 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         var configuration = RunConfiguration()
         configuration.batchSize = batchSize
         configuration.precision = arithmetic
+        configuration.augment = try augment.map { try Augmentation.parse($0) } ?? []
+        configuration.imageSize = imageSize
         try configuration.validate(ranks: job.queue.size)
         let data = try specification?.open()
         var options = ModelOptions(classes: data?.classCount ?? entry.classes)
         options.auxiliary = !noAux
         let choice = ModelChoice(entry: entry, options: options)
-        var settings = RunConfiguration()
-        settings.batchSize = batchSize
-        settings.augment = try augment.map { try Augmentation.parse($0) } ?? []
-        settings.imageSize = imageSize
         if let data, augment != nil || imageSize != nil {
             _ = try data.images(for: augment != nil ? "--augment" : "--image-size")
         }
-        let feed = try data.map { try settings.feed(of: $0, presets: choice.presets) }
+        let feed = try data.map { try configuration.feed(of: $0, presets: choice.presets) }
         if let feed { try choice.check(feed) }
         let input = try feed?.input ?? entry.input(imageSize: imageSize)
         if noAux { try choice.checkEffects(of: [.noAux], input: input) }
@@ -157,7 +155,9 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
         object.add("gflops", result.gflops)
         object.add("peak_gflops", result.peak.gflops)
         object.add("fraction_of_peak", result.fractionOfPeak)
+        object.add("bytes_moved_per_step", result.bytesMoved)
         object.add("peak_bandwidth_gbs", result.peak.gigabytesPerSecond)
+        object.add("fraction_of_bandwidth", result.fractionOfBandwidth)
         object.add("step_seconds", result.stepSeconds)
         object.add("fastest_step_seconds", result.fastestStepSeconds)
         object.add("slowest_step_seconds", result.slowestStepSeconds)
@@ -176,7 +176,6 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
     }
 
     private func text(_ entry: ModelEntry, _ result: BenchmarkResult, _ job: Job) -> String {
-        let sharesNoMemory = job.queue.localSize > 1 && Set(job.queue.firstSharingRanks).count == job.queue.size
         func milliseconds(_ seconds: Double) -> String { Formatting.decimal(seconds * 1000, 3) + " ms" }
         var rows = [
             ("model", "\(entry.name), \(precision), BLAS kernels \(job.facts.blasCore)"),
@@ -197,15 +196,10 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
                     + "to \(milliseconds(result.slowestStepSeconds)))"
             ),
             (
-                "exchange",
-                "\(Formatting.bytes(result.bytesReducedPerStep)) reduced a step\(compress == "none" ? "" : " as \(compress)"), "
-                    + "\(milliseconds(result.communicationExposedSeconds)) exposed"
-                    + (result.overlap.map { ", \(Formatting.percent($0)) of what backward can hide hidden" } ?? "")
-                    + (sharesNoMemory ? "; by messages, as the ranks of this host share no memory" : "")
-            ),
-            (
                 "bandwidth",
-                "\(Formatting.decimal(result.peak.gigabytesPerSecond, 1)) GB/s, read and written, that a copy reaches here"
+                "\(Formatting.decimal(1e-9 * result.bytesMoved / result.stepSeconds, 1)) GB/s, each value of an operation counted "
+                    + "once, \(Formatting.decimal(100 * result.fractionOfBandwidth, 0)) % of the "
+                    + "\(Formatting.decimal(result.peak.gigabytesPerSecond, 1)) GB/s that a copy reaches here"
             ),
             (
                 "memory",
@@ -213,8 +207,24 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
                     + "\(Formatting.bytes(result.arenaByteCount)) of it the arena of all values, of which at most "
                     + "\(Formatting.bytes(result.arenaLowerBoundByteCount)) are needed at one moment"
             ),
-            ("allocations", result.allocationsPerStep.map { "\($0) a step" } ?? "not counted"),
+            (
+                "allocations",
+                result.allocationsPerStep.map { "\($0) a step" + (OneDNN.version == nil ? "" : ", oneDNN's left out") }
+                    ?? "not counted"
+            ),
         ]
+        if let overlap = result.overlap {
+            let lacksSharedMemory =
+                Set(job.queue.firstSharingRanks).count == job.queue.size && Set(job.queue.hosts).count < job.queue.size
+            rows.append(
+                (
+                    "exchange",
+                    "\(Formatting.bytes(result.bytesReducedPerStep)) reduced a step\(compress == "none" ? "" : " as \(compress)"), "
+                        + "\(milliseconds(result.communicationExposedSeconds)) exposed; of what backward can hide, "
+                        + "\(Formatting.percent(overlap)) was hidden"
+                        + (lacksSharedMemory ? "; by messages, as ranks of one host share no memory" : "")
+                ))
+        }
         if let share = result.dataWaitShare {
             rows.append(
                 (

@@ -43,7 +43,8 @@ struct ConvolutionMemory: Sendable {
         geometry = ConvolutionGeometry(operation, input: extents.inputs[0], output: extents.output)
         // A batch-norm by running statistics takes the bias into its shift.
         let addsBias = operation.hasBias && (operation.batchNorm == nil || operation.measuredBatchNorm != nil)
-        passes = ConvolutionPasses(geometry, PassSetting(operation.method, hasBias: addsBias, extents))
+        passes = ConvolutionPasses(
+            geometry, PassSetting(operation.method, hasBias: addsBias, extents, needsGradients: extents.training))
         (input, output) = (extents.inputElements[0], extents.outputElement)
         let threads = extents.threads
 

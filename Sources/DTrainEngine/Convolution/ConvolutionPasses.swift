@@ -35,16 +35,19 @@ struct PassSetting {
     /// Whether the plan trains. One that evaluates sums in the order of the definition: minimal filtering rounds up to half as
     /// much again, and predictions are compared with those of other programs.
     let isTraining: Bool
+    /// Whether both gradients are computed: without them their ways of our own stand in, which cost nothing to make.
+    let needsGradients: Bool
     /// The most samples of a run, and the threads that share them.
     let samples: Int
     let threads: Int
 
-    init(_ method: ConvolutionMethod, hasBias: Bool, _ extents: Extents) {
+    init(_ method: ConvolutionMethod, hasBias: Bool, _ extents: Extents, needsGradients: Bool) {
         self.method = method
         self.hasBias = hasBias
         precision = extents.precision
         (input, output) = (extents.inputElements[0], extents.outputElement)
         isTraining = extents.training
+        self.needsGradients = needsGradients
         samples = extents.samples
         threads = extents.threads
     }
@@ -65,8 +68,10 @@ struct ConvolutionPasses: Sendable {
         let paired = Self.pairsWeightGradient(geometry, setting) ? PairedWeightGradient(geometry) : nil
         #if OneDNN
             forward = OneDNNForward(geometry, setting) ?? own.forward
-            weightGradient = paired ?? OneDNNWeightGradient(geometry, setting) ?? own.weightGradient
-            inputGradient = OneDNNInputGradient(geometry, setting) ?? own.inputGradient
+            let needsGradients = setting.needsGradients
+            weightGradient =
+                paired ?? (needsGradients ? OneDNNWeightGradient(geometry, setting) : nil) ?? own.weightGradient
+            inputGradient = (needsGradients ? OneDNNInputGradient(geometry, setting) : nil) ?? own.inputGradient
         #else
             (forward, inputGradient) = (own.forward, own.inputGradient)
             weightGradient = paired ?? own.weightGradient
@@ -84,7 +89,7 @@ struct ConvolutionPasses: Sendable {
     }
 
     /// Whether the weight gradient is products of pairs: by rule for small images with many outputs, where oneDNN 2.6 drops from
-    /// 160 to 80 GFLOP/s on a Zen 4.
+    /// 160 to 80 GFLOP/s on a Zen 4. With AMX, too: 2.6 reaches 50 to 110 there.
     private static func pairsWeightGradient(_ geometry: ConvolutionGeometry, _ setting: PassSetting) -> Bool {
         guard PairedWeightGradient.canCompute(geometry, setting) else { return false }
         guard setting.method == .byRule else { return setting.method == .paired }
@@ -187,7 +192,8 @@ extension Convolution {
                 inputs: [input], output: output, samples: samples, rows: samples, longest: 1, threads: 1,
                 training: true, precision: precision, inputElements: [element], outputElement: element)
             return ConvolutionPasses(
-                ConvolutionGeometry(self, input: input, output: output), PassSetting(method, hasBias: false, extents))
+                ConvolutionGeometry(self, input: input, output: output),
+                PassSetting(method, hasBias: false, extents, needsGradients: true))
         }
         if precision == .bf16 {
             let halves = passes(.bf16)

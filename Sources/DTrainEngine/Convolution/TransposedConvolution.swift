@@ -72,7 +72,8 @@ package struct TransposedConvolution: Operation {
     fileprivate func passes(_ extents: Extents) -> ConvolutionPasses {
         ConvolutionPasses(
             adjoint(input: extents.inputs[0], output: extents.output),
-            PassSetting(.byRule, hasBias: false, extents))
+            // Its output is an input gradient.
+            PassSetting(.byRule, hasBias: false, extents, needsGradients: true))
     }
     func multipliesBF16(_ extents: Extents) -> Bool {
         extents.precision == .bf16 && passes(extents).multiplyBF16

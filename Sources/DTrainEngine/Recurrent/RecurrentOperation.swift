@@ -101,8 +101,11 @@ package struct Recurrent: Operation {
     }
 
     package func multiplyAdds(inputs: [Shape], output: Shape) -> Int {
-        cell.gateCount * hidden * (features(inputs[0]) + hidden)
+        cell.gateCount * hidden * features(inputs[0]) + stateMultiplyAdds
     }
+
+    /// Those of the hidden side.
+    var stateMultiplyAdds: Int { cell.gateCount * hidden * hidden }
 
     package func memory(_ extents: Extents) -> MemoryNeed {
         let layout = RecurrentMemory(self, extents)
