@@ -1,4 +1,5 @@
 import DTrainTensor
+import Foundation
 
 /// Weights on disk, whatever their format: a safetensors file, a PyTorch file (`.pth`, `.pt`; zip or older), or a
 /// checkpoint's directory, whose model.safetensors it is then. The content decides, not the name.
@@ -15,7 +16,6 @@ public struct WeightsFile: Sendable {
 
     /// Opens `path` and checks its structure; tensors are read when asked for.
     public init(_ path: String) throws(CheckpointError) {
-        guard FileSystem.exists(path) else { throw FileSystem.error("read the weights", path) }
         var file = path
         if FileSystem.isDirectory(path) {
             file = path + "/" + Checkpoint.modelName
@@ -24,7 +24,13 @@ public struct WeightsFile: Sendable {
             }
         }
         self.path = file
-        let input = try FileInput(file)
+        let input: FileInput
+        do {
+            input = try FileInput(file)
+        } catch {
+            guard case .missingFile = error else { throw error }
+            throw FileSystem.error("read the weights", path, ENOENT)
+        }
         let start = try input.bytes(0..<min(16, input.byteCount))
         // The length of a safetensors header may look like the beginning of anything, but { follows it.
         if start.count > 8 && start[8] == UInt8(ascii: "{") {

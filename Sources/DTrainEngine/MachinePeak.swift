@@ -69,24 +69,21 @@ private final class Repetitions: PoolTask {
         let operation = Convolution(
             outputs: channels, geometry: WindowGeometry(kernel: Pair(1, 1)), groups: 1, hasBias: false, method: .oneDNN)
         let image: Shape = [32, 32, channels]
-        // A pass has its own memory for each of its plan's threads; here each thread has a pass.
-        let training = (0..<threads).map { _ in
-            guard let pass = try? operation.trainingPasses(input: image, samples: 1, precision: .bf16) else {
-                preconditionFailure("a convolution without a shape")
-            }
-            return pass
-        }
-        let element = training[0].element
-        // The weights in oneDNN's order lie in the scratch memory.
+        guard
+            let (passes, element) = try? operation.passes(
+                input: image, samples: threads, threads: threads, precision: .bf16)
+        else { preconditionFailure("a convolution without a shape") }
+        let pass = passes.forward
+        // The weights in oneDNN's order, which all threads read, lie in the scratch memory.
+        let scratch = Self.numbers(pass.memory.total(threads: threads))
         self.init(
-            threads: threads, amount: 2 * Double(image.count * channels), blocks: 3,
-            elementCount: max(image.count, training[0].passes.forward.memory.total(threads: 1))
+            threads: threads, amount: 2 * Double(image.count * channels), blocks: 2, elementCount: image.count
         ) { thread, memory in
-            let pass = training[thread].passes.forward
+            let scratch = PassScratch(scratch.slice().base, pass.memory, thread: thread)
             pass.forward(
-                Elements(memory[0].base, element), weights: memory[2].base, bias: nil,
+                Elements(memory[0].base, element), weights: scratch.shared, bias: nil,
                 into: Elements(memory[1].base, element), stride: channels, accumulate: false, lines: 0..<image[0],
-                scratch: PassScratch(memory[2].base, pass.memory, thread: 0)
+                scratch: scratch
             ) { _ in }
         }
     }
@@ -106,16 +103,18 @@ private final class Repetitions: PoolTask {
         self.amount = amount
         self.work = work
         memory = (0..<threads).map { _ in
-            (0..<blocks).map { _ in
-                let block = AlignedMemory(byteCount: elementCount * MemoryLayout<Float>.stride)
-                // About 1, read as a float or as two bf16: a processor may be faster with zeros.
-                let values: MemorySlice<UInt32> = block.slice()
-                for index in 0..<values.count { values[index] = 0x3f80_3f80 | UInt32(index & 0x7f) << 16 }
-                return block
-            }
+            (0..<blocks).map { _ in Self.numbers(elementCount) }
         }
         bestMemory = AlignedMemory(byteCount: threads * MemoryLayout<Double>.stride)
         best = bestMemory.slice()[0..<threads]
+    }
+
+    /// Numbers of about 1, read as floats or as two bf16 each: a processor may be faster with zeros.
+    private static func numbers(_ floats: Int) -> AlignedMemory {
+        let memory = AlignedMemory(byteCount: floats * MemoryLayout<Float>.stride)
+        let values: MemorySlice<UInt32> = memory.slice()
+        for index in 0..<values.count { values[index] = 0x3f80_3f80 | UInt32(index & 0x7f) << 16 }
+        return memory
     }
 
     /// Of all threads together, in 10⁹ a second.

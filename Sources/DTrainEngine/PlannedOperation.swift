@@ -93,9 +93,11 @@ public struct PlannedOperation: Sendable {
         let forWeights = site.parameters.first?.isTrainable == true ? multiplyAdds : 0
         let forInputs: Int
         if let recurrent = node.operation as? Recurrent {
-            // Gradients go back through the states even where the input needs none.
+            // Gradients go back through the states even where the input needs none, unless there is one step alone.
             let states = recurrent.stateMultiplyAdds * graph.rowsPerSample(node)
-            forInputs = hasTable || site.inputGradients[0] != nil ? multiplyAdds : states
+            let goesBack = graph.rowsPerSample(node) > 1 || site.inputGradients.dropFirst().contains { $0 != nil }
+            forInputs =
+                (hasTable || site.inputGradients[0] != nil ? multiplyAdds - states : 0) + (goesBack ? states : 0)
         } else {
             // A residual is added, not multiplied.
             let isAdded = node.operation.measuredBatchNorm?.hasResidual == true

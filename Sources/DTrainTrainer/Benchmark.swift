@@ -33,10 +33,12 @@ public struct BenchmarkResult: Sendable, Equatable, Codable {
     public var peak: MachinePeak
     /// The part of the peak's operations a second that training reaches.
     public var fractionOfPeak: Double { gflops / peak.gflops }
-    /// Bytes that the operations of a step would move over all ranks with perfect kernels, as `PlannedOperation` counts them.
+    /// Bytes that the operations of a step would move over all ranks with perfect kernels, as `PlannedOperation` counts them. The
+    /// optimizer and the exchange are not counted.
     public var bytesMoved: Double
-    /// The part of the peak's bandwidth that these take.
-    public var fractionOfBandwidth: Double { 1e-9 * bytesMoved / stepSeconds / peak.gigabytesPerSecond }
+    /// The same in 10⁹ bytes a second, and the part of the peak's bandwidth that it takes.
+    public var gigabytesPerSecond: Double { 1e-9 * bytesMoved / stepSeconds }
+    public var fractionOfBandwidth: Double { gigabytesPerSecond / peak.gigabytesPerSecond }
     /// Bytes that each rank brings into sums in one step; 0 for one rank alone.
     public var bytesReducedPerStep: Int
     /// The median, over the steps, of the time in which rank 0 had nothing to do but wait for the exchange.
@@ -47,6 +49,8 @@ public struct BenchmarkResult: Sendable, Equatable, Codable {
     /// exchange's time and that of backward behind the first bucket, at least 0; 0 where nothing can be hidden; nil for one
     /// rank alone.
     public var overlap: Double?
+    /// Whether some ranks are on one host, and none shares memory with another: their sums go by messages.
+    public var lacksSharedMemory: Bool
     /// The largest resident memory of any rank so far, in bytes.
     public var peakResidentByteCount: Int
     /// The memory of rank 0 for all values, gradients and workspaces, in bytes, and the most of it that is needed at one moment.
@@ -186,6 +190,7 @@ public struct Benchmark {
             allocations = max(allocations, (allocationCount?() ?? 0) - allocationsBefore)
         }
         let peak = try Agreement.gather(Self.peakResidentByteCount(), over: queue).max()!
+        let sharing = try MemorySharing(of: queue.world, over: queue)
         let machine = try Self.machinePeak(pool, precision, queue, processors: processors)
         return try Agreement.fromRankZero(over: queue) {
             let median = Self.median(seconds)
@@ -199,7 +204,8 @@ public struct Benchmark {
                 bytesReducedPerStep: bytesReduced,
                 communicationExposedSeconds: Self.median(exposed),
                 communicationSeconds: Self.median(communication),
-                overlap: queue.size == 1 ? nil : Self.median(overlap), peakResidentByteCount: peak,
+                overlap: queue.size == 1 ? nil : Self.median(overlap),
+                lacksSharedMemory: sharing.isMissing, peakResidentByteCount: peak,
                 arenaByteCount: replica.arenaByteCount, arenaLowerBoundByteCount: replica.arenaLowerBoundByteCount,
                 allocationsPerStep: allocationCount == nil ? nil : allocations,
                 dataWaitShare: loader.map { ($0.waitedSeconds - waitedBefore) / seconds.reduce(0, +) },

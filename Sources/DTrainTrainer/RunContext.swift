@@ -25,10 +25,8 @@ final class RunContext {
     /// The ranks that train; on a dedicated coordinator it is not used.
     let group: CommunicatorGroup
     let isDedicatedCoordinator: Bool
-    /// A number for the ranks that share memory with each training rank.
-    let trainingHosts: [Int]
-    /// Whether training ranks of one host go without shared memory.
-    let lacksSharedMemory: Bool
+    /// Of the ranks that train.
+    let sharing: MemorySharing
     let execution: ExecutionDescription
     let startTime = monotonicSeconds()
     /// On rank 0, while the run lasts.
@@ -63,10 +61,7 @@ final class RunContext {
         let isDedicated = configuration.coordinator == .dedicated
         isDedicatedCoordinator = isDedicated && queue.rank == 0
         group = isDedicated ? try queue.split(color: queue.rank == 0 ? 0 : 1)! : queue.world
-        let places = try Agreement.gather([group.firstSharingRank, group.localSize], over: queue)
-            .dropFirst(isDedicated ? 1 : 0)
-        trainingHosts = places.map { $0[0] }
-        lacksSharedMemory = Set(trainingHosts).count == trainingHosts.count && places.contains { $0[1] > 1 }
+        sharing = try MemorySharing(of: group, over: queue, leavingOutRankZero: isDedicated)
         let pool = ThreadPool(threadCount: threads)
         self.pool = pool
         let shards = try Agreement.shared {
@@ -98,11 +93,11 @@ final class RunContext {
         }
         (replica, optimizer) = built
         residuals = GradientResiduals(
-            configuration.compression, layout: replica.layout, hosts: trainingHosts, isDedicated: isDedicated,
+            configuration.compression, layout: replica.layout, hosts: sharing.firstRanks, isDedicated: isDedicated,
             trains: trains)
         execution = ExecutionDescription(
             ranks: course.trainingRanks, threadsPerRank: threads, processorFeatures: processorFeatures(),
-            hosts: trainingHosts, compresses: residuals.savedRanks > 0,
+            hosts: sharing.firstRanks, compresses: residuals.savedRanks > 0,
             libraries: (OneDNN.version.map { ["oneDNN \($0)"] } ?? []) + ["OpenBLAS \(OpenBLAS.kernels)"])
     }
 

@@ -66,12 +66,12 @@ struct RunStart {
                 start.remarks.append(report.description)
             }
         }
-        if context.configuration.compression != .none, Set(context.trainingHosts).count == 1 {
+        if context.configuration.compression != .none, Set(context.sharing.firstRanks).count == 1 {
             start.remarks.append(
                 "--compress has no effect: all ranks that train are on one host, and none rounds its gradients"
                     + (start.hasResiduals ? "; what rounding has left out before is dropped" : ""))
         }
-        if context.lacksSharedMemory {
+        if context.sharing.isMissing {
             start.remarks.append(
                 "ranks of one host do not share memory, so gradients go by messages, which takes longer: "
                     + "DTRAIN_SHARED_MEMORY=0 is set, they run in containers of their own, "

@@ -132,11 +132,14 @@ import Testing
     @Test func aMistakeInTheWeightsLeavesADirectoryThatTheNextStartTakes() throws {
         try command.write("no weights", to: "broken.safetensors")
         let train = "train --data mnist:digits --steps 1 --batch-size 16 --quiet --out run"
-        for (file, reason) in [
-            ("none", "cannot read the weights none: No such file"), ("broken", "is not a valid safe"),
+        try FileManager.default.createSymbolicLink(atPath: command.path("link"), withDestinationPath: "nowhere")
+        for (path, reason) in [
+            ("none", "cannot read the weights none: No such file"),
+            ("link", "cannot read the weights link: No such file"),
+            ("broken.safetensors", "is not a valid safe"),
         ] {
-            let path = file == "none" ? file : file + ".safetensors"
             expectError(try command.dtrain(words: train + " --init \(path)"), status: 4, reason)
+            expectError(try command.dtrain(words: "export --model cnn-mnist --init \(path)"), status: 4, reason)
             #expect(try command.names(in: "run").isEmpty)
         }
         #expect(try command.dtrain(words: train).status == 0)

@@ -206,6 +206,13 @@ import Testing
         #expect(table.status == 0 && !table.stdout.contains("by messages"), "\(table.stderr)")
         #expect(
             table.stdout.contains(#/GFLOP/s, [0-9]+ % of the [0-9]+ GFLOP/s that a product in fp32 reaches here\n/#))
+        #expect(
+            table.stdout.contains(#/\nbandwidth +[0-9.]+ GB/s .*, [0-9]+ % of the [0-9.]+ GB/s that a copy reaches/#))
+        #expect(table.stdout.contains("\nexchange"))
+        let alone = try command.dtrain("bench", "--steps", "2")
+        #expect(alone.status == 0 && !alone.stdout.contains("\nexchange"), "\(alone.stderr)")
+        // The model has convolutions, inside which oneDNN allocates.
+        if allocation_count() >= 0 { #expect(alone.stdout.contains("\nallocations  0 a step")) }
     }
 
     @Test func benchTellsWhereTheTimeGoes() throws {

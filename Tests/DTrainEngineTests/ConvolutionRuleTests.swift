@@ -6,12 +6,13 @@ import Testing
 /// Which way the plan takes for typical convolutions: a rule that took none of them would only show in the speed.
 @Suite struct ConvolutionRuleTests {
     private func ways(
-        _ image: Shape, _ outputs: Int, kernel: Int, stride: Int = 1, groups: Int = 1, _ precision: Precision = .fp32
+        _ image: Shape, _ outputs: Int, kernel: Int, stride: Int = 1, groups: Int = 1, _ precision: Precision = .fp32,
+        trains: Bool = true
     ) throws -> [String] {
         let window = WindowGeometry(
             kernel: Pair(kernel, kernel), stride: Pair(stride, stride), padding: Pair(kernel / 2, kernel / 2))
         return try Convolution(outputs: outputs, geometry: window, groups: groups, hasBias: false)
-            .ways(input: image, samples: 16, precision: precision)
+            .ways(input: image, samples: 16, precision: precision, trains: trains)
     }
 
     @Test func minimalFilteringForKernelsOfStrideOne() throws {
@@ -49,6 +50,14 @@ import Testing
     @Test(.enabled(if: OneDNN.version != nil && Precision.bf16.obstacle == nil)) func bf16() throws {
         #expect(try ways([56, 56, 64], 256, kernel: 1, .bf16).allSatisfy { $0.hasPrefix("OneDNN") })
         #expect(try ways([14, 14, 256], 1024, kernel: 1, .bf16)[1] == "PairedWeightGradient")
+    }
+
+    /// The gradients of a plan that only evaluates stay unused, and oneDNN's take time to make.
+    @Test(.enabled(if: OneDNN.version != nil), arguments: [1, 3]) func evaluationMakesNoGradientsByOneDNN(kernel: Int)
+        throws
+    {
+        let ways = try ways([56, 56, 64], 256, kernel: kernel, trains: false)
+        #expect(ways[0] == "OneDNNForward" && !ways[1...].contains { $0.hasPrefix("OneDNN") }, "\(ways)")
     }
 
     @Test(.enabled(if: OneDNN.version == nil)) func ownProductsWithoutOneDNN() throws {

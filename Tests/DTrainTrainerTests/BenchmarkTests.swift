@@ -56,6 +56,10 @@ struct BenchmarkTests {
         #expect((ranks > 1) == (result.communicationExposedSeconds > 0))
         #expect(result.peakResidentByteCount > 1 << 20)
         #expect(result.allocationsPerStep == 0)
+        // Each rank reads the parameters on both ways, but the first layer's on the way back, and writes their gradients.
+        let costs = replica.operations.flatMap { [$0.forward, $0.backward].compactMap { $0 } }
+        let samples = 7 * costs.reduce(0) { $0 + $1.sampleByteCount }
+        #expect(result.bytesMoved == Double(samples + ranks * 4 * (3 * 61_706 - (6 * 25 + 6))))
     }
 
     @Test("The measured peak is that of the threads' processors, and a fraction is of it")

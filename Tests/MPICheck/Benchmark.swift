@@ -5,8 +5,7 @@ import Glibc
 
 private let sizes: [(bytes: Int, repetitions: Int)] = [(1 << 10, 2000), (1 << 20, 300), (26 << 20, 40)]
 
-/// Median times of a sum of 1 KiB, 1 MiB and 26 MiB between ranks that arrive together: MPI's call alone, and after an
-/// arrival.
+/// Median times of a sum of 1 KiB, 1 MiB and 26 MiB between ranks that arrive together: the sum alone, and after an arrival.
 func benchmarkShim() {
     var handle: OpaquePointer?
     guard dtmpi_init(&handle) == 0, let handle else { return complain("MPI does not start") }

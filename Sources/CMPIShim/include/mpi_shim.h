@@ -7,8 +7,8 @@
 //
 // A blocking collective of MPI spins while it waits, and takes a core from a rank that still computes. So every
 // operation has two parts: an arrival, which polls and sleeps until all ranks are there (dtmpi_arrive and the two
-// dtmpi_await functions, each with a time limit), and the exchange itself, which blocks where it is short, and otherwise tests
-// and sleeps.
+// dtmpi_await functions, each with a time limit), and the exchange itself: long fp32 sums, long all-gathers and all-to-alls test
+// and sleep, all else blocks.
 #include <stddef.h>
 #include <stdint.h>
 

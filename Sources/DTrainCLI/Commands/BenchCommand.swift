@@ -197,8 +197,8 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
             ),
             (
                 "bandwidth",
-                "\(Formatting.decimal(1e-9 * result.bytesMoved / result.stepSeconds, 1)) GB/s, each value of an operation counted "
-                    + "once, \(Formatting.decimal(100 * result.fractionOfBandwidth, 0)) % of the "
+                "\(Formatting.decimal(result.gigabytesPerSecond, 1)) GB/s that perfect kernels would move (optimizer and exchange "
+                    + "left out), \(Formatting.decimal(100 * result.fractionOfBandwidth, 0)) % of the "
                     + "\(Formatting.decimal(result.peak.gigabytesPerSecond, 1)) GB/s that a copy reaches here"
             ),
             (
@@ -209,20 +209,20 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
             ),
             (
                 "allocations",
-                result.allocationsPerStep.map { "\($0) a step" + (OneDNN.version == nil ? "" : ", oneDNN's left out") }
+                result.allocationsPerStep.map {
+                    "\($0) a step" + (OneDNN.version == nil ? "" : ", not counting those inside oneDNN")
+                }
                     ?? "not counted"
             ),
         ]
         if let overlap = result.overlap {
-            let lacksSharedMemory =
-                Set(job.queue.firstSharingRanks).count == job.queue.size && Set(job.queue.hosts).count < job.queue.size
             rows.append(
                 (
                     "exchange",
                     "\(Formatting.bytes(result.bytesReducedPerStep)) reduced a step\(compress == "none" ? "" : " as \(compress)"), "
                         + "\(milliseconds(result.communicationExposedSeconds)) exposed; of what backward can hide, "
                         + "\(Formatting.percent(overlap)) was hidden"
-                        + (lacksSharedMemory ? "; by messages, as ranks of one host share no memory" : "")
+                        + (result.lacksSharedMemory ? "; by messages, as ranks of one host share no memory" : "")
                 ))
         }
         if let share = result.dataWaitShare {

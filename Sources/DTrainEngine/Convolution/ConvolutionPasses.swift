@@ -35,7 +35,8 @@ struct PassSetting {
     /// Whether the plan trains. One that evaluates sums in the order of the definition: minimal filtering rounds up to half as
     /// much again, and predictions are compared with those of other programs.
     let isTraining: Bool
-    /// Whether both gradients are computed: without them their ways of our own stand in, which cost nothing to make.
+    /// Whether gradient passes may be asked for: by a plan that trains, and by a transposed convolution, whose output is one.
+    /// Otherwise ways of our own stand in for them, which cost nothing to make.
     let needsGradients: Bool
     /// The most samples of a run, and the threads that share them.
     let samples: Int
@@ -89,7 +90,7 @@ struct ConvolutionPasses: Sendable {
     }
 
     /// Whether the weight gradient is products of pairs: by rule for small images with many outputs, where oneDNN 2.6 drops from
-    /// 160 to 80 GFLOP/s on a Zen 4. With AMX, too: 2.6 reaches 50 to 110 there.
+    /// 160 to 80 GFLOP/s on a Zen 4. With AMX it was not measured.
     private static func pairsWeightGradient(_ geometry: ConvolutionGeometry, _ setting: PassSetting) -> Bool {
         guard PairedWeightGradient.canCompute(geometry, setting) else { return false }
         guard setting.method == .byRule else { return setting.method == .paired }
@@ -182,18 +183,18 @@ struct ConvolutionPasses: Sendable {
 }
 
 extension Convolution {
-    /// The passes of training on one thread, and how images and gradients lie in memory: in bf16 where all passes take that.
-    func trainingPasses(
-        input: Shape, samples: Int, precision: Precision
+    /// The passes of a plan, and how images and gradients lie in memory: in bf16 where all passes take that.
+    func passes(
+        input: Shape, samples: Int, threads: Int = 1, precision: Precision, trains: Bool = true
     ) throws -> (passes: ConvolutionPasses, element: Element) {
         let output = try outputShape([input])
         func passes(_ element: Element) -> ConvolutionPasses {
             let extents = Extents(
-                inputs: [input], output: output, samples: samples, rows: samples, longest: 1, threads: 1,
-                training: true, precision: precision, inputElements: [element], outputElement: element)
+                inputs: [input], output: output, samples: samples, rows: samples, longest: 1, threads: threads,
+                training: trains, precision: precision, inputElements: [element], outputElement: element)
             return ConvolutionPasses(
                 ConvolutionGeometry(self, input: input, output: output),
-                PassSetting(method, hasBias: false, extents, needsGradients: true))
+                PassSetting(method, hasBias: false, extents, needsGradients: trains))
         }
         if precision == .bf16 {
             let halves = passes(.bf16)

@@ -15,7 +15,7 @@ package struct ConvolutionSpeed {
     ) throws {
         let output = try operation.outputShape([input])
         let geometry = ConvolutionGeometry(operation, input: input, output: output)
-        let (passes, element) = try operation.trainingPasses(input: input, samples: samples, precision: precision)
+        let (passes, element) = try operation.passes(input: input, samples: samples, precision: precision)
         // Kernels read whole vectors beyond the end.
         func floats(_ count: Int) -> AlignedMemory { AlignedMemory(byteCount: 4 * (count + 64)) }
         let scratch = floats(
@@ -92,10 +92,11 @@ package struct ConvolutionSpeed {
 }
 
 extension Convolution {
-    /// The ways in which the three products are computed in training, such as `OneDNNForward`, `WinogradWeightGradient` and
+    /// The ways in which the three products are computed in a plan, such as `OneDNNForward`, `WinogradWeightGradient` and
     /// `PointwiseInputGradient`: what the rules have chosen.
-    package func ways(input: Shape, samples: Int, precision: Precision = .fp32) throws -> [String] {
-        let passes = try trainingPasses(input: input, samples: samples, precision: precision).passes
+    package func ways(input: Shape, samples: Int, precision: Precision = .fp32, trains: Bool = true) throws -> [String]
+    {
+        let passes = try passes(input: input, samples: samples, precision: precision, trains: trains).passes
         return ([passes.forward, passes.weightGradient, passes.inputGradient] as [any ConvolutionPass]).map {
             "\(type(of: $0))"
         }

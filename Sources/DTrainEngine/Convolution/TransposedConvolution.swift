@@ -72,7 +72,6 @@ package struct TransposedConvolution: Operation {
     fileprivate func passes(_ extents: Extents) -> ConvolutionPasses {
         ConvolutionPasses(
             adjoint(input: extents.inputs[0], output: extents.output),
-            // Its output is an input gradient.
             PassSetting(.byRule, hasBias: false, extents, needsGradients: true))
     }
     func multipliesBF16(_ extents: Extents) -> Bool {
