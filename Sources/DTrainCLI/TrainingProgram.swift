@@ -15,8 +15,8 @@ public protocol TrainingProgram {
     static var models: [ModelEntry] { get }
     /// The program's name in its help; by default the name of the file that was started.
     static var name: String { get }
-    /// Counts the heap allocations of the calling thread but those inside oneDNN, for `bench`. Only dtrain itself has a counter, because counting
-    /// means to stand in for `malloc`; nil elsewhere.
+    /// Counts the heap allocations of the calling thread but those inside oneDNN, for `bench`. Only dtrain itself has a counter,
+    /// because counting means to stand in for `malloc`; nil elsewhere.
     static var allocationCount: (() -> Int)? { get }
 }
 

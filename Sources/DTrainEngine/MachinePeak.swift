@@ -14,8 +14,8 @@ public struct MachinePeak: Sendable, Equatable, Codable {
 
     /// Measures for less than half a second, with all threads of `pool` at once: products with 512 × 512 matrices, then copies
     /// of 16 MB and more. Products in fp32 are OpenBLAS's; those in bf16 are oneDNN's 1×1 convolutions, which know all units that
-    /// processors have for them, and in a build without it dtrain's own. Each thread's best counts, because others may be at work on the
-    /// machine too. To measure with other ranks, let all of them call it at the same moment and add the results.
+    /// processors have for them, and in a build without it dtrain's own. Each thread's best counts, because others may be at work
+    /// on the machine too. To measure with other ranks, let all of them call it at the same moment and add the results.
     ///
     /// - Parameters:
     ///   - precision: of the products' factors, one that works here.

@@ -211,8 +211,7 @@ struct BenchCommand<Program: TrainingProgram>: ParsableCommand {
                 "allocations",
                 result.allocationsPerStep.map {
                     "\($0) a step" + (OneDNN.version == nil ? "" : ", not counting those inside oneDNN")
-                }
-                    ?? "not counted"
+                } ?? "not counted"
             ),
         ]
         if let overlap = result.overlap {
