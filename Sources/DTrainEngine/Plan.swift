@@ -210,9 +210,10 @@ package final class Plan {
         return order
     }
 
-    /// Multiply-adds of one sample's step: forward, weight gradients, and those input gradients that are needed.
-    package var multiplyAdds: Int {
-        operations.reduce(0) { $0 + $1.forward.multiplyAdds + ($1.backward?.multiplyAdds ?? 0) }
+    /// What all operations have to do, forward and backward: products are forward, weight gradients, and those input gradients that
+    /// are needed.
+    package var cost: PassCost {
+        operations.reduce(PassCost()) { $0 + $1.forward + ($1.backward ?? PassCost()) }
     }
 
     /// Computes every value. Every thread calls it with its own `run`.

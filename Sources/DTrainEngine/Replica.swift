@@ -394,5 +394,8 @@ public final class Replica {
 
     /// Multiply-adds of one sample's step: forward, weight gradients, and those input gradients that are needed (none with
     /// respect to the samples).
-    public var stepMultiplyAdds: Int { training?.multiplyAdds ?? 0 }
+    public var stepMultiplyAdds: Int { stepCost.multiplyAdds }
+
+    /// What all operations of a step have to do, forward and backward.
+    public var stepCost: PassCost { training?.cost ?? PassCost() }
 }

@@ -195,11 +195,11 @@ public struct Benchmark {
         return try Agreement.fromRankZero(over: queue) {
             let median = Self.median(seconds)
             let rate = Double(batchSize) / median
-            let cost = replica.operations.reduce(PassCost()) { $0 + $1.forward + ($1.backward ?? PassCost()) }
+            let cost = replica.stepCost
             return BenchmarkResult(
                 ranks: queue.size, threads: threads, batchSize: batchSize, steps: steps, stepSeconds: median,
                 fastestStepSeconds: seconds.min()!, slowestStepSeconds: seconds.max()!, itemsPerSecond: rate,
-                gflops: 2 * Double(replica.stepMultiplyAdds) * rate * 1e-9, peak: machine,
+                gflops: 2 * Double(cost.multiplyAdds) * rate * 1e-9, peak: machine,
                 bytesMoved: Double(cost.sampleByteCount * batchSize + cost.parameterByteCount * queue.size),
                 bytesReducedPerStep: bytesReduced,
                 communicationExposedSeconds: Self.median(exposed),

@@ -69,10 +69,8 @@ struct ConvolutionPasses: Sendable {
         let paired = Self.pairsWeightGradient(geometry, setting) ? PairedWeightGradient(geometry) : nil
         #if OneDNN
             forward = OneDNNForward(geometry, setting) ?? own.forward
-            let needsGradients = setting.needsGradients
-            weightGradient =
-                paired ?? (needsGradients ? OneDNNWeightGradient(geometry, setting) : nil) ?? own.weightGradient
-            inputGradient = (needsGradients ? OneDNNInputGradient(geometry, setting) : nil) ?? own.inputGradient
+            weightGradient = paired ?? OneDNNWeightGradient(geometry, setting) ?? own.weightGradient
+            inputGradient = OneDNNInputGradient(geometry, setting) ?? own.inputGradient
         #else
             (forward, inputGradient) = (own.forward, own.inputGradient)
             weightGradient = paired ?? own.weightGradient

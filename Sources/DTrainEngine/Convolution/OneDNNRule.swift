@@ -4,7 +4,8 @@
     /// Which passes oneDNN computes.
     enum OneDNNRule {
         static func takes(_ pass: dt_onednn_pass, _ geometry: ConvolutionGeometry, _ setting: PassSetting) -> Bool {
-            switch setting.method {
+            guard pass == DT_ONEDNN_FORWARD || setting.needsGradients else { return false }
+            return switch setting.method {
             case .oneDNN: true
             case .direct, .winograd, .paired, .unfolded: false
             case .byRule: suits(pass, geometry, setting) && (setting.precision == .bf16 || isFaster(pass, geometry))
