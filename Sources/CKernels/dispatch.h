@@ -20,9 +20,12 @@
 
 DT_INLINE size_t smaller(size_t x, size_t y) { return x < y ? x : y; }
 
-/// e^x within 2 ulp for |x| below 87; clamped outside, NaN for NaN. Branch-free, so that loops over it vectorise.
-/// Range reduction by Cody and Waite (x = n ln 2 + r), then the Taylor polynomial of degree 7 in r, |r| ≤ ln 2 / 2.
-DT_INLINE float dt_exp(float x) {
+/// What e^x = (1 + r + r² · rest) · scale is made of.
+typedef struct { float r, rest, scale; } dt_exp_parts;
+
+/// For x from −87 to 88, clamped outside, NaN for NaN. Branch-free, so that loops over it vectorise. Range reduction by Cody and
+/// Waite (x = n ln 2 + r, scale = 2^n), then the Taylor polynomial of degree 7 in r, |r| ≤ ln 2 / 2.
+DT_INLINE dt_exp_parts dt_exp_parts_of(float x) {
     x = x > 88.0f ? 88.0f : x;
     x = x < -87.0f ? -87.0f : x;
     // Adding 1.5 · 2^23 rounds to a whole number and leaves it in the lowest bits: no conversion that a NaN would break.
@@ -36,23 +39,22 @@ DT_INLINE float dt_exp(float x) {
     p = p * r + 4.1666667e-2f;
     p = p * r + 1.6666667e-1f;
     p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
     union { uint32_t bits; float value; } scale = {.bits = (shifted.bits + 127) << 23};
-    return p * scale.value;
+    return (dt_exp_parts){r, p, scale.value};
 }
 
-/// tanh x within 3 ulp: an odd polynomial below 0.625 (Cephes, Moshier 1989), 1 − 2 / (e^2x + 1) above.
+/// e^x within 2 ulp for |x| below 87; clamped outside.
+DT_INLINE float dt_exp(float x) {
+    const dt_exp_parts e = dt_exp_parts_of(x);
+    return ((e.rest * e.r + 1.0f) * e.r + 1.0f) * e.scale;
+}
+
+/// tanh x within 3 ulp: (e^2|x| − 1) / (e^2|x| + 1) with the sign of x. The difference is formed without e^2|x| itself, in which
+/// a small x would be lost.
 DT_INLINE float dt_tanh(float x) {
-    float magnitude = __builtin_fabsf(x), z = x * x;
-    float p = -5.70498872745e-3f;
-    p = p * z + 2.06390887954e-2f;
-    p = p * z - 5.37397155531e-2f;
-    p = p * z + 1.33314422036e-1f;
-    p = p * z - 3.33332819422e-1f;
-    float small = x + x * z * p;
-    float large = __builtin_copysignf(1.0f - 2.0f / (dt_exp(2.0f * magnitude) + 1.0f), x);
-    return magnitude < 0.625f ? small : large;
+    const dt_exp_parts e = dt_exp_parts_of(2.0f * __builtin_fabsf(x));
+    const float difference = e.scale * (e.rest * e.r * e.r + e.r) + (e.scale - 1.0f);
+    return __builtin_copysignf(difference / (difference + 2.0f), x);
 }
 
 /// 1 / (1 + e^-x).

@@ -1,4 +1,6 @@
+import CKernels
 import DTrainLayers
+import Foundation
 import Testing
 
 /// Activations, addition, concatenation, flattening and reshaping against their oracles.
@@ -28,6 +30,24 @@ import Testing
                 gradients: { ([activation.oracle.gradient($0[0], outputGradient: $1)], [:]) }
             ).run("\(name) of \(range)")
         }
+    }
+
+    /// In units of the last place, over floats of every size, small ones included.
+    @Test func tanhIsWithinThreeUnits() {
+        let x = Swift.stride(from: UInt32(0), to: Float(100).bitPattern, by: 4001).map { Float(bitPattern: $0) }
+        var y = [Float](repeating: 0, count: x.count)
+        dt_activation_forward(x, &y, x.count, DT_TANH, 0)
+        var worst = (units: 0.0, at: Float(0))
+        for (x, y) in zip(x, y) {
+            let exact = Foundation.tanh(Double(x))
+            let units = abs(Double(y) - exact) / Double(Float(exact).ulp)
+            if units > worst.units { worst = (units, x) }
+        }
+        #expect(worst.units < 3 && y.allSatisfy { $0 <= 1 }, "\(worst)")
+        let special = [-2.5, 2.5, -0.0, .infinity, .nan] as [Float]
+        var odd = special
+        dt_activation_forward(special, &odd, odd.count, DT_TANH, 0)
+        #expect(odd[0] == -odd[1] && odd[2].sign == .minus && odd[2] == 0 && odd[3] == 1 && odd[4].isNaN)
     }
 
     @Test(arguments: [[7], [4, 3], [3, 5, 2], [12, 20, 11]], 1...3)
