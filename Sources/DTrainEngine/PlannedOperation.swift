@@ -55,8 +55,9 @@ public struct PlannedOperation: Sendable {
             case let convolution as TransposedConvolution: convolution.multipliesBF16(site.extents)
             default: false
             }
+        // A value that is read twice is counted once.
         func byteCount(_ values: [Int]) -> Int {
-            values.reduce(0) { sum, index in
+            Set(values).reduce(0) { sum, index in
                 let value = graph.values[index]
                 let count = value.shape.count * (value.rows == .steps ? graph.longest : 1)
                 return sum + count * elements[index].byteCount
@@ -84,28 +85,27 @@ public struct PlannedOperation: Sendable {
         let trainable = site.parameters.filter(\.isTrainable)
         let needed = zip(node.inputs, site.inputGradients).filter { $1 != nil }.map(\.0)
         let reads = node.operation.backwardReads
-        let moved =
-            node.outputs + needed
-            + node.inputs.indices.filter(node.operation.readsBackward(input:)).map { node.inputs[$0] }
+        let readAgain =
+            node.inputs.indices.filter(node.operation.readsBackward(input:)).map { node.inputs[$0] }
             + (reads.contains(.output) ? [node.output] : [])
+        let moved = byteCount(node.outputs) + byteCount(needed) + byteCount(readAgain)
         // An embedding's table inside a recurrent layer is its input.
         let hasTable = (node.operation as? Recurrent)?.embedding != nil && site.parameters.last?.isTrainable == true
         let forWeights = site.parameters.first?.isTrainable == true ? multiplyAdds : 0
+        // Other inputs, such as residuals, are added and not multiplied.
+        let reachesInput = hasTable || site.inputGradients[0] != nil
         let forInputs: Int
         if let recurrent = node.operation as? Recurrent {
             // Gradients go back through the states even where the input needs none, unless there is one step alone.
             let states = recurrent.stateMultiplyAdds * graph.rowsPerSample(node)
             let goesBack = graph.rowsPerSample(node) > 1 || site.inputGradients.dropFirst().contains { $0 != nil }
-            forInputs =
-                (hasTable || site.inputGradients[0] != nil ? multiplyAdds - states : 0) + (goesBack ? states : 0)
+            forInputs = (reachesInput ? multiplyAdds - states : 0) + (goesBack ? states : 0)
         } else {
-            // A residual is added, not multiplied.
-            let isAdded = node.operation.measuredBatchNorm?.hasResidual == true
-            forInputs = multiplyAdds * (isAdded ? needed.filter { $0 == node.inputs[0] } : needed).count
+            forInputs = reachesInput ? multiplyAdds : 0
         }
         backward = PassCost(
             multiplyAdds: forWeights + forInputs,
-            sampleByteCount: moves ? byteCount(moved) : 0,
+            sampleByteCount: moves ? moved : 0,
             parameterByteCount: (needed.isEmpty && !hasTable ? 0 : byteCount(site.parameters)) + byteCount(trainable))
     }
 }

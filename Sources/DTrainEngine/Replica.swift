@@ -392,10 +392,7 @@ public final class Replica {
     /// Whether any layer's products are in bf16 while it trains.
     public var multipliesBF16: Bool { operations.contains(where: \.multipliesBF16) }
 
-    /// Multiply-adds of one sample's step: forward, weight gradients, and those input gradients that are needed (none with
+    /// What all operations of a step have to do: forward, weight gradients, and those input gradients that are needed (none with
     /// respect to the samples).
-    public var stepMultiplyAdds: Int { stepCost.multiplyAdds }
-
-    /// What all operations of a step have to do, forward and backward.
     public var stepCost: PassCost { training?.cost ?? PassCost() }
 }

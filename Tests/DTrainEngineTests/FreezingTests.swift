@@ -99,12 +99,12 @@ import Testing
             let replica = try trained(frozen, threads: 1)
             replica.step(x, labels: labels)
             #expect(replica.replica.parameterGradientCount == count, "\(frozen)")
-            #expect(replica.replica.stepMultiplyAdds < all.replica.stepMultiplyAdds)
+            #expect(replica.replica.stepCost.multiplyAdds < all.replica.stepCost.multiplyAdds)
         }
         // Below the last trainable layer nothing goes back at all.
         let head = try trained(["conv*", "bn*", "fc1.*"], threads: 1)
         #expect(
-            head.replica.stepMultiplyAdds
+            head.replica.stepCost.multiplyAdds
                 == head.replica.trainingGraph.multiplyAdds + 8 * 4)
         let layout = head.replica.layout
         #expect(layout.trainableParameterCount == 8 * 4 + 4)

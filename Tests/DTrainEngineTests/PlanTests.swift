@@ -56,6 +56,26 @@ import Testing
         }
     }
 
+    /// What is added to a convolution's output is not multiplied, and a value read in two roles moves once.
+    @Test func aResidualThatIsTheInputIsCountedOnce() throws {
+        final class Model: Module {
+            let stem = Conv2d(8, kernel: 3, padding: 1)
+            let conv = Conv2d(8, kernel: 3, padding: 1, bias: false)
+            let bn = BatchNorm2d()
+            let fc = DTrainLayers.Linear(4)
+            func callAsFunction(_ x: Value) -> Value {
+                let y = stem(x)
+                return fc(flatten(relu(bn(conv(y)) + y)))
+            }
+        }
+        let replica = try TestReplica(Model(), input: [5, 4, 3], capacity: 2, threads: 1)
+        let block = try #require(replica.replica.operations.first { $0.path.hasPrefix("conv") })
+        let (products, image) = (5 * 4 * 8 * 9 * 8, 4 * 5 * 4 * 8)
+        #expect(block.forward.multiplyAdds == products && block.backward?.multiplyAdds == 2 * products)
+        // Backward: the output's and the input's gradients, the input, and the output, which tells where ReLU passed.
+        #expect(block.forward.sampleByteCount == 2 * image && block.backward?.sampleByteCount == 4 * image)
+    }
+
     /// Batch-norms, convolutions and a head for graphs that tests write down.
     private final class Net: Module {
         let convolutions = (0..<12).map { Conv2d(3 + $0 % 3, kernel: 3, padding: 1) }
