@@ -35,10 +35,20 @@ import Testing
         Case(image: [3, 4, 2], outputs: 3, kernel: (2, 2), outputPadding: (2, 1), dilation: (3, 2)),
         Case(image: [5, 6, 2], outputs: 2, kernel: (2, 2), padding: (2, 1), rows: 1),
         Case(image: [7, 7, 16], outputs: 24, kernel: (4, 4), stride: (2, 2), padding: (1, 1)),
+        // All three products by minimal filtering, and by oneDNN.
+        Case(image: [6, 6, 32], outputs: 32, kernel: (3, 3), padding: (1, 1)),
+        Case(image: [5, 5, 40], outputs: 48, kernel: (4, 4), stride: (2, 2), padding: (1, 1)),
     ]
 
     @Test(arguments: cases, 1...3)
-    func matchesOracle(_ setting: Case, threads: Int) throws {
+    func matchesOracle(_ setting: Case, threads: Int) throws { try check(setting, threads: threads) }
+
+    @Test(arguments: cases, [ConvolutionMethod.oneDNN, .unfolded])
+    func matchesOracleByEachProvider(_ setting: Case, _ method: ConvolutionMethod) throws {
+        try ConvolutionMethod.$ofModels.withValue(method) { try check(setting, threads: 1) }
+    }
+
+    private func check(_ setting: Case, threads: Int) throws {
         let oracle = TransposedConvolutionOracle(
             stride: setting.stride, padding: setting.padding, outputPadding: setting.outputPadding,
             dilation: setting.dilation, groups: setting.groups)
@@ -66,6 +76,42 @@ import Testing
                     )
                 }
             ).run("\(setting.testDescription), \(uses) times")
+        }
+    }
+
+    /// Outputs, the gradient of the weight, and that of a layer before, which is made of the input's gradient: by minimal filtering
+    /// and by oneDNN.
+    @Test(.enabled(if: Precision.bf16.obstacle == nil), arguments: [(3, 1), (4, 2)])
+    func bf16DiffersByRoundingAlone(kernel: Int, stride: Int) throws {
+        final class Model: Module {
+            let stem = Conv2d(32, kernel: 1)
+            let up: ConvTranspose2d
+            init(kernel: Int, stride: Int) {
+                up = ConvTranspose2d(
+                    32, kernel: Pair(kernel, kernel), stride: Pair(stride, stride), padding: Pair(1, 1))
+            }
+            func callAsFunction(_ x: Value) -> Value { flatten(up(stem(x))) }
+        }
+        func step(_ precision: Precision) throws -> TestReplica {
+            let replica = try TestReplica(
+                Model(kernel: kernel, stride: stride), reading: .values([6, 6, 16]), capacity: 3, threads: 2,
+                precision: precision)
+            replica.step(ReferenceTensor.random([3, 6, 6, 16], seed: 3), labels: [0, 700, 5])
+            return replica
+        }
+        let (exact, rounded) = (try step(.fp32), try step(.bf16))
+        let isRounded = kernel == 3 || OneDNN.version != nil
+        #expect(
+            rounded.replica.operations.contains { $0.operation == "transposedConvolution" && $0.multipliesBF16 }
+                == isRounded)
+        for (name, values, expected) in [
+            ("output", rounded.outputs.map(Double.init), exact.outputs.map(Double.init)),
+            ("up.weight", rounded.gradient("up.weight").values, exact.gradient("up.weight").values),
+            ("stem.weight", rounded.gradient("stem.weight").values, exact.gradient("stem.weight").values),
+        ] {
+            let difference = zip(values, expected).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+            let error = (difference / expected.reduce(0) { $0 + $1 * $1 }).squareRoot()
+            #expect((error > 0 || !isRounded) && error < 0.02, "\(name): \(error)")
         }
     }
 

@@ -4,7 +4,7 @@ import Testing
 /// `MPICommunicator` as ranks of real jobs see it: `mpi-check` under mpirun. One job at a time: they share the cores.
 @Suite(.serialized) struct MPICommunicatorTests {
     @Test(arguments: [1, 2, 3, 4, 7]) func everyOperationHolds(ranks: Int) throws {
-        let outcome = try mpiCheck(ranks: ranks, "collectives", "--size", "\(ranks)")
+        let outcome = try mpiCheck(ranks: ranks, "collectives", "--size", "\(ranks)", "--across", "1")
         #expect(outcome.status == 0 && !outcome.timedOut, "\(outcome)")
         #expect(outcome.stdout.contains("all collectives hold on \(ranks) ranks"))
     }

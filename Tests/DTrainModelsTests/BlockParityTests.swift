@@ -45,14 +45,17 @@ import Testing
         func callAsFunction(_ x: Value) -> Value { fc(flatten(block(stem(x)))) }
     }
 
-    @Test(arguments: Block.allCases, [1, 2])
-    func gradientsMatchTorchvision(_ block: Block, threads: Int) throws {
+    @Test(
+        arguments: Block.allCases,
+        [(1, .byRule), (2, .byRule), (1, .oneDNN), (1, .unfolded)] as [(Int, ConvolutionMethod)])
+    func gradientsMatchTorchvision(_ block: Block, _ setting: (threads: Int, method: ConvolutionMethod)) throws {
         let name = block.rawValue
         let fixture = try Fixture("blocks")
         let first = Int(try fixture("\(name).first")[0])
         let run = try ModelRun(
             Surrounded(Self.make(block)), inputs: Formula.images(Self.batch, [11, 11, 3], first: first),
-            labels: Formula.labels(Self.batch, classes: Self.classes, first: first), threads: threads)
+            labels: Formula.labels(Self.batch, classes: Self.classes, first: first), threads: setting.threads,
+            method: setting.method)
         Formula.fill(run.replica)
         let loss = run.computeGradients()
         let logits = try fixture("\(name).logits")

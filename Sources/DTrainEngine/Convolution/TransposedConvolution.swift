@@ -14,13 +14,18 @@ package struct TransposedConvolution: Operation {
     package let outputPadding: Pair
     package let groups: Int
     package let hasBias: Bool
+    package let method: ConvolutionMethod
 
-    package init(outputs: Int, geometry: WindowGeometry, outputPadding: Pair, groups: Int, hasBias: Bool) {
+    package init(
+        outputs: Int, geometry: WindowGeometry, outputPadding: Pair, groups: Int, hasBias: Bool,
+        method: ConvolutionMethod = .ofModels
+    ) {
         self.outputs = outputs
         self.geometry = geometry
         self.outputPadding = outputPadding
         self.groups = groups
         self.hasBias = hasBias
+        self.method = method
     }
 
     package var name: String { "transposedConvolution" }
@@ -72,7 +77,7 @@ package struct TransposedConvolution: Operation {
     fileprivate func passes(_ extents: Extents) -> ConvolutionPasses {
         ConvolutionPasses(
             adjoint(input: extents.inputs[0], output: extents.output),
-            PassSetting(.byRule, hasBias: false, extents, needsGradients: true))
+            PassSetting(method, hasBias: false, extents, needsGradients: true))
     }
     func multipliesBF16(_ extents: Extents) -> Bool {
         extents.precision == .bf16 && passes(extents).multiplyBF16
