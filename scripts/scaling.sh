@@ -51,7 +51,7 @@ rate() {  # model times steps threads command…
 
 # One round's four rates.
 measure() {  # model steps
-    local one ranks threads core jobs=()
+    local one ranks threads core jobs=() failed=0
     one=$(rate "$1" 1 "$2" 1 taskset -c "$first") || return
     ranks=$(rate "$1" "$cores" "$2" 1 mpirun -np "$cores") || return
     threads=$(rate "$1" "$cores" "$2" "$cores" env) || return
@@ -59,7 +59,9 @@ measure() {  # model steps
         rate "$1" 1 "$2" 1 taskset -c "$core" >"$folder/$core" &
         jobs+=($!)
     done
-    for job in "${jobs[@]}"; do wait "$job" || return; done
+    # All of them, or the others would run beside the next measurement.
+    for job in "${jobs[@]}"; do wait "$job" || failed=$?; done
+    [ "$failed" = 0 ] || return "$failed"
     echo "$one $ranks $threads $(cat "$folder"/[0-9]* | awk '{ sum += $1 } END { printf "%.3f", sum }')" >>"$folder/rounds"
 }
 

@@ -33,9 +33,9 @@ final class TraceRecorder: StepObserver, CommunicationObserver, LoaderObserver, 
         // Kernels and waiting of each shard, and of each step itself, exchange, update and an evaluation.
         let perStep = shards * (operations.count * KernelPass.allCases.count + 1) + 4
         compute = (0..<context.pool.threadCount).map { TraceRow("compute \($0)", capacity: steps * perStep + 2) }
-        // Buckets, the tail and what batch-norms sum; evaluations and checkpoints beside them.
-        communication = TraceRow(
-            "communication", capacity: steps * (64 + 2 * shards * context.replica.batchNorms.count) + 64)
+        // Buckets, of a parameter each at the least, the tail and what batch-norms sum; evaluations and checkpoints beside them.
+        let sums = context.replica.layout.segments.count + 2 * shards * context.replica.batchNorms.count
+        communication = TraceRow("communication", capacity: steps * (sums + 8) + 64)
         loaders = (0..<context.configuration.loaderThreads).map {
             // Loaders are some batches ahead.
             TraceRow("loader \($0)", capacity: (steps + 8) * shards)
