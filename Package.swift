@@ -91,9 +91,11 @@ let package = Package(
         // Tests mirror the targets.
         .target(name: "TestSupport", dependencies: ["DTrainTensor"], path: "Tests/TestSupport"),
         .testTarget(name: "DTrainTensorTests", dependencies: ["DTrainTensor", "TestSupport"]),
+        // AMX in software, for processors without it.
+        .target(name: "CTileEmulator", path: "Tests/CTileEmulator"),
         .testTarget(
             name: "DTrainEngineTests",
-            dependencies: ["DTrainEngine", "DTrainLayers", "DTrainTensor", "CKernels", "TestSupport"],
+            dependencies: ["DTrainEngine", "DTrainLayers", "DTrainTensor", "CKernels", "CTileEmulator", "TestSupport"],
             exclude: ["Fixtures"]),
         // What the rules that choose a convolution's passes are derived from.
         .executableTarget(

@@ -379,11 +379,10 @@ void dt_onednn_version(int *major, int *minor, int *patch) {
     *patch = version->patch;
 }
 
-/// The values of oneDNN's instruction sets are sets of bits: each has those of the ones before it.
-static bool has(dnnl_cpu_isa_t wanted) {
-    return ((unsigned)dnnl_get_effective_cpu_isa() & (unsigned)wanted) == (unsigned)wanted;
+bool dt_onednn_has_bf16(void) {
+    // Its instruction sets are sets of bits: each has those of the ones before it.
+    const unsigned wanted = dnnl_cpu_isa_avx512_core_bf16;
+    return ((unsigned)dnnl_get_effective_cpu_isa() & wanted) == wanted;
 }
-bool dt_onednn_has_bf16(void) { return has(dnnl_cpu_isa_avx512_core_bf16); }
-bool dt_onednn_has_amx(void) { return has(dnnl_cpu_isa_avx512_core_amx); }
 
 #endif

@@ -16,10 +16,13 @@ public enum Precision: String, Sendable, CaseIterable {
     /// What this processor multiplies bf16 with; nil where it does not.
     public static var bf16Units: String? {
         #if OneDNN
-            return dt_onednn_has_amx() ? "AMX" : dt_onednn_has_bf16() ? "AVX-512-BF16" : nil
-        #else
-            return dt_bf16_is_fast() ? "AVX-512-BF16" : nil
+            guard dt_onednn_has_bf16() else { return nil }
         #endif
+        return switch dt_bf16_processor() {
+        case DT_BF16_AMX: "AMX"
+        case DT_BF16_AVX512: "AVX-512-BF16"
+        default: nil
+        }
     }
 
     /// Why this processor does not compute so, and what to do about it; nil where it does.
@@ -38,9 +41,8 @@ public enum Precision: String, Sendable, CaseIterable {
         return switch (self, Self.bf16Units) {
         case (.fp32, let units?): "this processor has \(units): --precision bf16 makes \(layers) faster"
         case (.fp32, nil): "no --precision bf16, as \(Precision.bf16.obstacle!.problem)"
-        // Our own kernels multiply vectors; oneDNN, which computes most convolutions then, tiles.
-        case (.bf16, "AMX"?):
-            "large convolutions multiply bf16 mostly with AMX, linear and recurrent layers with AVX-512-BF16, and sum in fp32"
+        // Some weight gradients are products of vectors in any case.
+        case (.bf16, "AMX"?): "\(layers) multiply bf16 mostly with AMX and sum in fp32"
         case (.bf16, let units):
             "\(layers) multiply bf16 with \(units ?? "nothing faster than fp32") and sum in fp32"
                 + (OneDNN.version == nil ? "; other convolutions need oneDNN, which this dtrain was built without" : "")

@@ -1,4 +1,5 @@
 import CKernels
+import CTileEmulator
 import DTrainTensor
 import Testing
 
@@ -37,13 +38,71 @@ import Testing
     }
 
     /// How a product is computed.
-    private enum Way: CaseIterable { case best, plain, packed }
+    private struct Way {
+        let units: dt_bf16_units
+        let isPacked: Bool
+
+        /// On a processor with AVX-512-BF16 alone, AMX's instructions are computed in software.
+        static var here: [Way] {
+            let units =
+                dt_bf16_is_fast() && emulate_tiles() ? [DT_BF16_PLAIN, DT_BF16_AVX512, DT_BF16_AMX] : [DT_BF16_PLAIN]
+            return units.flatMap { [Way(units: $0, isPacked: false), Way(units: $0, isPacked: true)] }
+        }
+    }
 
     private static let parts = 2
 
     @Test(arguments: 0..<parts)
     func matchesTheTextbook(part: Int) throws {
         for number in stride(from: part, to: 400, by: Self.parts) { check(Product(number)) }
+    }
+
+    /// The products of layers are those of what the processor has.
+    @Test func theProcessorsOwnUnitsAreTaken() {
+        let product = Product(rows: 37, columns: 65, depth: 300)
+        let a = factor(lines: product.rows, depth: product.depth, along: true, seed: 1)
+        let b = factor(lines: product.columns, depth: product.depth, along: true, seed: 2)
+        let scratch = GuardedMemory([Float](repeating: .nan, count: dt_bf16_scratch_count()))
+        func multiply(_ body: (UnsafeMutablePointer<Float>) -> Void) -> [Float] {
+            var c = [Float](repeating: 0, count: product.rows * product.columns)
+            body(&c)
+            return c
+        }
+        let (rows, columns, depth) = (product.rows, product.columns, product.depth)
+        let own = multiply {
+            dt_bf16_multiply(a.factor, b.factor, rows, columns, depth, false, $0, columns, scratch.slice.base)
+        }
+        let named = multiply {
+            dt_bf16_multiply_by(
+                dt_bf16_processor(), a.factor, b.factor, rows, columns, depth, false, $0, columns, scratch.slice.base)
+        }
+        #expect(own == named)
+        guard dt_bf16_is_fast(), dt_bf16_processor() != DT_BF16_AMX, emulate_tiles() else { return }
+        let before = emulated_tile_instructions()
+        let tiles = multiply {
+            dt_bf16_multiply_by(
+                DT_BF16_AMX, a.factor, b.factor, rows, columns, depth, false, $0, columns, scratch.slice.base)
+        }
+        // Of 150 pairs ten steps each for 2 × 3 blocks of sums: loads and products.
+        #expect(emulated_tile_instructions() - before > 2 * 3 * 10 * 4)
+        #expect(tiles != own && zip(tiles, own).allSatisfy { abs($0 - $1) < 1e-4 })
+    }
+
+    /// Pairs as rows, as AMX takes them, are the pairs of panels, and nothing is written behind the last row.
+    @Test(.enabled(if: dt_bf16_is_fast())) func rowsOfPairs() {
+        for (lines, pairs) in [(1, 1), (16, 16), (47, 33), (100, 7), (64, 240)] {
+            let panel = dt_bf16_left_panel()
+            let count = (lines + panel - 1) / panel * panel * pairs
+            let panels = (0..<count).map(UInt32.init)
+            let row = dt_bf16_row(pairs)
+            var rows = [UInt32](repeating: .max, count: lines * row + 16)
+            dt_bf16_rows_of_pairs(panels, panel, lines, pairs, &rows)
+            for line in 0..<lines {
+                let expected = (0..<pairs).map { panels[line / panel * panel * pairs + $0 * panel + line % panel] }
+                #expect(Array(rows[line * row..<line * row + pairs]) == expected, "line \(line) of \(lines)×\(pairs)")
+            }
+            #expect(rows[(lines * row)...].allSatisfy { $0 == .max })
+        }
     }
 
     /// More columns and terms than a block has, so that the right factor comes in several slices.
@@ -65,7 +124,7 @@ import Testing
                 expected[row, column] += sum
             }
         }
-        for way in Way.allCases {
+        for way in Way.here {
             let actual = compute(product, way, a, b, start)
             expectMatches(actual, expected, tolerance: 1e-5, "\(product), \(way)")
         }
@@ -105,14 +164,7 @@ import Testing
         let c = GuardedMemory(values)
         // Nothing may depend on what scratch memory holds.
         let scratch = GuardedMemory([Float](repeating: .nan, count: dt_bf16_scratch_count()))
-        switch way {
-        case .best:
-            dt_bf16_multiply(
-                a.factor, b.factor, rows, columns, depth, product.accumulates, c.slice.base, stride, scratch.slice.base)
-        case .plain:
-            dt_bf16_multiply_plain(
-                a.factor, b.factor, rows, columns, depth, product.accumulates, c.slice.base, stride, scratch.slice.base)
-        case .packed:
+        if way.isPacked {
             let packed = GuardedMemory([Float](repeating: .nan, count: dt_bf16_packed_count(columns, depth)))
             // Two threads would pack a part each.
             let first = min(columns, columns / 2 / dt_bf16_panel() * dt_bf16_panel())
@@ -121,8 +173,12 @@ import Testing
             dt_bf16_pack(b.factor, first, depth, packed.slice.base)
             dt_bf16_pack(
                 rest, columns - first, depth, packed.slice.base + dt_bf16_packed_count(first, depth))
-            dt_bf16_multiply_packed(
-                a.factor, packed.slice.base, rows, columns, depth, product.accumulates, c.slice.base, stride,
+            dt_bf16_multiply_packed_by(
+                way.units, a.factor, packed.slice.base, rows, columns, depth, product.accumulates, c.slice.base, stride,
+                scratch.slice.base)
+        } else {
+            dt_bf16_multiply_by(
+                way.units, a.factor, b.factor, rows, columns, depth, product.accumulates, c.slice.base, stride,
                 scratch.slice.base)
         }
         var result = ReferenceTensor([rows, columns])

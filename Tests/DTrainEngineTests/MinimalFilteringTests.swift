@@ -1,4 +1,5 @@
 import CKernels
+import CTileEmulator
 import DTrainEngine
 import DTrainTensor
 import Testing
@@ -146,6 +147,13 @@ import Testing
             let start = ReferenceTensor.random([rows, columns], seed: number + 900).floats
             var c = start
             dt_bf16_multiply_pairs(a, aRow, aStep, b, bStep, pairs, rows, columns, accumulates, &c, columns)
+            var results = [c]
+            if isAlong && dt_bf16_is_fast() && emulate_tiles() {
+                var c = start
+                dt_bf16_multiply_pairs_by(
+                    DT_BF16_AMX, a, aRow, b, bStep, pairs, rows, columns, accumulates, &c, columns)
+                results.append(c)
+            }
             func value(_ bits: UInt16) -> Double { Double(Float(bitPattern: UInt32(bits) << 16)) }
             var largest = 0.0
             for i in 0..<rows {
@@ -155,7 +163,7 @@ import Testing
                         let (x, y) = (2 * (i * aRow + p * aStep), 2 * (p * bStep + j))
                         sum += value(a[x]) * value(b[y]) + value(a[x + 1]) * value(b[y + 1])
                     }
-                    largest = max(largest, abs(Double(c[i * columns + j]) - sum))
+                    for c in results { largest = max(largest, abs(Double(c[i * columns + j]) - sum)) }
                 }
             }
             #expect(largest < 1e-5, "number \(number): \(rows)×\(pairs)×\(columns)")

@@ -59,6 +59,5 @@ long dt_onednn_allocations(void);
 
 /// The library's version.
 void dt_onednn_version(int *major, int *minor, int *patch);
-/// Whether this processor multiplies bf16 itself: by vectors (AVX-512-BF16), by tiles (AMX).
+/// Whether it multiplies bf16 by instructions of this processor, as far as ONEDNN_MAX_CPU_ISA lets it.
 bool dt_onednn_has_bf16(void);
-bool dt_onednn_has_amx(void);

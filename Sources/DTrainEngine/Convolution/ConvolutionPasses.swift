@@ -88,10 +88,12 @@ struct ConvolutionPasses: Sendable {
     }
 
     /// Whether the weight gradient is products of pairs: by rule for small images with many outputs, where oneDNN 2.6 drops from
-    /// 160 to 80 GFLOP/s on a Zen 4. With AMX it was not measured.
+    /// 160 to 80 GFLOP/s on a Zen 4; and with AMX for all 1×1 kernels of stride 1, where oneDNN is known to reach 50 to 110
+    /// GFLOP/s (2.6) or 150 to 250 (3.2), and these products were not measured.
     private static func pairsWeightGradient(_ geometry: ConvolutionGeometry, _ setting: PassSetting) -> Bool {
         guard PairedWeightGradient.canCompute(geometry, setting) else { return false }
         guard setting.method == .byRule else { return setting.method == .paired }
+        if geometry.isPointwise && dt_bf16_processor() == DT_BF16_AMX { return true }
         return way(geometry, setting) != .winograd && geometry.outputPixels <= 256 && geometry.outputs >= 256
             && (geometry.outputs > geometry.inputs || !geometry.hasUnitStride)
     }

@@ -13,18 +13,15 @@
         }
 
         /// Whether the pass has no way of its own that is better in any case. A kernel for each channel leaves no product of
-        /// matrices, and groups of few channels narrow ones. Minimal filtering is better, but for groups, which it must merge,
-        /// and with AMX, which multiplies bf16 several times as fast as the vectors that minimal filtering has.
+        /// matrices, and groups of few channels narrow ones. Minimal filtering is better, but for groups, which it must merge.
         private static func suits(
             _ pass: dt_onednn_pass, _ geometry: ConvolutionGeometry, _ setting: PassSetting
         ) -> Bool {
             switch ConvolutionPasses.way(geometry, setting) {
             case .pointwise, .general: true
             case .depthwise: false
-            case .grouped where setting.precision == .bf16 && dt_onednn_has_amx(): true
             case .grouped:
                 setting.precision == .bf16 && geometry.inputsPerGroup == 8 && pass != DT_ONEDNN_WEIGHT_GRADIENT
-            case .winograd where setting.precision == .bf16 && dt_onednn_has_amx(): true
             case .winograd where geometry.groups > 1:
                 pass != DT_ONEDNN_WEIGHT_GRADIENT || setting.precision == .fp32 && geometry.inputsPerGroup >= 16
             case .winograd:

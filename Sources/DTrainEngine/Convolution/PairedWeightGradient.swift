@@ -32,11 +32,12 @@ struct PairedWeightGradient: WeightGradientPass {
     private var leftCount: Int {
         (geometry.outputs + panel.left - 1) / panel.left * panel.left * Self.blockPixels / 2
     }
+    private var rightCount: Int { Self.blockPanels * panel.right * Self.blockPixels / 2 }
+    /// The left factor in rows, as AMX takes it.
+    private var rowsCount: Int { geometry.outputs * dt_bf16_row(Self.blockPixels / 2) }
 
     /// Whether there are sums yet, a cache line; the thread's sums; the packed factors.
-    var memory: PassMemory {
-        PassMemory(perThread: Self.head + sumCount + leftCount + Self.blockPanels * panel.right * Self.blockPixels / 2)
-    }
+    var memory: PassMemory { PassMemory(perThread: Self.head + sumCount + leftCount + rowsCount + rightCount) }
     private static let head = 16
     private func sums(_ own: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Float> { own + Self.head }
     var blockSamples: Int { (Self.blockPixels + geometry.outputPixels - 1) / geometry.outputPixels }
@@ -61,9 +62,11 @@ struct PairedWeightGradient: WeightGradientPass {
     ) {
         let (window, inputs, outputs) = (geometry.window, geometry.inputs, geometry.outputs)
         let left = sums + sumCount
-        let right = left + leftCount
+        let rows = left + leftCount
+        let right = rows + rowsCount
         let pairs = (pixels.count + 1) / 2
         dt_bf16_window_pairs(dz, outer, stride, outputs, 0, 0, pixels.lowerBound, pixels.count, panel.left, left)
+        dt_bf16_rows_of_pairs(left, panel.left, outputs, pairs, rows)
         let positions = window.kernel_height * window.kernel_width
         for position in 0..<positions {
             for first in Swift.stride(from: 0, to: inputs, by: Self.blockPanels * panel.right) {
@@ -72,12 +75,10 @@ struct PairedWeightGradient: WeightGradientPass {
                     x + first, window, inputs, channels, position / window.kernel_width, position % window.kernel_width,
                     pixels.lowerBound, pixels.count, panel.right, right)
                 for input in Swift.stride(from: 0, to: channels, by: panel.right) {
-                    for output in Swift.stride(from: 0, to: outputs, by: panel.left) {
-                        dt_bf16_multiply_pairs(
-                            left + output * pairs, 1, panel.left, right + input * pairs, panel.right, pairs,
-                            min(panel.left, outputs - output), min(panel.right, channels - input), !isFirst,
-                            sums + (output * positions + position) * inputs + first + input, positions * inputs)
-                    }
+                    dt_bf16_multiply_pairs(
+                        rows, dt_bf16_row(pairs), 1, right + input * pairs, panel.right, pairs, outputs,
+                        min(panel.right, channels - input), !isFirst, sums + position * inputs + first + input,
+                        positions * inputs)
                 }
             }
         }
