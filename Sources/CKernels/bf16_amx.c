@@ -147,10 +147,7 @@ TARGET static left_pairs pack_left(dt_bf16_factor f, size_t first_line, size_t l
                 if (i < length) rows[i] = pairs_across(one, other, first_lanes(count));
                 else rows[i] = _mm512_setzero_si512();
             }
-            transpose(rows);
-#pragma clang loop unroll(full)
-            for (size_t i = 0; i < 16; i++)
-                if (i < count) _mm512_storeu_si512(place + i * row, rows[i]);
+            store_transposed(rows, count, place, row);
         }
     }
     return (left_pairs){to, row, 1};

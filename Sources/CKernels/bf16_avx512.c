@@ -32,12 +32,7 @@ DT_INLINE TARGET void pack(dt_bf16_factor f, size_t first_line, size_t lines, si
                 if (i < count) rows[i] = pairs_along(from + i * f.stride + 2 * pair, terms);
                 else rows[i] = _mm512_setzero_si512();
             }
-            transpose(rows);
-            uint32_t *place = to + pair * panel + line;
-            const size_t whole = smaller(16, pairs - pair);
-#pragma clang loop unroll(full)
-            for (size_t i = 0; i < 16; i++)
-                if (i < whole) _mm512_storeu_si512(place + i * panel, rows[i]);
+            store_transposed(rows, smaller(16, pairs - pair), to + pair * panel + line, panel);
         }
     }
 }
@@ -113,17 +108,13 @@ TARGET void dt_bf16_rows_of_pairs(const void *panels, size_t panel, size_t lines
         for (size_t pair = 0; pair < pairs; pair += 16) {
             const size_t height = smaller(16, lines - line), width = smaller(16, pairs - pair);
             const uint32_t *from = (const uint32_t *)panels + line / panel * panel * pairs + pair * panel + line % panel;
-            uint32_t *to = (uint32_t *)rows + line * row + pair;
             __m512i block[16];
 #pragma clang loop unroll(full)
             for (size_t i = 0; i < 16; i++) {
                 if (i < width) block[i] = _mm512_maskz_loadu_epi32(first_lanes(height), from + i * panel);
                 else block[i] = _mm512_setzero_si512();
             }
-            transpose(block);
-#pragma clang loop unroll(full)
-            for (size_t i = 0; i < 16; i++)
-                if (i < height) _mm512_storeu_si512(to + i * row, block[i]);
+            store_transposed(block, height, (uint32_t *)rows + line * row + pair, row);
         }
 }
 

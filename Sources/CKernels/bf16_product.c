@@ -59,17 +59,13 @@ static const dt_bf16_instructions plain = {LEFT_PANEL, LEFT_PANEL, plain_pack_ri
 
 // MARK: Sets of instructions
 
-/// The best of this processor for factors that are packed, and for those that lie as vectors read them.
-static const dt_bf16_instructions *best = &plain, *vectors = &plain;
-static dt_bf16_units best_units = DT_BF16_PLAIN;
+static dt_bf16_units processor = DT_BF16_PLAIN;
 
-__attribute__((constructor)) static void find_instructions(void) {
-    if (!dt_bf16_has_avx512()) return;
-    best = vectors = dt_bf16_avx512(), best_units = DT_BF16_AVX512;
-    if (dt_bf16_has_amx()) best = dt_bf16_amx(), best_units = DT_BF16_AMX;
+__attribute__((constructor)) static void find_units(void) {
+    if (dt_bf16_has_avx512()) processor = dt_bf16_has_amx() ? DT_BF16_AMX : DT_BF16_AVX512;
 }
 
-dt_bf16_units dt_bf16_processor(void) { return best_units; }
+dt_bf16_units dt_bf16_processor(void) { return processor; }
 
 static const dt_bf16_instructions *instructions_of(dt_bf16_units units) {
     return units == DT_BF16_AMX ? dt_bf16_amx() : units == DT_BF16_AVX512 ? dt_bf16_avx512() : &plain;
@@ -97,7 +93,7 @@ static void pack_panels(const dt_bf16_instructions *use, dt_bf16_factor b, size_
 }
 
 void dt_bf16_pack(dt_bf16_factor b, size_t columns, size_t depth, float *packed) {
-    pack_panels(best, b, 0, columns, depth, 0, parts(depth, 2), (uint32_t *)packed);
+    pack_panels(instructions_of(processor), b, 0, columns, depth, 0, parts(depth, 2), (uint32_t *)packed);
 }
 
 /// Fetches one of `count` parts of what packing these lines will read.
@@ -191,18 +187,21 @@ static void multiply_pairs(const dt_bf16_instructions *use, left_pairs a, right_
 
 void dt_bf16_multiply(dt_bf16_factor a, dt_bf16_factor b, size_t rows, size_t columns, size_t depth, bool accumulate,
                       float *c, size_t c_stride, float *scratch) {
-    multiply(best, a, b, rows, columns, depth, accumulate, c, c_stride, (uint32_t *)scratch);
+    multiply(instructions_of(processor), a, b, rows, columns, depth, accumulate, c, c_stride, (uint32_t *)scratch);
 }
 
 void dt_bf16_multiply_packed(dt_bf16_factor a, const float *packed, size_t rows, size_t columns, size_t depth,
                              bool accumulate, float *c, size_t c_stride, float *scratch) {
-    multiply_packed(best, a, (const uint32_t *)packed, rows, columns, depth, accumulate, c, c_stride, (uint32_t *)scratch);
+    multiply_packed(instructions_of(processor), a, (const uint32_t *)packed, rows, columns, depth, accumulate, c, c_stride,
+                    (uint32_t *)scratch);
 }
 
 void dt_bf16_multiply_pairs(const void *a, size_t a_row, size_t a_step, const void *b, size_t b_step, size_t pairs,
                             size_t rows, size_t columns, bool accumulate, float *c, size_t c_stride) {
-    multiply_pairs(a_step == 1 ? best : vectors, (left_pairs){a, a_row, a_step}, (right_pairs){b, b_step}, pairs, rows,
-                   columns, accumulate, c, c_stride);
+    // Tiles have rows whose terms lie side by side.
+    const dt_bf16_units units = processor == DT_BF16_AMX && a_step != 1 ? DT_BF16_AVX512 : processor;
+    multiply_pairs(instructions_of(units), (left_pairs){a, a_row, a_step}, (right_pairs){b, b_step}, pairs, rows, columns,
+                   accumulate, c, c_stride);
 }
 
 void dt_bf16_multiply_by(dt_bf16_units units, dt_bf16_factor a, dt_bf16_factor b, size_t rows, size_t columns,

@@ -25,8 +25,18 @@ DT_INLINE TARGET __m512i pairs_along(const float *row, size_t terms) {
     return (__m512i)_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(high, row + 16), _mm512_maskz_loadu_ps(low, row));
 }
 
-/// Transposes 16 × 16 pairs: row i of `x` becomes lane i of every row.
-DT_INLINE TARGET void transpose(__m512i x[16]) {
+/// Rows that are `distance` apart exchange their quarters: the first takes the even ones of both, the second the odd ones.
+DT_INLINE TARGET void exchange_quarters(const __m512i from[16], __m512i to[16], const size_t distance) {
+#pragma clang loop unroll(full)
+    for (size_t i = 0; i < 16; i++) {
+        if (i & distance) continue;
+        to[i] = _mm512_shuffle_i32x4(from[i], from[i + distance], 0x88);
+        to[i + distance] = _mm512_shuffle_i32x4(from[i], from[i + distance], 0xdd);
+    }
+}
+
+/// Transposes 16 × 16 pairs, so that row i becomes lane i of every row, and stores the first `count` rows, `stride` pairs apart.
+DT_INLINE TARGET void store_transposed(__m512i x[16], size_t count, uint32_t *to, size_t stride) {
     __m512i y[16];
 #pragma clang loop unroll(full)
     for (int i = 0; i < 16; i += 2) {
@@ -41,21 +51,13 @@ DT_INLINE TARGET void transpose(__m512i x[16]) {
         x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
     }
     // x[4 g + i] has, in each quarter q, column 4 q + i of the rows 4 g to 4 g + 3.
+    exchange_quarters(x, y, 4);
+    exchange_quarters(y, x, 8);
 #pragma clang loop unroll(full)
-    for (int i = 0; i < 4; i++) {
-        y[i] = _mm512_shuffle_i32x4(x[i], x[4 + i], 0x88);
-        y[4 + i] = _mm512_shuffle_i32x4(x[i], x[4 + i], 0xdd);
-        y[8 + i] = _mm512_shuffle_i32x4(x[8 + i], x[12 + i], 0x88);
-        y[12 + i] = _mm512_shuffle_i32x4(x[8 + i], x[12 + i], 0xdd);
-    }
-#pragma clang loop unroll(full)
-    for (int i = 0; i < 4; i++) {
-        x[i] = _mm512_shuffle_i32x4(y[i], y[8 + i], 0x88);
-        x[8 + i] = _mm512_shuffle_i32x4(y[i], y[8 + i], 0xdd);
-        x[4 + i] = _mm512_shuffle_i32x4(y[4 + i], y[12 + i], 0x88);
-        x[12 + i] = _mm512_shuffle_i32x4(y[4 + i], y[12 + i], 0xdd);
-    }
+    for (size_t i = 0; i < 16; i++)
+        if (i < count) _mm512_storeu_si512(to + i * stride, x[i]);
 }
+
 /// Packs the right factor, for both sets of instructions.
 void dt_bf16_pack_right(dt_bf16_factor factor, size_t first_line, size_t lines, size_t depth, size_t first_pair, size_t pairs,
                         uint32_t *to);

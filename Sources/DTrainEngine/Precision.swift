@@ -41,10 +41,9 @@ public enum Precision: String, Sendable, CaseIterable {
         return switch (self, Self.bf16Units) {
         case (.fp32, let units?): "this processor has \(units): --precision bf16 makes \(layers) faster"
         case (.fp32, nil): "no --precision bf16, as \(Precision.bf16.obstacle!.problem)"
-        // Some weight gradients are products of vectors in any case.
-        case (.bf16, "AMX"?): "\(layers) multiply bf16 mostly with AMX and sum in fp32"
         case (.bf16, let units):
-            "\(layers) multiply bf16 with \(units ?? "nothing faster than fp32") and sum in fp32"
+            // Some weight gradients are products of vectors in any case.
+            "\(layers) multiply bf16 \(units == "AMX" ? "mostly " : "")with \(units ?? "nothing faster than fp32") and sum in fp32"
                 + (OneDNN.version == nil ? "; other convolutions need oneDNN, which this dtrain was built without" : "")
         }
     }
