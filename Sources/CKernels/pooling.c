@@ -25,6 +25,8 @@ DT_INLINE int tiles_exactly(const dt_window *w) {
            w->output_width * w->stride_width == w->width;
 }
 
+size_t dt_pool_line_group(dt_window w) { return tiles_exactly(&w) ? w.kernel_height : 1; }
+
 /// Calls a function with the kind of elements, and whether it adds to them, as constants.
 #define WITH_KIND(function, elements, accumulate, ...)                                 \
     if ((elements).is_bf16 && (accumulate)) function(1, __VA_ARGS__, 1);               \
@@ -70,39 +72,48 @@ DT_INLINE void take_maximum_of_halves(const uint16_t *window, size_t channels, s
     *(byte_vector *)winner = __builtin_convertvector(where, byte_vector);
 }
 
-DT_INLINE void max_forward(const int is_bf16, const void *x, size_t images, size_t channels, const dt_window *w, int relu,
-                           void *y, size_t y_stride, uint8_t *winner) {
-    for (size_t image = 0; image < images; image++)
-        for (size_t oy = 0; oy < w->output_height; oy++) {
-            const span rows = inside(oy, w->stride_height, w->padding_height, w->kernel_height, w->height);
-            for (size_t ox = 0; ox < w->output_width; ox++, winner += channels, y = from_element(y, is_bf16, (ptrdiff_t)y_stride)) {
-                const span columns = inside(ox, w->stride_width, w->padding_width, w->kernel_width, w->width);
-                const ptrdiff_t pixel =
-                    ((ptrdiff_t)(image * w->height) + rows.origin) * (ptrdiff_t)w->width + columns.origin;
-                const void *window = from_element(x, is_bf16, pixel * (ptrdiff_t)channels);
-#define BODY(c, lanes)                                                                                                      \
-    {                                                                                                                       \
-        take_maximum(from_element(window, is_bf16, (ptrdiff_t)(c)), is_bf16, channels, w->width, rows, columns,             \
-                     w->kernel_width, lanes, relu, from_element(y, is_bf16, (ptrdiff_t)(c)), winner + (c));                 \
+/// Calls BODY for each pixel of some output lines, with its window's part inside the image, its number `output`, and `window`, the
+/// first element of the window, which may lie before the image.
+#define FOR_EACH_WINDOW(w, is_bf16, x, channels, first_line, lines, BODY)                                                     \
+    for (size_t line = (first_line); line < (first_line) + (lines); line++) {                                                 \
+        const size_t image = line / (w)->output_height, oy = line % (w)->output_height;                                       \
+        const span rows = inside(oy, (w)->stride_height, (w)->padding_height, (w)->kernel_height, (w)->height);               \
+        for (size_t ox = 0; ox < (w)->output_width; ox++) {                                                                   \
+            const span columns = inside(ox, (w)->stride_width, (w)->padding_width, (w)->kernel_width, (w)->width);            \
+            const size_t output = line * (w)->output_width + ox;                                                              \
+            const ptrdiff_t pixel =                                                                                           \
+                ((ptrdiff_t)(image * (w)->height) + rows.origin) * (ptrdiff_t)(w)->width + columns.origin;                    \
+            const void *window = from_element(x, is_bf16, pixel * (ptrdiff_t)(channels));                                     \
+            BODY                                                                                                              \
+        }                                                                                                                     \
     }
-                if (is_bf16 && channels >= HALVES) {
-                    // The last vector may overlap the one before it.
-                    for (size_t c = 0; c < channels; c += HALVES) {
-                        const size_t at = smaller(c, channels - HALVES);
-                        take_maximum_of_halves((const uint16_t *)window + at, channels, w->width, rows, columns,
-                                               w->kernel_width, relu, (uint16_t *)y + at, winner + at);
-                    }
-                } else FOR_EACH_VECTOR(channels, 0, BODY)
-#undef BODY
+
+DT_INLINE void max_forward(const int is_bf16, const void *x, size_t channels, const dt_window *w, size_t first_line,
+                           size_t lines, int relu, void *y, size_t y_stride, uint8_t *winner) {
+#define BODY(c, lanes)                                                                                                        \
+    {                                                                                                                         \
+        take_maximum(from_element(window, is_bf16, (ptrdiff_t)(c)), is_bf16, channels, w->width, rows, columns,               \
+                     w->kernel_width, lanes, relu, from_element(y, is_bf16, (ptrdiff_t)(output * y_stride + (c))),            \
+                     winner + output * channels + (c));                                                                       \
+    }
+    FOR_EACH_WINDOW(w, is_bf16, x, channels, first_line, lines, {
+        if (is_bf16 && channels >= HALVES) {
+            // The last vector may overlap the one before it.
+            for (size_t c = 0; c < channels; c += HALVES) {
+                const size_t at = smaller(c, channels - HALVES);
+                take_maximum_of_halves((const uint16_t *)window + at, channels, w->width, rows, columns, w->kernel_width,
+                                       relu, (uint16_t *)y + output * y_stride + at, winner + output * channels + at);
             }
-        }
+        } else FOR_EACH_VECTOR(channels, 0, BODY)
+    })
+#undef BODY
 }
 
 DT_DISPATCH
-void dt_max_pool_forward(dt_elements x, size_t images, size_t channels, dt_window w, int relu, dt_elements y,
+void dt_max_pool_forward(dt_elements x, size_t channels, dt_window w, size_t first_line, size_t lines, int relu, dt_elements y,
                          size_t y_stride, uint8_t *winner) {
-    if (x.is_bf16) max_forward(1, x.start, images, channels, &w, relu, y.start, y_stride, winner);
-    else max_forward(0, x.start, images, channels, &w, relu, y.start, y_stride, winner);
+    if (x.is_bf16) max_forward(1, x.start, channels, &w, first_line, lines, relu, y.start, y_stride, winner);
+    else max_forward(0, x.start, channels, &w, first_line, lines, relu, y.start, y_stride, winner);
 }
 
 /// One pixel's gradient: the sum of those of the windows that it won.
@@ -143,70 +154,64 @@ DT_INLINE void spread_to_winner(const int is_bf16, const void *dy, const uint8_t
         }
 }
 
-/// Calls BODY for each output pixel of an image of exact tiles, with the first element of its window in `image`.
-#define FOR_EACH_TILE(w, is_bf16, image, channels, BODY)                                                                      \
-    for (size_t oy = 0; oy < (w)->output_height; oy++)                                                                        \
+/// Calls BODY for each tile of some input lines, with its number `output` and the first element of its window in `dx`. Tiles of
+/// all images follow one another like those of one.
+#define FOR_EACH_TILE(w, is_bf16, dx, channels, first_line, lines, BODY)                                                      \
+    for (size_t line = (first_line); line < (first_line) + (lines); line += (w)->kernel_height)                               \
         for (size_t ox = 0; ox < (w)->output_width; ox++) {                                                                   \
-            const size_t first = (oy * (w)->stride_height * (w)->width + ox * (w)->stride_width) * (channels);                \
-            void *window = from_element(image, is_bf16, (ptrdiff_t)first);                                                    \
+            const size_t output = line / (w)->kernel_height * (w)->output_width + ox;                                         \
+            const size_t pixel = line * (w)->width + ox * (w)->kernel_width;                                                  \
+            void *window = from_element(dx, is_bf16, (ptrdiff_t)(pixel * (channels)));                                        \
             BODY                                                                                                              \
         }
 
 DT_INLINE void max_backward_of_tiles(const int is_bf16, const void *dy, size_t dy_stride, const uint8_t *winner,
-                                     size_t images, size_t channels, const dt_window *w, void *dx, const int accumulate) {
-    for (size_t image = 0; image < images; image++) {
-#define BODY(c, lanes)                                                                                                       \
-    {                                                                                                                        \
-        spread_to_winner(is_bf16, from_element(dy, is_bf16, (ptrdiff_t)(c)), winner + (c), channels, w, lanes,               \
-                         from_element(window, is_bf16, (ptrdiff_t)(c)), accumulate);                                         \
+                                     size_t channels, const dt_window *w, size_t first_line, size_t lines, void *dx,
+                                     const int accumulate) {
+#define BODY(c, lanes)                                                                                                        \
+    {                                                                                                                         \
+        spread_to_winner(is_bf16, from_element(dy, is_bf16, (ptrdiff_t)(output * dy_stride + (c))),                           \
+                         winner + output * channels + (c), channels, w, lanes,                                                \
+                         from_element(window, is_bf16, (ptrdiff_t)(c)), accumulate);                                          \
     }
-        FOR_EACH_TILE(w, is_bf16, dx, channels, {
-            FOR_EACH_VECTOR(channels, accumulate, BODY)
-            dy = from_element(dy, is_bf16, (ptrdiff_t)dy_stride);
-            winner += channels;
-        })
+    FOR_EACH_TILE(w, is_bf16, dx, channels, first_line, lines, FOR_EACH_VECTOR(channels, accumulate, BODY))
 #undef BODY
-        dx = from_element(dx, is_bf16, (ptrdiff_t)(w->height * w->width * channels));
-    }
 }
 
-/// Calls BODY for each pixel of an image, with the windows that have it.
-#define FOR_EACH_PIXEL(w, BODY)                                                                                               \
-    for (size_t iy = 0; iy < (w)->height; iy++) {                                                                             \
+/// Calls BODY for each pixel of some input lines, with its element in `dx`, the number of its image, and the windows that have it.
+#define FOR_EACH_PIXEL(w, is_bf16, dx, channels, first_line, lines, BODY)                                                     \
+    for (size_t line = (first_line); line < (first_line) + (lines); line++) {                                                 \
+        const size_t image = line / (w)->height, iy = line % (w)->height;                                                     \
         const range rows = windows_of(iy, (w)->stride_height, (w)->padding_height, (w)->kernel_height, (w)->output_height);   \
         for (size_t ix = 0; ix < (w)->width; ix++) {                                                                          \
             const range columns =                                                                                             \
                 windows_of(ix, (w)->stride_width, (w)->padding_width, (w)->kernel_width, (w)->output_width);                  \
+            void *pixel = from_element(dx, is_bf16, (ptrdiff_t)((line * (w)->width + ix) * (channels)));                      \
             BODY                                                                                                              \
         }                                                                                                                     \
     }
 
-DT_INLINE void max_backward(const int is_bf16, const void *dy, size_t dy_stride, const uint8_t *winner, size_t images,
-                            size_t channels, const dt_window *w, void *dx, const int accumulate) {
+DT_INLINE void max_backward(const int is_bf16, const void *dy, size_t dy_stride, const uint8_t *winner, size_t channels,
+                            const dt_window *w, size_t first_line, size_t lines, void *dx, const int accumulate) {
     if (tiles_exactly(w)) {
-        max_backward_of_tiles(is_bf16, dy, dy_stride, winner, images, channels, w, dx, accumulate);
+        max_backward_of_tiles(is_bf16, dy, dy_stride, winner, channels, w, first_line, lines, dx, accumulate);
         return;
     }
     const size_t outputs = w->output_height * w->output_width;
-    for (size_t image = 0; image < images; image++, winner += outputs * channels) {
 #define BODY(c, lanes)                                                                                                        \
     {                                                                                                                         \
-        collect_won(is_bf16, from_element(dy, is_bf16, (ptrdiff_t)(c)), dy_stride, winner + (c), channels, w, iy, ix, rows,   \
-                    columns, lanes, from_element(dx, is_bf16, (ptrdiff_t)(c)), accumulate);                                   \
+        collect_won(is_bf16, from_element(dy, is_bf16, (ptrdiff_t)(image * outputs * dy_stride + (c))), dy_stride,            \
+                    winner + image * outputs * channels + (c), channels, w, iy, ix, rows, columns, lanes,                     \
+                    from_element(pixel, is_bf16, (ptrdiff_t)(c)), accumulate);                                                \
     }
-        FOR_EACH_PIXEL(w, {
-            FOR_EACH_VECTOR(channels, accumulate, BODY)
-            dx = from_element(dx, is_bf16, (ptrdiff_t)channels);
-        })
+    FOR_EACH_PIXEL(w, is_bf16, dx, channels, first_line, lines, FOR_EACH_VECTOR(channels, accumulate, BODY))
 #undef BODY
-        dy = from_element(dy, is_bf16, (ptrdiff_t)(outputs * dy_stride));
-    }
 }
 
 DT_DISPATCH
-void dt_max_pool_backward(dt_elements dy, size_t dy_stride, const uint8_t *winner, size_t images, size_t channels,
-                          dt_window w, dt_elements dx, int accumulate) {
-    WITH_KIND(max_backward, dx, accumulate, dy.start, dy_stride, winner, images, channels, &w, dx.start)
+void dt_max_pool_backward(dt_elements dy, size_t dy_stride, const uint8_t *winner, size_t channels, dt_window w,
+                          size_t first_line, size_t lines, dt_elements dx, int accumulate) {
+    WITH_KIND(max_backward, dx, accumulate, dy.start, dy_stride, winner, channels, &w, first_line, lines, dx.start)
 }
 
 // MARK: Mean
@@ -227,35 +232,27 @@ DT_INLINE float share_of_window(const dt_window *w, size_t oy, size_t ox, int co
            share_of(columns, w->kernel_width, w->width, w->padding_width, counts_padding);
 }
 
-DT_INLINE void average_forward(const int is_bf16, const void *x, size_t images, size_t channels, const dt_window *w,
-                               int counts_padding, void *y, size_t y_stride) {
-    for (size_t image = 0; image < images; image++)
-        for (size_t oy = 0; oy < w->output_height; oy++) {
-            const span rows = inside(oy, w->stride_height, w->padding_height, w->kernel_height, w->height);
-            for (size_t ox = 0; ox < w->output_width; ox++, y = from_element(y, is_bf16, (ptrdiff_t)y_stride)) {
-                const span columns = inside(ox, w->stride_width, w->padding_width, w->kernel_width, w->width);
-                const float share = share_of_window(w, oy, ox, counts_padding);
-                const ptrdiff_t pixel =
-                    ((ptrdiff_t)(image * w->height) + rows.origin) * (ptrdiff_t)w->width + columns.origin;
-                const void *window = from_element(x, is_bf16, pixel * (ptrdiff_t)channels);
-#define BODY(c, lanes)                                                                                                       \
-    {                                                                                                                        \
-        float mean[LANES];                                                                                                   \
-        mean_of_window(from_element(window, is_bf16, (ptrdiff_t)(c)), is_bf16, channels, w->width, rows, columns, lanes,     \
-                       share, mean);                                                                                         \
-        for (size_t l = 0; l < (lanes); l++) set_value(y, is_bf16, (c) + l, mean[l]);                                        \
+DT_INLINE void average_forward(const int is_bf16, const void *x, size_t channels, const dt_window *w, size_t first_line,
+                               size_t lines, int counts_padding, void *y, size_t y_stride) {
+#define BODY(c, lanes)                                                                                                        \
+    {                                                                                                                         \
+        float mean[LANES];                                                                                                    \
+        mean_of_window(from_element(window, is_bf16, (ptrdiff_t)(c)), is_bf16, channels, w->width, rows, columns, lanes,      \
+                       share, mean);                                                                                          \
+        for (size_t l = 0; l < (lanes); l++) set_value(y, is_bf16, output * y_stride + (c) + l, mean[l]);                     \
     }
-                FOR_EACH_VECTOR(channels, 0, BODY)
+    FOR_EACH_WINDOW(w, is_bf16, x, channels, first_line, lines, {
+        const float share = share_of_window(w, oy, ox, counts_padding);
+        FOR_EACH_VECTOR(channels, 0, BODY)
+    })
 #undef BODY
-            }
-        }
 }
 
 DT_DISPATCH
-void dt_average_pool_forward(dt_elements x, size_t images, size_t channels, dt_window w, int counts_padding, dt_elements y,
-                             size_t y_stride) {
-    if (x.is_bf16) average_forward(1, x.start, images, channels, &w, counts_padding, y.start, y_stride);
-    else average_forward(0, x.start, images, channels, &w, counts_padding, y.start, y_stride);
+void dt_average_pool_forward(dt_elements x, size_t channels, dt_window w, size_t first_line, size_t lines, int counts_padding,
+                             dt_elements y, size_t y_stride) {
+    if (x.is_bf16) average_forward(1, x.start, channels, &w, first_line, lines, counts_padding, y.start, y_stride);
+    else average_forward(0, x.start, channels, &w, first_line, lines, counts_padding, y.start, y_stride);
 }
 
 /// One pixel's gradient: the sum of its shares of those of its windows.
@@ -286,47 +283,36 @@ DT_INLINE void spread_evenly(const int is_bf16, const void *dy, size_t channels,
         }
 }
 
-DT_INLINE void average_backward_of_tiles(const int is_bf16, const void *dy, size_t dy_stride, size_t images,
-                                         size_t channels, const dt_window *w, void *dx, const int accumulate) {
+DT_INLINE void average_backward_of_tiles(const int is_bf16, const void *dy, size_t dy_stride, size_t channels,
+                                         const dt_window *w, size_t first_line, size_t lines, void *dx, const int accumulate) {
     const float share = share_of_window(w, 0, 0, 1);
-    for (size_t image = 0; image < images; image++) {
-#define BODY(c, lanes)                                                                                                       \
-    {                                                                                                                        \
-        spread_evenly(is_bf16, from_element(dy, is_bf16, (ptrdiff_t)(c)), channels, w, share, lanes,                         \
-                      from_element(window, is_bf16, (ptrdiff_t)(c)), accumulate);                                            \
+#define BODY(c, lanes)                                                                                                        \
+    {                                                                                                                         \
+        spread_evenly(is_bf16, from_element(dy, is_bf16, (ptrdiff_t)(output * dy_stride + (c))), channels, w, share, lanes,   \
+                      from_element(window, is_bf16, (ptrdiff_t)(c)), accumulate);                                             \
     }
-        FOR_EACH_TILE(w, is_bf16, dx, channels, {
-            FOR_EACH_VECTOR(channels, accumulate, BODY)
-            dy = from_element(dy, is_bf16, (ptrdiff_t)dy_stride);
-        })
+    FOR_EACH_TILE(w, is_bf16, dx, channels, first_line, lines, FOR_EACH_VECTOR(channels, accumulate, BODY))
 #undef BODY
-        dx = from_element(dx, is_bf16, (ptrdiff_t)(w->height * w->width * channels));
-    }
 }
 
-DT_INLINE void average_backward(const int is_bf16, const void *dy, size_t dy_stride, size_t images, size_t channels,
-                                const dt_window *w, int counts_padding, void *dx, const int accumulate) {
+DT_INLINE void average_backward(const int is_bf16, const void *dy, size_t dy_stride, size_t channels, const dt_window *w,
+                                size_t first_line, size_t lines, int counts_padding, void *dx, const int accumulate) {
     if (tiles_exactly(w)) {
-        average_backward_of_tiles(is_bf16, dy, dy_stride, images, channels, w, dx, accumulate);
+        average_backward_of_tiles(is_bf16, dy, dy_stride, channels, w, first_line, lines, dx, accumulate);
         return;
     }
-    for (size_t image = 0; image < images; image++) {
-#define BODY(c, lanes)                                                                                                     \
-    {                                                                                                                      \
-        collect_shares(is_bf16, from_element(dy, is_bf16, (ptrdiff_t)(c)), dy_stride, w, counts_padding, rows, columns,    \
-                       lanes, from_element(dx, is_bf16, (ptrdiff_t)(c)), accumulate);                                      \
+    const size_t sample = w->output_height * w->output_width * dy_stride;
+#define BODY(c, lanes)                                                                                                        \
+    {                                                                                                                         \
+        collect_shares(is_bf16, from_element(dy, is_bf16, (ptrdiff_t)(image * sample + (c))), dy_stride, w, counts_padding,   \
+                       rows, columns, lanes, from_element(pixel, is_bf16, (ptrdiff_t)(c)), accumulate);                       \
     }
-        FOR_EACH_PIXEL(w, {
-            FOR_EACH_VECTOR(channels, accumulate, BODY)
-            dx = from_element(dx, is_bf16, (ptrdiff_t)channels);
-        })
+    FOR_EACH_PIXEL(w, is_bf16, dx, channels, first_line, lines, FOR_EACH_VECTOR(channels, accumulate, BODY))
 #undef BODY
-        dy = from_element(dy, is_bf16, (ptrdiff_t)(w->output_height * w->output_width * dy_stride));
-    }
 }
 
 DT_DISPATCH
-void dt_average_pool_backward(dt_elements dy, size_t dy_stride, size_t images, size_t channels, dt_window w,
+void dt_average_pool_backward(dt_elements dy, size_t dy_stride, size_t channels, dt_window w, size_t first_line, size_t lines,
                               int counts_padding, dt_elements dx, int accumulate) {
-    WITH_KIND(average_backward, dx, accumulate, dy.start, dy_stride, images, channels, &w, counts_padding, dx.start)
+    WITH_KIND(average_backward, dx, accumulate, dy.start, dy_stride, channels, &w, first_line, lines, counts_padding, dx.start)
 }

@@ -54,6 +54,23 @@ package final class Run: @unchecked Sendable {
     /// How many threads have a part of 0 ..< `count`.
     package func threads(for count: Int) -> Int { (0..<threadCount).count { !pool.part($0, of: count).isEmpty } }
 
+    /// This thread's lines of `samples` samples of `height` lines each, counted over all of them. `group` lines of a sample stay
+    /// together.
+    func lines(of samples: Int, height: Int, group: Int) -> Range<Int> {
+        let groups = (height + group - 1) / group
+        let part = part(of: samples * groups)
+        func line(_ index: Int) -> Int { index / groups * height + index % groups * group }
+        return line(part.lowerBound)..<line(part.upperBound)
+    }
+
+    /// How many threads have some of these lines.
+    func threads(forLinesOf samples: Int, height: Int, group: Int) -> Int {
+        threads(for: samples * ((height + group - 1) / group))
+    }
+
+    /// The samples of which every thread has as many; what is left is fewer than there are threads, which share its lines.
+    var evenSamples: Int { rows / threadCount * threadCount }
+
     /// When a kernel starts; nobody looks at the clock where nobody asks.
     var startTime: Int { observer == nil ? 0 : monotonicNanoseconds() }
 

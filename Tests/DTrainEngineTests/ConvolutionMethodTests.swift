@@ -3,9 +3,9 @@ import Foundation
 import Testing
 
 /// The ways to compute a convolution check each other: outputs and all gradients agree over random geometries, with
-/// padding beyond the kernel, images smaller than the window's reach, sequences, more threads than samples, and results
-/// that lie in a slice of a concatenation or are added to. A fifth of them give every channel a kernel of its own, and many
-/// of the others have groups.
+/// padding beyond the kernel, images smaller than the window's reach, sequences, and results that lie in a slice of a
+/// concatenation or are added to. A fifth of them give every channel a kernel of its own, and many of the others have groups.
+/// Threads share samples, lines of a sample that is left over, or lines of them all; they must find what one alone does.
 @Suite struct ConvolutionMethodTests {
     /// Geometries of a normal run; `DTRAIN_TEST_GEOMETRIES` asks for more.
     static let count = ProcessInfo.processInfo.environment["DTRAIN_TEST_GEOMETRIES"].flatMap(Int.init) ?? 3_000
@@ -38,12 +38,17 @@ import Testing
             guard let convolution = RandomConvolution(number, kind) else { continue }
             compared += 1
             let results = try convolution.run(method).all
-            for (name, expected) in try convolution.run(.unfolded).all {
+            for (name, expected) in try convolution.run(.unfolded, threads: 1).all {
                 let difference = relativeDifference(results[name]!, expected)
                 #expect(difference <= 1e-4, "number \(number): \(name) differs by \(difference); \(convolution)")
             }
         }
         #expect(compared > Array(numbers).count / 2)
+    }
+
+    @Test(arguments: 0..<parts)
+    func unfoldingByManyThreadsAndByOneAgree(part: Int) throws {
+        try expectAgreement(.unfolded, stride(from: part, to: Self.count, by: Self.parts))
     }
 
     /// Kernels of 3 × 3 and 5 × 5 with stride 1, and images of whole and of broken tiles.

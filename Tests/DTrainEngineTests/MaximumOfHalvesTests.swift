@@ -72,7 +72,8 @@ import Testing
         x.withUnsafeMutableBytes { x in
             y.withUnsafeMutableBytes { y in
                 dt_max_pool_forward(
-                    dt_elements(start: x.baseAddress, is_bf16: isBF16 ? 1 : 0), images, channels, window, relu ? 1 : 0,
+                    dt_elements(start: x.baseAddress, is_bf16: isBF16 ? 1 : 0), channels, window, 0,
+                    images * window.output_height, relu ? 1 : 0,
                     dt_elements(start: y.baseAddress, is_bf16: isBF16 ? 1 : 0), stride, &winners)
             }
         }

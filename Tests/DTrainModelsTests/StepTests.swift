@@ -29,6 +29,23 @@ import Testing
         }
     }
 
+    /// Three threads take a sample each and share the lines of the fourth; six share the lines of all.
+    @Test(arguments: models, [3, 6])
+    func threadsThatShareSamplesFindWhatOneDoes(_ model: String, threads: Int) throws {
+        let (one, several) = (try run(model, .fp32, threads: 1), try run(model, .fp32, threads: threads))
+        var (difference, norm) = (0.0, 0.0)
+        for (value, target) in zip(several.gradients[0], one.gradients[0]) {
+            difference += Double(value - target) * Double(value - target)
+            norm += Double(target) * Double(target)
+        }
+        let error = (difference / norm).squareRoot()
+        // Of deep networks with batch-norms: inputs of ReLU that round to the other side of zero.
+        let isDeep = model.hasPrefix("res") || ["googlenet", "densenet121"].contains(model)
+        let limit = isDeep ? 0.03 : 1e-5
+        #expect(error < limit, "\(error) of the gradient, at most \(limit)")
+        #expect(abs(several.losses[0] / one.losses[0] - 1) < 1e-5)
+    }
+
     /// What bf16 changes of the gradients in PyTorch, for the same weights and images (`Fixtures/bf16_errors.py`): depth and
     /// batch-norms over few pixels magnify the rounding. Minimal filtering rounds more than the definition (docs/architecture.md).
     private static let peersErrors = [

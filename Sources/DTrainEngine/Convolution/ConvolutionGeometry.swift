@@ -40,6 +40,20 @@ struct ConvolutionGeometry: Sendable {
         turned.padding_width = window.kernel_width - 1 - window.padding_width
         return turned
     }
+    /// Calls `body` for input lines, counted over all samples, as bands: whole samples together, and what there is of others.
+    func forEachBand(of lines: Range<Int>, _ body: (_ band: InputBand) -> Void) {
+        var first = lines.lowerBound
+        while first < lines.upperBound {
+            let (sample, line) = first.quotientAndRemainder(dividingBy: window.height)
+            let samples = (lines.upperBound - first) / window.height
+            let band =
+                line == 0 && samples > 0
+                ? InputBand(self, samples: sample..<sample + samples)
+                : InputBand(self, sample: sample, lines: line..<min(window.height, line + lines.upperBound - first))
+            body(band)
+            first = band.inputs.upperBound
+        }
+    }
     /// A 1×1 convolution of stride 1 without padding: a product of matrices as they lie.
     var isPointwise: Bool {
         window.kernel_height == 1 && window.kernel_width == 1 && hasUnitStride && window.padding_height == 0

@@ -4,8 +4,9 @@ internal import DTrainTensor
 /// A convolution in a plan: the three passes, and what is done to a block of images, outputs or gradients while it is in the
 /// cache: bias and activation, or the batch-norms before and behind.
 ///
-/// Threads share output lines, or samples, on the way forward and samples on the way back. Each sums its weight and bias gradients
-/// apart and the sums are added in thread order, so that the same number of threads gives the same bits.
+/// Threads share output lines on the way forward. On the way back, and where the input is made a block at a time, each takes as
+/// many samples as the others, and of the samples that are left, if any, some lines. Each sums its weight and bias gradients apart
+/// and the sums are added in thread order, so that the same number of threads gives the same bits.
 final class ConvolutionKernel: Kernel {
     private let operation: Convolution
     private let site: Site
@@ -137,46 +138,48 @@ final class ConvolutionKernel: Kernel {
         let scratch = PassScratch(run.arena + workspace, passes.forward.memory, thread: run.thread)
         passes.forward.prepare(run, weights: weights(run), scratch: scratch)
         run.meet()
-        func correlate(
-            _ x: Elements, into y: Elements, lines: Range<Int>, finish: (_ lines: Range<Int>) -> Void
-        ) {
-            passes.forward.forward(
-                x, weights: weights(run), bias: bias, into: y, stride: stride, accumulate: false, lines: lines,
-                scratch: scratch, finish: finish)
-        }
-        guard site.inputBatchNorm != nil else {
-            return correlate(run.elements(site.inputs[0]), into: y, lines: lines(run), finish: finish)
-        }
-        let samples = run.part(of: run.rows)
-        let images = run.arena + workspace + memory.forwardImages + run.thread * memory.forwardImageStride
         let height = geometry.window.output_height
-        samples.forEachBlock(of: memory.forwardBlockSamples) { block in
-            let firstLine = block.lowerBound * height
-            correlate(
-                image(run, block, normalizedInto: images), into: y + firstLine * width * stride,
-                lines: 0..<block.count * height
+        func correlate(_ x: Elements, sample: Int, lines: Range<Int>) {
+            let firstLine = sample * height
+            passes.forward.forward(
+                x, weights: weights(run), bias: bias, into: y + firstLine * width * stride, stride: stride,
+                accumulate: false, lines: lines, scratch: scratch
             ) { lines in finish(firstLine + lines.lowerBound..<firstLine + lines.upperBound) }
         }
+        func lines(of samples: Int) -> Range<Int> {
+            run.lines(of: samples, height: height, group: passes.forward.lineGroup)
+        }
+        guard site.inputBatchNorm != nil else {
+            return correlate(run.elements(site.inputs[0]), sample: 0, lines: lines(of: run.rows))
+        }
+        let images = run.arena + workspace + memory.forwardImages
+        let even = run.evenSamples
+        run.part(of: even).forEachBlock(of: memory.forwardBlockSamples) { block in
+            let x = image(
+                run, sample: block.lowerBound, lines: 0..<block.count * geometry.window.height,
+                normalizedInto: images + run.thread * memory.forwardImageStride)
+            correlate(x, sample: block.lowerBound, lines: 0..<block.count * height)
+        }
+        guard even < run.rows else { return }
+        // All threads' blocks together have room for a sample a thread.
+        run.meet()
+        let x = image(
+            run, sample: even, lines: run.lines(of: run.rows - even, height: geometry.window.height, group: 1),
+            normalizedInto: images)
+        run.meet()
+        correlate(x, sample: even, lines: lines(of: run.rows - even))
     }
 
-    /// This thread's output lines, counted over all samples.
-    private func lines(_ run: Run) -> Range<Int> {
-        let (height, group) = (geometry.window.output_height, passes.forward.lineGroup)
-        let groups = (height + group - 1) / group
-        let part = run.part(of: run.rows * groups)
-        func line(_ index: Int) -> Int { index / groups * height + index % groups * group }
-        return line(part.lowerBound)..<line(part.upperBound)
-    }
-
-    /// The images of `samples`: where they lie, or normalised in `block`.
+    /// The images from `sample` on: where they lie, or in `block`, where these of their lines are normalised.
     private func image(
-        _ run: Run, _ samples: Range<Int>, normalizedInto block: UnsafeMutablePointer<Float>
+        _ run: Run, sample: Int, lines: Range<Int>, normalizedInto block: UnsafeMutablePointer<Float>
     ) -> Elements {
-        let pixels = geometry.inputPixels
-        let x = run.pixels(site.inputs[0]).from(samples.lowerBound * pixels)
+        let x = run.pixels(site.inputs[0]).from(sample * geometry.inputPixels)
         guard let batchNorm = site.inputBatchNorm else { return x.elements }
         let normalized = Pixels(elements: Elements(block, memory.input), stride: geometry.inputs)
-        batchNorm.normalize(run, x, pixels: samples.count * pixels, into: normalized)
+        let pixels = lines.scaled(by: geometry.window.width)
+        batchNorm.normalize(
+            run, x.from(pixels.lowerBound), pixels: pixels.count, into: normalized.from(pixels.lowerBound))
         return normalized.elements
     }
 
@@ -203,40 +206,46 @@ final class ConvolutionKernel: Kernel {
         if inputGradient != nil || batchNorm != nil { run.meet() }
 
         let biasSums = workspace + memory.biasSums
-        let images = workspace + memory.backwardImages + run.thread * memory.backwardImageStride
-        let samples = run.part(of: run.rows)
-        if inputGradient != nil { site.inputBatchNorm?.beginSumming(run) }
-        if !samples.isEmpty {
-            let biasSum = biasGradient == nil ? nil : biasSums + run.thread * memory.biasStride
+        let biasSum = biasGradient == nil ? nil : biasSums + run.thread * memory.biasStride
+        let active = activeThreads(run)
+        if run.thread < active {
             biasSum?.update(repeating: 0, count: operation.outputs)
             if weightGradient != nil { passes.weightGradient.begin(weightScratch) }
-            samples.forEachBlock(of: passes.blockSamples) { block in
-                let (dz, stride) = productGradient(run, block, biasSum)
-                if weightGradient != nil {
-                    passes.weightGradient.add(
-                        image(run, block, normalizedInto: images), dz, stride: stride, samples: 0..<block.count,
-                        scratch: weightScratch)
-                }
-                if let inputGradient {
-                    let dx = run.elements(inputGradient.place) + block.lowerBound * geometry.inputCount
-                    passes.inputGradient.propagate(
-                        dz, stride: stride, weights: weights(run), into: dx, accumulate: inputGradient.accumulate,
-                        samples: 0..<block.count, scratch: inputScratch)
-                    site.inputBatchNorm?.sumGradients(
-                        run, Pixels(elements: dx, stride: geometry.inputs),
-                        run.pixels(site.inputs[0]).from(block.lowerBound * geometry.inputPixels),
-                        pixels: block.count * geometry.inputPixels)
-                }
-                // Last: where the residual is the image itself, its gradient adds to the one just written.
-                if let batchNorm, operation.hasResidual, let residual = site.inputGradients[1] {
-                    batchNorm.propagate(
-                        run, batchNormInput(run, recomputation), pixels: block.scaled(by: geometry.outputPixels),
-                        into: .none, residual: residual)
-                }
+        }
+        if inputGradient != nil { site.inputBatchNorm?.beginSumming(run) }
+        forEachShare(run) { share in
+            let (dz, stride) = productGradient(run, share, biasSum)
+            let x =
+                weightGradient == nil
+                ? .none
+                : image(
+                    run, sample: share.sample, lines: share.inputLines,
+                    normalizedInto: workspace + memory.backwardImages + share.block * memory.backwardImageStride)
+            share.meet(run)
+            if weightGradient != nil {
+                passes.weightGradient.add(
+                    x, dz, stride: stride, lines: share.outputLines, scratch: weightScratch)
+            }
+            if let inputGradient {
+                let first = share.sample * geometry.inputPixels
+                let dx = run.elements(inputGradient.place) + first * geometry.inputs
+                passes.inputGradient.propagate(
+                    dz, stride: stride, weights: weights(run), into: dx, accumulate: inputGradient.accumulate,
+                    lines: share.inputLines, scratch: inputScratch)
+                let pixels = share.inputLines.scaled(by: geometry.window.width)
+                site.inputBatchNorm?.sumGradients(
+                    run, Pixels(elements: dx, stride: geometry.inputs).from(pixels.lowerBound),
+                    run.pixels(site.inputs[0]).from(first + pixels.lowerBound), pixels: pixels.count)
+            }
+            // Last: where the residual is the image itself, its gradient adds to the one just written.
+            if let batchNorm, operation.hasResidual, let residual = site.inputGradients[1] {
+                share.meet(run)
+                batchNorm.propagate(
+                    run, batchNormInput(run, recomputation), pixels: outputPixels(share), into: .none,
+                    residual: residual)
             }
         }
         run.meet()
-        let active = run.threads(for: run.rows)
         if let weightGradient {
             passes.weightGradient.finish(
                 run, active: active, into: weightGradient, accumulate: site.parameters[0].accumulate,
@@ -250,44 +259,94 @@ final class ConvolutionKernel: Kernel {
         }
     }
 
-    /// The gradient of the samples' products: the output's, taken back through what follows them, in place or, with a
-    /// batch-norm, in a block of its own. Adds its sum over the pixels to `biasSum`.
+    /// What a thread does of the way back at once: whole samples, or of samples that all threads share its lines.
+    private struct Share {
+        let sample: Int
+        /// Lines from the first one of `sample` on.
+        let outputLines: Range<Int>
+        let inputLines: Range<Int>
+        /// The thread whose blocks hold what is made of the samples; those of all threads together have room for a sample a thread.
+        let block: Int
+        let isCommon: Bool
+
+        /// Waits for the other threads' lines.
+        func meet(_ run: Run) {
+            if isCommon { run.meet() }
+        }
+    }
+
+    private func forEachShare(_ run: Run, _ body: (_ share: Share) -> Void) {
+        let window = geometry.window
+        let even = run.evenSamples
+        run.part(of: even).forEachBlock(of: passes.blockSamples) { samples in
+            body(
+                Share(
+                    sample: samples.lowerBound, outputLines: 0..<samples.count * window.output_height,
+                    inputLines: 0..<samples.count * window.height, block: run.thread, isCommon: false))
+        }
+        let rest = run.rows - even
+        guard rest > 0 else { return }
+        // The blocks are still in use.
+        run.meet()
+        body(
+            Share(
+                sample: even,
+                outputLines: run.lines(
+                    of: rest, height: window.output_height, group: passes.weightGradient.lineGroup),
+                inputLines: run.lines(of: rest, height: window.height, group: passes.inputGradient.lineGroup), block: 0,
+                isCommon: true))
+    }
+
+    /// How many threads, the first ones, have output lines on the way back.
+    private func activeThreads(_ run: Run) -> Int {
+        run.evenSamples > 0
+            ? run.threadCount
+            : run.threads(
+                forLinesOf: run.rows, height: geometry.window.output_height, group: passes.weightGradient.lineGroup)
+    }
+
+    /// The share's output pixels, counted over all samples.
+    private func outputPixels(_ share: Share) -> Range<Int> {
+        let first = share.sample * geometry.outputPixels
+        let pixels = share.outputLines.scaled(by: width)
+        return first + pixels.lowerBound..<first + pixels.upperBound
+    }
+
+    /// The gradient of the products, from the share's first sample on and set in its lines: the output's, taken back through what
+    /// follows them, in place or, with a batch-norm, in a block of its own. Adds its sum over the lines to `biasSum`.
     private func productGradient(
-        _ run: Run, _ samples: Range<Int>, _ biasSum: UnsafeMutablePointer<Float>?
+        _ run: Run, _ share: Share, _ biasSum: UnsafeMutablePointer<Float>?
     ) -> (dz: Elements, stride: Int) {
-        let (pixels, outputs) = (samples.scaled(by: geometry.outputPixels), operation.outputs)
+        let (pixels, outputs) = (outputPixels(share), operation.outputs)
         guard let batchNorm else {
-            let (output, gradient) = (site.output, site.outputGradient!)
-            let dz = run.elements(gradient) + samples.lowerBound * gradient.sampleStride
+            let dz = run.pixels(site.outputGradient!)
             undo(
-                operation.activation, dz, stride: gradient.pixelStride,
-                output: run.elements(output) + samples.lowerBound * output.sampleStride,
-                outputStride: output.pixelStride, pixels: pixels.count, biasSum)
-            return (dz, gradient.pixelStride)
+                operation.activation, dz.from(pixels.lowerBound),
+                output: run.pixels(site.output).from(pixels.lowerBound),
+                pixels: pixels.count, biasSum)
+            return (dz.from(share.sample * geometry.outputPixels).elements, dz.stride)
         }
-        let block = run.arena + site.backwardWorkspace + memory.gradients + run.thread * memory.gradientStride
-        let dz = Elements(block, memory.output)
-        batchNorm.propagate(
-            run, batchNormInput(run, recomputation), pixels: pixels, into: Pixels(elements: dz, stride: outputs))
-        if biasSum != nil {
-            undo(.identity, dz, stride: outputs, output: dz, outputStride: outputs, pixels: pixels.count, biasSum)
-        }
-        return (dz, outputs)
+        let block = run.arena + site.backwardWorkspace + memory.gradients + share.block * memory.gradientStride
+        let dz = Pixels(elements: Elements(block, memory.output), stride: outputs)
+        let lines = dz.from(share.outputLines.lowerBound * width)
+        batchNorm.propagate(run, batchNormInput(run, recomputation), pixels: pixels, into: lines)
+        if biasSum != nil { undo(.identity, lines, output: lines, pixels: pixels.count, biasSum) }
+        return (dz.elements, outputs)
     }
 
     /// gradient *= f'(output), and adds its sum over the pixels to `biasSum`.
     private func undo(
-        _ activation: Activation, _ gradient: Elements, stride: Int, output: Elements, outputStride: Int, pixels: Int,
+        _ activation: Activation, _ gradient: Pixels, output: Pixels, pixels: Int,
         _ biasSum: UnsafeMutablePointer<Float>?
     ) {
-        if gradient.element == .bf16 {
+        if gradient.elements.element == .bf16 {
             dt_bf16_bias_relu_backward(
-                gradient.halves, stride, output.halves, outputStride, pixels, operation.outputs, biasSum,
-                activation == .relu ? 1 : 0)
+                gradient.elements.halves, gradient.stride, output.elements.halves, output.stride, pixels,
+                operation.outputs, biasSum, activation == .relu ? 1 : 0)
         } else {
             dt_bias_activation_backward(
-                gradient.floats, stride, output.floats, outputStride, pixels, operation.outputs, biasSum,
-                activation.kind, activation.slope)
+                gradient.elements.floats, gradient.stride, output.elements.floats, output.stride, pixels,
+                operation.outputs, biasSum, activation.kind, activation.slope)
         }
     }
 }

@@ -38,6 +38,9 @@ protocol ConvolutionPass: Sendable {
     var multipliesBF16: Bool { get }
     /// The samples that it wants at once to be fast; both ways go through samples in blocks.
     var blockSamples: Int { get }
+    /// The lines of a sample that are computed together: ranges of lines begin and end at its multiples in each sample. Lines are
+    /// those of the output, for an input gradient those of the input.
+    var lineGroup: Int { get }
     /// Brings the weights into the pass's own order. All threads take part, and meet before they go on.
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch)
 }
@@ -46,6 +49,7 @@ extension ConvolutionPass {
     var takesBF16: Bool { false }
     var multipliesBF16: Bool { false }
     var blockSamples: Int { 1 }
+    var lineGroup: Int { 1 }
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {}
 }
 
@@ -53,8 +57,6 @@ extension ConvolutionPass {
 protocol ForwardPass: ConvolutionPass {
     /// Whether the bias costs nothing here; otherwise it is left to the caller.
     var addsBias: Bool { get }
-    /// The output lines of a sample that are computed together: ranges of lines begin and end at its multiples in each sample.
-    var lineGroup: Int { get }
     /// Computes the output lines `lines`, counted over all samples, and calls `finish` for each block of them while it is
     /// in the cache. Output pixels are `stride` elements apart; they are set, or added to.
     func forward(
@@ -63,17 +65,13 @@ protocol ForwardPass: ConvolutionPass {
         finish: (_ lines: Range<Int>) -> Void)
 }
 
-extension ForwardPass {
-    var lineGroup: Int { 1 }
-}
-
-/// dW = Σ over samples of Xᵀ ⋆ dZ.
+/// dW = Σ over output lines of Xᵀ ⋆ dZ.
 protocol WeightGradientPass: ConvolutionPass {
     /// Clears the thread's sum.
     func begin(_ scratch: PassScratch)
-    /// Adds the samples' share to the thread's sum.
+    /// Adds the share of the output lines `lines`, counted over all samples, to the thread's sum. It reads `dz` there alone.
     func add(
-        _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch)
+        _ x: Elements, _ dz: Elements, stride: Int, lines: Range<Int>, scratch: PassScratch)
     /// Sets, or adds to, the gradient with the sums of the first `active` threads, in their order; each thread does a part.
     func finish(
         _ run: Run, active: Int, into gradient: UnsafeMutablePointer<Float>, accumulate: Bool, scratch: PassScratch)
@@ -81,7 +79,8 @@ protocol WeightGradientPass: ConvolutionPass {
 
 /// dX = dZ ⋆ W transposed.
 protocol InputGradientPass: ConvolutionPass {
+    /// Sets, or adds to, the input lines `lines`, counted over all samples.
     func propagate(
         _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool,
-        samples: Range<Int>, scratch: PassScratch)
+        lines: Range<Int>, scratch: PassScratch)
 }

@@ -74,7 +74,9 @@ package struct ConvolutionSpeed {
         weightGradient = speed {
             passes.weightGradient.begin(weightScratch)
             for block in blocks {
-                passes.weightGradient.add(x, y, stride: stride, samples: block, scratch: weightScratch)
+                passes.weightGradient.add(
+                    x, y, stride: stride, lines: block.scaled(by: geometry.window.output_height), scratch: weightScratch
+                )
             }
             passes.weightGradient.finish(run, active: 1, into: gradient, accumulate: false, scratch: weightScratch)
         }
@@ -83,8 +85,8 @@ package struct ConvolutionSpeed {
             passes.inputGradient.prepare(run, weights: weights, scratch: inputScratch)
             for block in blocks {
                 passes.inputGradient.propagate(
-                    y, stride: stride, weights: weights, into: x, accumulate: false, samples: block,
-                    scratch: inputScratch)
+                    y, stride: stride, weights: weights, into: x, accumulate: false,
+                    lines: block.scaled(by: geometry.window.height), scratch: inputScratch)
             }
         }
         withExtendedLifetime((memories, scratch)) {}

@@ -67,13 +67,10 @@ struct DepthwiseWeightGradient: WeightGradientPass {
     func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: weights.count) }
 
     func add(
-        _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch
+        _ x: Elements, _ dz: Elements, stride: Int, lines: Range<Int>, scratch: PassScratch
     ) {
-        let (x, dz) = (x.floats, dz.floats)
-        let height = weights.window.output_height
         dt_depthwise_weight_gradient(
-            x, dz, stride, weights.channels, weights.window, samples.lowerBound * height, samples.count * height,
-            scratch.own)
+            x.floats, dz.floats, stride, weights.channels, weights.window, lines.lowerBound, lines.count, scratch.own)
     }
 
     func finish(
@@ -91,12 +88,12 @@ struct DepthwiseWeightGradient: WeightGradientPass {
 }
 
 struct DepthwiseInputGradient: InputGradientPass {
+    private let geometry: ConvolutionGeometry
     private let weights: DepthwiseWeights
-    private let inputCount: Int
 
     init(_ geometry: ConvolutionGeometry) {
+        self.geometry = geometry
         weights = DepthwiseWeights(geometry)
-        inputCount = geometry.inputCount
     }
 
     var memory: PassMemory { PassMemory(shared: weights.count) }
@@ -107,15 +104,16 @@ struct DepthwiseInputGradient: InputGradientPass {
 
     func propagate(
         _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements,
-        accumulate: Bool, samples: Range<Int>, scratch: PassScratch
+        accumulate: Bool, lines: Range<Int>, scratch: PassScratch
     ) {
         let (dz, dx) = (dz.floats, dx.floats)
-        if !accumulate {
-            (dx + samples.lowerBound * inputCount).update(repeating: 0, count: samples.count * inputCount)
+        geometry.forEachBand(of: lines) { band in
+            let target = dx + band.firstElement
+            if !accumulate { target.update(repeating: 0, count: band.elementCount) }
+            dt_depthwise_input_gradient(
+                dz + band.outputs.lowerBound * band.window.output_width * stride, stride, scratch.shared,
+                geometry.inputs,
+                band.window, 0, band.outputs.count, target)
         }
-        let height = self.weights.window.output_height
-        dt_depthwise_input_gradient(
-            dz, stride, scratch.shared, self.weights.channels, self.weights.window, samples.lowerBound * height,
-            samples.count * height, dx)
     }
 }

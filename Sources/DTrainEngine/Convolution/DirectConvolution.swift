@@ -24,18 +24,14 @@ struct DirectForward: ForwardPass {
         let (x, y) = (x.floats, y.floats)
         let window = correlation.window
         let (height, width) = (window.output_height, window.output_width)
-        var line = lines.lowerBound
-        while line < lines.upperBound {
-            let (sample, first) = line.quotientAndRemainder(dividingBy: height)
-            let block = first..<min(first + correlation.blockLines, height, first + lines.upperBound - line)
+        correlation.forEachBlock(of: lines) { sample, block in
             let source = correlation.lines(
                 of: x + sample * window.height * window.width * correlation.inputs, pixelStride: correlation.inputs,
                 for: block, copy: scratch.own)
             correlation.correlate(
                 source, packed: scratch.shared, bias: bias, lines: block, into: y + sample * height * width * stride,
                 stride: stride, accumulate: accumulate)
-            finish(line..<line + block.count)
-            line += block.count
+            finish(sample * height + block.lowerBound..<sample * height + block.upperBound)
         }
     }
 }
@@ -63,23 +59,18 @@ struct DirectInputGradient: InputGradientPass {
 
     func propagate(
         _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements,
-        accumulate: Bool, samples: Range<Int>, scratch: PassScratch
+        accumulate: Bool, lines: Range<Int>, scratch: PassScratch
     ) {
         let (dz, dx) = (dz.floats, dx.floats)
         let window = correlation.window
-        for sample in samples {
-            var first = 0
-            while first < window.output_height {
-                let block = first..<min(first + correlation.blockLines, window.output_height)
-                let source = correlation.lines(
-                    of: dz + sample * window.height * window.width * stride, pixelStride: stride, for: block,
-                    copy: scratch.own)
-                correlation.correlate(
-                    source, packed: scratch.shared, bias: nil, lines: block,
-                    into: dx + sample * window.output_height * window.output_width * correlation.outputs,
-                    stride: correlation.outputs, accumulate: accumulate)
-                first = block.upperBound
-            }
+        correlation.forEachBlock(of: lines) { sample, block in
+            let source = correlation.lines(
+                of: dz + sample * window.height * window.width * stride, pixelStride: stride, for: block,
+                copy: scratch.own)
+            correlation.correlate(
+                source, packed: scratch.shared, bias: nil, lines: block,
+                into: dx + sample * window.output_height * window.output_width * correlation.outputs,
+                stride: correlation.outputs, accumulate: accumulate)
         }
     }
 }
@@ -99,49 +90,44 @@ struct DirectWeightGradient: WeightGradientPass {
                 + edgeLines * correlation.window.output_width * correlation.outputs + dt_tile_granularity())
     }
 
-    /// Products read dz in whole vectors, which reach into the next pixels: the last lines of a sample from which they reach
-    /// behind it.
+    /// Products read dz in whole vectors, which reach into the next pixels: the last lines from which they reach behind the end.
     private var edgeLines: Int {
-        let window = correlation.window
         let excess = correlation.panels.count / correlation.rowLength - correlation.outputs
         let pixels = (excess + correlation.outputs - 1) / correlation.outputs
-        return min(window.output_height, (pixels + window.output_width - 1) / window.output_width)
+        return (pixels + correlation.window.output_width - 1) / correlation.window.output_width
     }
 
     func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: correlation.panels.count) }
 
     func add(
-        _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch
+        _ x: Elements, _ dz: Elements, stride: Int, lines: Range<Int>, scratch: PassScratch
     ) {
-        let (x, dz) = (x.floats, dz.floats)
+        let dz = dz.floats
+        let (width, outputs) = (correlation.window.output_width, correlation.outputs)
+        // Behind the last line there may be no memory, or another thread's: the last ones are read from a copy.
+        let edge = max(lines.lowerBound, lines.upperBound - edgeLines)..<lines.upperBound
+        add(x.floats, dz, stride: stride, lines: lines.lowerBound..<edge.lowerBound, scratch)
+        let edgeCopy = scratch.own + correlation.panels.count + correlation.copyCount
+        dt_copy_rows(
+            dz + edge.lowerBound * width * stride, stride, edgeCopy, outputs, edge.count * width, outputs, 0)
+        add(x.floats, edgeCopy - edge.lowerBound * width * outputs, stride: outputs, lines: edge, scratch)
+    }
+
+    private func add(
+        _ x: UnsafePointer<Float>, _ dz: UnsafePointer<Float>, stride: Int, lines: Range<Int>, _ scratch: PassScratch
+    ) {
         let window = correlation.window
-        let image = window.height * window.width * correlation.inputs
-        let (height, width, outputs) = (window.output_height, window.output_width, correlation.outputs)
-        let copy = scratch.own + correlation.panels.count
-        let edgeCopy = copy + correlation.copyCount
-        for sample in samples {
-            let z = dz + sample * height * width * stride
-            // Behind the last sample there may be no memory, or another thread's: its edge is read from a copy.
-            let floatsBehind = (samples.upperBound - 1 - sample) * height * width * stride
-            let edge = floatsBehind < dt_tile_granularity() ? height - edgeLines : height
-            if edge < height {
-                dt_copy_rows(z + edge * width * stride, stride, edgeCopy, outputs, (height - edge) * width, outputs, 0)
-            }
-            var first = 0
-            while first < height {
-                let block = first..<min(first + correlation.blockLines, first < edge ? edge : height)
-                let source = correlation.lines(
-                    of: x + sample * image, pixelStride: correlation.inputs, for: block, copy: copy)
-                if first < edge {
-                    add(source, z, stride: stride, lines: block, into: scratch.own)
-                } else {
-                    add(source, edgeCopy - edge * width * outputs, stride: outputs, lines: block, into: scratch.own)
-                }
-                first = block.upperBound
-            }
+        correlation.forEachBlock(of: lines) { sample, block in
+            let source = correlation.lines(
+                of: x + sample * window.height * window.width * correlation.inputs, pixelStride: correlation.inputs,
+                for: block, copy: scratch.own + correlation.panels.count)
+            add(
+                source, dz + sample * window.output_height * window.output_width * stride, stride: stride, lines: block,
+                into: scratch.own)
         }
     }
 
+    /// Adds the products of some lines of one sample, `dz` being all of its pixels.
     private func add(
         _ source: DirectCorrelation.Lines, _ dz: UnsafePointer<Float>, stride: Int, lines: Range<Int>,
         into sums: UnsafeMutablePointer<Float>

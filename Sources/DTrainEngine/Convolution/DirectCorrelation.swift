@@ -42,6 +42,17 @@ struct DirectCorrelation: Sendable {
 
     // MARK: Lines
 
+    /// Calls `body` for blocks of output lines, counted over all samples, each with its lines in its sample.
+    func forEachBlock(of lines: Range<Int>, _ body: (_ sample: Int, _ block: Range<Int>) -> Void) {
+        var line = lines.lowerBound
+        while line < lines.upperBound {
+            let (sample, first) = line.quotientAndRemainder(dividingBy: window.output_height)
+            let block = first..<min(first + blockLines, window.output_height, first + lines.upperBound - line)
+            body(sample, block)
+            line += block.count
+        }
+    }
+
     /// Runs of consecutive floats in a window: whole kernel lines, or single pixels where the kernel is dilated.
     var runLength: Int { window.dilation_width == 1 ? window.kernel_width * inputs : inputs }
     var runsPerLine: Int { window.dilation_width == 1 ? 1 : window.kernel_width }

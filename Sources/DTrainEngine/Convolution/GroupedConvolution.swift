@@ -84,11 +84,10 @@ struct GroupedWeightGradient: WeightGradientPass {
 
     func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: weights.count) }
 
-    func add(_ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch) {
-        let height = weights.window.output_height
+    func add(_ x: Elements, _ dz: Elements, stride: Int, lines: Range<Int>, scratch: PassScratch) {
         dt_grouped_weight_gradient(
             Pixels(elements: x, stride: weights.channels), Pixels(elements: dz, stride: stride), weights.channels,
-            weights.groupSize, weights.window, samples.lowerBound * height, samples.count * height, scratch.own)
+            weights.groupSize, weights.window, lines.lowerBound, lines.count, scratch.own)
     }
 
     func finish(
@@ -118,11 +117,10 @@ struct GroupedInputGradient: InputGradientPass {
 
     func propagate(
         _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool,
-        samples: Range<Int>, scratch: PassScratch
+        lines: Range<Int>, scratch: PassScratch
     ) {
         self.weights.correlate(
             Pixels(elements: dz, stride: stride), scratch.shared, bias: nil,
-            lines: samples.scaled(by: self.weights.window.height),
-            into: Pixels(elements: dx, stride: self.weights.channels), accumulate: accumulate)
+            lines: lines, into: Pixels(elements: dx, stride: self.weights.channels), accumulate: accumulate)
     }
 }

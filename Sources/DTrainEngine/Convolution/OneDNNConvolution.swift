@@ -22,6 +22,7 @@
     /// Y = X ⋆ W by oneDNN.
     struct OneDNNForward: ForwardPass, OneDNNPass {
         let addsBias: Bool
+        // It takes whole samples.
         var lineGroup: Int { product.geometry.window.output_height }
         fileprivate let product: OneDNNProduct
 
@@ -41,7 +42,7 @@
             let geometry = product.geometry
             let height = geometry.window.output_height
             let isInPlace = stride == geometry.outputs && !accumulate
-            product.forEachBlock(of: lines.lowerBound / height..<lines.upperBound / height) { samples in
+            product.forEachBlock(of: lines.divided(by: height)) { samples in
                 let pixels = samples.count * geometry.outputPixels
                 let target = y + samples.lowerBound * geometry.outputPixels * stride
                 let result = isInPlace ? target : Elements(product.outputBlock(scratch.own), y.element)
@@ -60,6 +61,7 @@
 
     /// dX = dZ ⋆ W transposed by oneDNN.
     struct OneDNNInputGradient: InputGradientPass, OneDNNPass {
+        var lineGroup: Int { product.geometry.window.height }
         fileprivate let product: OneDNNProduct
 
         /// nil where the rule takes another way, or oneDNN has none that is worth it.
@@ -71,9 +73,9 @@
 
         func propagate(
             _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool,
-            samples: Range<Int>, scratch: PassScratch
+            lines: Range<Int>, scratch: PassScratch
         ) {
-            product.forEachBlock(of: samples) { samples in
+            product.forEachBlock(of: lines.divided(by: product.geometry.window.height)) { samples in
                 let target = dx + samples.lowerBound * product.geometry.inputCount
                 let result = accumulate ? Elements(product.inputBlock(scratch.own), dx.element) : target
                 product.run(
@@ -102,6 +104,7 @@
         /// A thread's memory: whether there is a sum yet, the sum, a block's share of it, and what the product needs.
         var memory: PassMemory { PassMemory(perThread: 16 + sumCount + shareCount + product.threadCount) }
         var blockSamples: Int { product.blockSamples }
+        var lineGroup: Int { product.geometry.window.output_height }
         var takesBF16: Bool { product.isBF16 }
         var multipliesBF16: Bool { product.isBF16 }
         private var sumCount: Int { product.weightCount }
@@ -119,11 +122,10 @@
         func begin(_ scratch: PassScratch) { scratch.own[0] = 0 }
 
         func add(
-            _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>,
-            scratch: PassScratch
+            _ x: Elements, _ dz: Elements, stride: Int, lines: Range<Int>, scratch: PassScratch
         ) {
             let own = scratch.own
-            product.forEachBlock(of: samples) { samples in
+            product.forEachBlock(of: lines.divided(by: product.geometry.window.output_height)) { samples in
                 let isFirst = own[0] == 0
                 own[0] = 1
                 let result = isFirst ? sum(own) : share(own)

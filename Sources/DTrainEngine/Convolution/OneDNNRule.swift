@@ -1,4 +1,5 @@
 #if OneDNN
+    internal import CKernels
     internal import COneDNNShim
 
     /// Which passes oneDNN computes.
@@ -8,8 +9,17 @@
             return switch setting.method {
             case .oneDNN: true
             case .direct, .winograd, .paired, .unfolded: false
-            case .byRule: suits(pass, geometry, setting) && (setting.precision == .bf16 || isFaster(pass, geometry))
+            case .byRule:
+                !wouldLeaveThreadsIdle(setting) && suits(pass, geometry, setting)
+                    && (setting.precision == .bf16 || isFaster(pass, geometry))
             }
+        }
+
+        /// Whether so many threads have no sample that ours are faster, all of them sharing its lines: oneDNN takes whole samples.
+        private static func wouldLeaveThreadsIdle(_ setting: PassSetting) -> Bool {
+            // Our ways for 1×1 and other general kernels are fp32.
+            let speed = setting.precision == .fp32 ? 1 : dt_bf16_processor() == DT_BF16_AMX ? 8 : 2
+            return setting.threads > speed * setting.samples
         }
 
         /// Whether the pass has no way of its own that is better in any case. A kernel for each channel leaves no product of

@@ -44,8 +44,8 @@ struct PairedWeightGradient: WeightGradientPass {
 
     func begin(_ scratch: PassScratch) { scratch.own[0] = 0 }
 
-    func add(_ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch) {
-        let pixels = samples.scaled(by: geometry.outputPixels)
+    func add(_ x: Elements, _ dz: Elements, stride: Int, lines: Range<Int>, scratch: PassScratch) {
+        let pixels = lines.scaled(by: geometry.window.output_width)
         let blocks = (pixels.count + Self.blockPixels - 1) / Self.blockPixels
         for block in 0..<blocks {
             let (first, end) = (pixels.count * block / blocks, pixels.count * (block + 1) / blocks)

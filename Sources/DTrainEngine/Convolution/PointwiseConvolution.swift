@@ -118,38 +118,38 @@ struct PointwiseInputGradient: InputGradientPass {
 
     func propagate(
         _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements,
-        accumulate: Bool, samples: Range<Int>, scratch: PassScratch
+        accumulate: Bool, lines: Range<Int>, scratch: PassScratch
     ) {
         let (dz, dx) = (dz.floats, dx.floats)
         let (geometry, inputs) = (blocks.geometry, panels.columns)
-        if !geometry.hasUnitStride, !accumulate {
-            (dx + samples.lowerBound * geometry.inputCount)
-                .update(repeating: 0, count: samples.count * geometry.inputCount)
-        }
-        samples.scaled(by: blocks.height).forEachBlock(of: blocks.blockLines) { lines in
-            let source = blocks.outputs(dz, stride: stride, channels: panels.rows, lines: lines, copy: scratch.own)
-            panels.forEachPanel { panel, rowStride, start in
-                func multiply(
-                    _ line: Int, lines count: Int, into target: UnsafeMutablePointer<Float>, pixelStride: Int
-                ) {
-                    panels.multiply(
-                        source.pixels + (line - lines.lowerBound) * blocks.width * source.stride,
-                        leftStride: source.stride, count: count * blocks.width, panel: panel,
-                        packed: scratch.shared + start, rowStride: rowStride, into: target,
-                        stride: pixelStride * inputs, accumulate: accumulate)
-                }
-                guard !geometry.hasUnitStride else {
-                    return multiply(
-                        lines.lowerBound, lines: lines.count, into: dx + lines.lowerBound * blocks.width * inputs,
-                        pixelStride: 1)
-                }
-                let window = geometry.window
-                for line in lines {
-                    let (sample, y) = line.quotientAndRemainder(dividingBy: blocks.height)
-                    multiply(
-                        line, lines: 1,
-                        into: dx + (sample * window.height + y * window.stride_height) * window.width * inputs,
-                        pixelStride: window.stride_width)
+        geometry.forEachBand(of: lines) { band in
+            let (target, window) = (dx + band.firstElement, band.window)
+            if !geometry.hasUnitStride, !accumulate { target.update(repeating: 0, count: band.elementCount) }
+            band.outputs.forEachBlock(of: blocks.blockLines) { lines in
+                let source = blocks.outputs(dz, stride: stride, channels: panels.rows, lines: lines, copy: scratch.own)
+                panels.forEachPanel { panel, rowStride, start in
+                    /// The product of `count` output lines, into input pixels from an input line of the band on.
+                    func multiply(_ line: Int, lines count: Int, intoLine inputLine: Int, pixelStride: Int) {
+                        panels.multiply(
+                            source.pixels + (line - lines.lowerBound) * blocks.width * source.stride,
+                            leftStride: source.stride, count: count * blocks.width, panel: panel,
+                            packed: scratch.shared + start, rowStride: rowStride,
+                            into: target + inputLine * window.width * inputs, stride: pixelStride * inputs,
+                            accumulate: accumulate)
+                    }
+                    guard !geometry.hasUnitStride else {
+                        return multiply(
+                            lines.lowerBound, lines: lines.count,
+                            intoLine: lines.lowerBound - band.outputs.lowerBound, pixelStride: 1)
+                    }
+                    for line in lines {
+                        let (sample, y) = (line - band.outputs.lowerBound)
+                            .quotientAndRemainder(dividingBy: window.output_height)
+                        multiply(
+                            line, lines: 1,
+                            intoLine: sample * window.height + y * window.stride_height - window.padding_height,
+                            pixelStride: window.stride_width)
+                    }
                 }
             }
         }
@@ -177,11 +177,11 @@ struct PointwiseWeightGradient: WeightGradientPass {
     func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: sumCount) }
 
     func add(
-        _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch
+        _ x: Elements, _ dz: Elements, stride: Int, lines: Range<Int>, scratch: PassScratch
     ) {
         let (x, dz) = (x.floats, dz.floats)
         let copy = scratch.own + sumCount
-        samples.scaled(by: blocks.height).forEachBlock(of: blocks.blockLines) { lines in
+        lines.forEachBlock(of: blocks.blockLines) { lines in
             let right = blocks.inputs(x, lines: lines, readsVectors: true, copy: copy)
             let left = blocks.outputs(
                 dz, stride: stride, channels: outputs, lines: lines, copy: copy + blocks.copyCount(inputs))

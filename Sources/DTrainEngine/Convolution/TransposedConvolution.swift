@@ -96,7 +96,7 @@ package struct TransposedConvolution: Operation {
     package func kernel(_ site: Site) -> any Kernel { TransposedConvolutionKernel(self, site) }
 }
 
-/// Threads share samples. Each sums its weight and bias gradients apart, and the sums are added in thread order.
+/// Threads share lines. Each sums its weight and bias gradients apart, and the sums are added in thread order.
 private final class TransposedConvolutionKernel: Kernel {
     private let operation: TransposedConvolution
     private let site: Site
@@ -118,14 +118,17 @@ private final class TransposedConvolutionKernel: Kernel {
         let scratch = PassScratch(run.arena + site.forwardWorkspace, passes.inputGradient.memory, thread: run.thread)
         passes.inputGradient.prepare(run, weights: weights, scratch: scratch)
         run.meet()
-        for sample in run.part(of: run.rows) {
+        let height = output.shape.imageHeight
+        let lines = run.lines(of: run.rows, height: height, group: passes.inputGradient.lineGroup)
+        // A sample at a time, so that the bias finds it in the cache.
+        lines.forEachBlock(of: height) { lines in
             passes.inputGradient.propagate(
                 Elements(run.pointer(input)), stride: input.pixelStride, weights: weights, into: Elements(y),
-                accumulate: false,
-                samples: sample..<sample + 1, scratch: scratch)
-            guard operation.hasBias else { continue }
+                accumulate: false, lines: lines, scratch: scratch)
+            guard operation.hasBias else { return }
+            let pixels = lines.scaled(by: output.shape.imageWidth)
             dt_bias_activation(
-                y + sample * output.sampleStride, output.pixels, output.channels, output.pixelStride,
+                y + pixels.lowerBound * output.pixelStride, pixels.count, output.channels, output.pixelStride,
                 run.parameters + site.parameters[1].range.lowerBound, DT_IDENTITY, 0)
         }
     }
@@ -137,7 +140,7 @@ private final class TransposedConvolutionKernel: Kernel {
         let biasSums = run.arena + site.backwardWorkspace
         let afterBias = biasSums + run.threadCount * biasStride
         let weightScratch = PassScratch(afterBias, passes.weightGradient.memory, thread: run.thread)
-        let samples = run.part(of: run.rows)
+        let height = input.shape.imageHeight
 
         if let gradient = site.inputGradients[0] {
             let scratch = PassScratch(
@@ -148,36 +151,39 @@ private final class TransposedConvolutionKernel: Kernel {
             passes.forward.forward(
                 Elements(dy), weights: weights, bias: nil, into: Elements(run.pointer(gradient.place)),
                 stride: gradient.place.pixelStride, accumulate: gradient.accumulate,
-                lines: samples.scaled(by: input.shape.imageHeight), scratch: scratch
+                lines: run.lines(of: run.rows, height: height, group: passes.forward.lineGroup), scratch: scratch
             ) { _ in }
         }
 
         let weightGradient = run.gradient(of: site.parameters[0])
         let biasGradient = operation.hasBias ? run.gradient(of: site.parameters[1]) : nil
-        if weightGradient != nil, !samples.isEmpty {
+        let lines = run.lines(of: run.rows, height: height, group: passes.weightGradient.lineGroup)
+        if weightGradient != nil, !lines.isEmpty {
             passes.weightGradient.begin(weightScratch)
             passes.weightGradient.add(
-                Elements(dy), Elements(x), stride: input.pixelStride, samples: samples, scratch: weightScratch)
+                Elements(dy), Elements(x), stride: input.pixelStride, lines: lines, scratch: weightScratch)
         }
-        if biasGradient != nil, !samples.isEmpty {
+        let pixelCount = run.rows * outer.pixels
+        let pixels = run.part(of: pixelCount)
+        if biasGradient != nil, !pixels.isEmpty {
             let sum = biasSums + run.thread * biasStride
             sum.update(repeating: 0, count: operation.outputs)
             // Without an activation nothing is read of the output.
             dt_bias_activation_backward(
-                dy + samples.lowerBound * outer.sampleStride, outer.pixelStride, run.pointer(site.output),
-                site.output.pixelStride,
-                samples.count * outer.pixels, outer.channels, sum, DT_IDENTITY, 0)
+                dy + pixels.lowerBound * outer.pixelStride, outer.pixelStride, run.pointer(site.output),
+                site.output.pixelStride, pixels.count, outer.channels, sum, DT_IDENTITY, 0)
         }
         run.meet()
-        let active = run.threads(for: run.rows)
         if let weightGradient {
             passes.weightGradient.finish(
-                run, active: active, into: weightGradient, accumulate: site.parameters[0].accumulate,
-                scratch: weightScratch)
+                run, active: run.threads(forLinesOf: run.rows, height: height, group: passes.weightGradient.lineGroup),
+                into: weightGradient, accumulate: site.parameters[0].accumulate, scratch: weightScratch)
         }
         if let biasGradient, run.thread == 0 {
             if !site.parameters[1].accumulate { biasGradient.update(repeating: 0, count: operation.outputs) }
-            for thread in 0..<active { dt_add_to(biasGradient, biasSums + thread * biasStride, operation.outputs) }
+            for thread in 0..<run.threads(for: pixelCount) {
+                dt_add_to(biasGradient, biasSums + thread * biasStride, operation.outputs)
+            }
         }
     }
 }

@@ -78,11 +78,11 @@ struct UnfoldedWeightGradient: WeightGradientPass {
     func begin(_ scratch: PassScratch) { scratch.own.update(repeating: 0, count: rows.geometry.weightCount) }
 
     func add(
-        _ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch
+        _ x: Elements, _ dz: Elements, stride: Int, lines: Range<Int>, scratch: PassScratch
     ) {
         let (x, dz) = (x.floats, dz.floats)
         let (geometry, k) = (rows.geometry, rows.geometry.rowLength)
-        samples.scaled(by: geometry.window.output_height).forEachBlock(of: rows.blockLines) { block in
+        lines.forEachBlock(of: rows.blockLines) { block in
             for group in 0..<geometry.groups {
                 let first = group * geometry.outputsPerGroup
                 let unfolded = rows.unfold(x, group: group, lines: block, into: scratch.own + geometry.weightCount)
@@ -115,24 +115,24 @@ struct UnfoldedInputGradient: InputGradientPass {
 
     func propagate(
         _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements,
-        accumulate: Bool, samples: Range<Int>, scratch: PassScratch
+        accumulate: Bool, lines: Range<Int>, scratch: PassScratch
     ) {
         let (dz, dx) = (dz.floats, dx.floats)
         let (geometry, k) = (rows.geometry, rows.geometry.rowLength)
-        if !accumulate {
-            (dx + samples.lowerBound * geometry.inputCount)
-                .update(repeating: 0, count: samples.count * geometry.inputCount)
-        }
-        samples.scaled(by: geometry.window.output_height).forEachBlock(of: rows.blockLines) { block in
-            for group in 0..<geometry.groups {
-                let first = group * geometry.outputsPerGroup
-                GEMM.multiply(
-                    .no, .no, m: block.count * rows.width, n: k, k: geometry.outputsPerGroup,
-                    a: dz + block.lowerBound * rows.width * stride + first, lda: stride, b: weights + first * k, ldb: k,
-                    beta: 0, c: scratch.own, ldc: k)
-                dt_fold_add(
-                    scratch.own, geometry.inputsPerGroup, geometry.window, block.lowerBound, block.count,
-                    dx + group * geometry.inputsPerGroup, geometry.inputs)
+        geometry.forEachBand(of: lines) { band in
+            let target = dx + band.firstElement
+            if !accumulate { target.update(repeating: 0, count: band.elementCount) }
+            band.outputs.forEachBlock(of: rows.blockLines) { block in
+                for group in 0..<geometry.groups {
+                    let first = group * geometry.outputsPerGroup
+                    GEMM.multiply(
+                        .no, .no, m: block.count * rows.width, n: k, k: geometry.outputsPerGroup,
+                        a: dz + block.lowerBound * rows.width * stride + first, lda: stride, b: weights + first * k,
+                        ldb: k, beta: 0, c: scratch.own, ldc: k)
+                    dt_fold_add(
+                        scratch.own, geometry.inputsPerGroup, band.window, block.lowerBound - band.outputs.lowerBound,
+                        block.count, target + group * geometry.inputsPerGroup, geometry.inputs)
+                }
             }
         }
     }

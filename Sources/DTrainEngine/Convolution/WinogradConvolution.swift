@@ -46,6 +46,7 @@ struct WinogradInputGradient: InputGradientPass {
     }
 
     var memory: PassMemory { correlation.memory }
+    var lineGroup: Int { correlation.tiles.side }
     var blockSamples: Int { correlation.tiles.blockSamples }
 
     func prepare(_ run: Run, weights: UnsafePointer<Float>, scratch: PassScratch) {
@@ -54,10 +55,10 @@ struct WinogradInputGradient: InputGradientPass {
 
     func propagate(
         _ dz: Elements, stride: Int, weights: UnsafePointer<Float>, into dx: Elements, accumulate: Bool,
-        samples: Range<Int>, scratch: PassScratch
+        lines: Range<Int>, scratch: PassScratch
     ) {
         let tiles = correlation.tiles
-        samples.scaled(by: tiles.rowsPerSample).forEachBlock(of: tiles.blockRows) { rows in
+        tiles.rows(ofLines: lines).forEachBlock(of: tiles.blockRows) { rows in
             correlation.correlate(
                 dz, pixelStride: stride, bias: nil, rows: rows, into: dx, stride: correlation.outputs,
                 accumulate: accumulate, scratch: scratch)

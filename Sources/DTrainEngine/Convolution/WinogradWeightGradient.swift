@@ -78,6 +78,7 @@ struct WinogradWeightGradient: WeightGradientPass {
                 + positions * groups.inputs)
     }
     var blockSamples: Int { tiles.blockSamples }
+    var lineGroup: Int { tiles.side }
 
     func begin(_ scratch: PassScratch) {
         let own = own(scratch.own)
@@ -85,10 +86,10 @@ struct WinogradWeightGradient: WeightGradientPass {
         own.waitingTiles = 0
     }
 
-    func add(_ x: Elements, _ dz: Elements, stride: Int, samples: Range<Int>, scratch: PassScratch) {
+    func add(_ x: Elements, _ dz: Elements, stride: Int, lines: Range<Int>, scratch: PassScratch) {
         let window = tiles.window
         let own = own(scratch.own)
-        samples.scaled(by: tiles.rowsPerSample).forEachBlock(of: tiles.blockRows) { rows in
+        tiles.rows(ofLines: lines).forEachBlock(of: tiles.blockRows) { rows in
             if own.waitingTiles > 0 { addWaiting(own) }
             tiles.transformInput(
                 x, pixelStride: inputs, channels: inputs, rows: rows, form: form, into: own.v, rowStride: inputStride,

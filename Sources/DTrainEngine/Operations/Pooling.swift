@@ -66,44 +66,40 @@ private final class PoolingKernel: Kernel {
     }
 
     /// One byte an output element: the position in the window that won, if any did.
-    private func winners(_ run: Run, from sample: Int) -> UnsafeMutablePointer<UInt8> {
+    private func winners(_ run: Run) -> UnsafeMutablePointer<UInt8> {
         UnsafeMutableRawPointer(run.arena + site.saved).assumingMemoryBound(to: UInt8.self)
-            + sample * site.output.shape.count
     }
 
     func forward(_ run: Run) {
-        let (input, output) = (site.inputs[0], site.output)
-        let samples = run.part(of: run.rows)
-        let x = run.elements(input) + samples.lowerBound * input.sampleStride
-        let y = run.elements(output) + samples.lowerBound * output.sampleStride
+        let (x, y) = (run.elements(site.inputs[0]), run.pixels(site.output))
+        let channels = site.output.channels
+        let lines = run.lines(of: run.rows, height: window.output_height, group: 1)
         switch operation.kind {
         case .maximum:
             dt_max_pool_forward(
-                x, samples.count, input.channels, window, operation.appliesReLU ? 1 : 0, y, output.pixelStride,
-                winners(run, from: samples.lowerBound))
+                x, channels, window, lines.lowerBound, lines.count, operation.appliesReLU ? 1 : 0, y.elements, y.stride,
+                winners(run))
         case .average:
             dt_average_pool_forward(
-                x, samples.count, output.channels, window, operation.countsPadding ? 1 : 0, y, output.pixelStride)
+                x, channels, window, lines.lowerBound, lines.count, operation.countsPadding ? 1 : 0, y.elements,
+                y.stride)
         }
     }
 
     func backward(_ run: Run) {
         guard let gradient = site.inputGradients[0] else { return }
-        let outer = site.outputGradient!
-        let samples = run.part(of: run.rows)
-        let dy = run.elements(outer) + samples.lowerBound * outer.sampleStride
-        let dx = run.elements(gradient.place) + samples.lowerBound * gradient.place.sampleStride
+        let (dy, dx) = (run.pixels(site.outputGradient!), run.elements(gradient.place))
+        let channels = site.output.channels
+        let lines = run.lines(of: run.rows, height: window.height, group: dt_pool_line_group(window))
         let accumulate: Int32 = gradient.accumulate ? 1 : 0
         switch operation.kind {
         case .maximum:
             dt_max_pool_backward(
-                dy, outer.pixelStride, winners(run, from: samples.lowerBound), samples.count, outer.channels, window,
-                dx,
-                accumulate)
+                dy.elements, dy.stride, winners(run), channels, window, lines.lowerBound, lines.count, dx, accumulate)
         case .average:
             dt_average_pool_backward(
-                dy, outer.pixelStride, samples.count, outer.channels, window, operation.countsPadding ? 1 : 0, dx,
-                accumulate)
+                dy.elements, dy.stride, channels, window, lines.lowerBound, lines.count,
+                operation.countsPadding ? 1 : 0, dx, accumulate)
         }
     }
 }

@@ -44,7 +44,7 @@ struct RandomConvolution: CustomStringConvertible {
         activation = draw([.identity, .tanh])
         use = draw([.once, .once, .twiceAdded, .twiceConcatenated])
         rows = draw([1, 2, 3, 5])
-        threads = draw([1, 2, 3])
+        threads = draw([1, 2, 3, 4, 7])
         let factor = isDepthwise ? 1 : draw(tiles ? [1, 1, 2, 4, 8] : [1, 1, 1, 2, 3])
         channels *= factor
         if kind == .smallGroups {
@@ -95,10 +95,10 @@ struct RandomConvolution: CustomStringConvertible {
     }
 
     /// A step on every sample, with the loss Σ (output − target)², where the target is one at the sample's label.
-    func run(_ method: ConvolutionMethod, precision: Precision = .fp32) throws -> Results {
+    func run(_ method: ConvolutionMethod, precision: Precision = .fp32, threads: Int? = nil) throws -> Results {
         let replica = try TestReplica(
             Probe(geometry: self, method: method), reading: .values([rows]), objective: .meanSquaredError,
-            capacity: rows + 1, threads: threads, precision: precision)
+            capacity: rows + 1, threads: threads ?? self.threads, precision: precision)
         // One row more before, and numbers in either half of a float: nothing may depend on what memory held.
         replica.step(
             ReferenceTensor.random([rows + 1, rows], seed: 3, in: -9...9), labels: [Int](repeating: 0, count: rows + 1))
