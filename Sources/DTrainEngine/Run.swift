@@ -68,8 +68,8 @@ package final class Run: @unchecked Sendable {
         threads(for: samples * ((height + group - 1) / group))
     }
 
-    /// The samples of which every thread has as many; what is left is fewer than there are threads, which share its lines.
-    var evenSamples: Int { rows / threadCount * threadCount }
+    /// Whether there are fewer samples than threads, which then share their lines.
+    var sharesLines: Bool { rows < threadCount }
 
     /// When a kernel starts; nobody looks at the clock where nobody asks.
     var startTime: Int { observer == nil ? 0 : monotonicNanoseconds() }

@@ -5,7 +5,7 @@ import Testing
 /// The ways to compute a convolution check each other: outputs and all gradients agree over random geometries, with
 /// padding beyond the kernel, images smaller than the window's reach, sequences, and results that lie in a slice of a
 /// concatenation or are added to. A fifth of them give every channel a kernel of its own, and many of the others have groups.
-/// Threads share samples, lines of a sample that is left over, or lines of them all; they must find what one alone does.
+/// Threads share samples, or lines where they are more than these, and must find what one alone does.
 @Suite struct ConvolutionMethodTests {
     /// Geometries of a normal run; `DTRAIN_TEST_GEOMETRIES` asks for more.
     static let count = ProcessInfo.processInfo.environment["DTRAIN_TEST_GEOMETRIES"].flatMap(Int.init) ?? 3_000

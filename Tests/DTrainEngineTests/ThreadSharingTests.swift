@@ -3,8 +3,7 @@ import DTrainLayers
 import DTrainTensor
 import Testing
 
-/// Threads that share a batch find what one alone does: whole samples where there are as many for each, and lines of those that
-/// are left over.
+/// Threads that share a batch find what one alone does: they share samples, or lines where there are fewer samples than threads.
 @Suite struct ThreadSharingTests {
     /// Batch-norms that their reader applies, residuals from another convolution and from the image itself, strides, both poolings.
     private final class Residuals: Module {

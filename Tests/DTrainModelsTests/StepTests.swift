@@ -29,7 +29,7 @@ import Testing
         }
     }
 
-    /// Three threads take a sample each and share the lines of the fourth; six share the lines of all.
+    /// Four samples: three threads share samples, and six share lines.
     @Test(arguments: models, [3, 6])
     func threadsThatShareSamplesFindWhatOneDoes(_ model: String, threads: Int) throws {
         let (one, several) = (try run(model, .fp32, threads: 1), try run(model, .fp32, threads: threads))

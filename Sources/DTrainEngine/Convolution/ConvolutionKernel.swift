@@ -4,9 +4,9 @@ internal import DTrainTensor
 /// A convolution in a plan: the three passes, and what is done to a block of images, outputs or gradients while it is in the
 /// cache: bias and activation, or the batch-norms before and behind.
 ///
-/// Threads share output lines on the way forward. On the way back, and where the input is made a block at a time, each takes as
-/// many samples as the others, and of the samples that are left, if any, some lines. Each sums its weight and bias gradients apart
-/// and the sums are added in thread order, so that the same number of threads gives the same bits.
+/// Threads share output lines on the way forward. On the way back, and where the input is made a block at a time, they share
+/// samples, or lines where there are fewer samples than threads. Each sums its weight and bias gradients apart and the sums are
+/// added in thread order, so that the same number of threads gives the same bits.
 final class ConvolutionKernel: Kernel {
     private let operation: Convolution
     private let site: Site
@@ -153,21 +153,20 @@ final class ConvolutionKernel: Kernel {
             return correlate(run.elements(site.inputs[0]), sample: 0, lines: lines(of: run.rows))
         }
         let images = run.arena + workspace + memory.forwardImages
-        let even = run.evenSamples
-        run.part(of: even).forEachBlock(of: memory.forwardBlockSamples) { block in
+        guard !run.sharesLines else {
+            // All threads' blocks together have room for a sample a thread.
+            let x = image(
+                run, sample: 0, lines: run.lines(of: run.rows, height: geometry.window.height, group: 1),
+                normalizedInto: images)
+            run.meet()
+            return correlate(x, sample: 0, lines: lines(of: run.rows))
+        }
+        run.part(of: run.rows).forEachBlock(of: memory.forwardBlockSamples) { block in
             let x = image(
                 run, sample: block.lowerBound, lines: 0..<block.count * geometry.window.height,
                 normalizedInto: images + run.thread * memory.forwardImageStride)
             correlate(x, sample: block.lowerBound, lines: 0..<block.count * height)
         }
-        guard even < run.rows else { return }
-        // All threads' blocks together have room for a sample a thread.
-        run.meet()
-        let x = image(
-            run, sample: even, lines: run.lines(of: run.rows - even, height: geometry.window.height, group: 1),
-            normalizedInto: images)
-        run.meet()
-        correlate(x, sample: even, lines: lines(of: run.rows - even))
     }
 
     /// The images from `sample` on: where they lie, or in `block`, where these of their lines are normalised.
@@ -259,7 +258,7 @@ final class ConvolutionKernel: Kernel {
         }
     }
 
-    /// What a thread does of the way back at once: whole samples, or of samples that all threads share its lines.
+    /// What a thread does of the way back at once: some samples, or its lines of them all.
     private struct Share {
         let sample: Int
         /// Lines from the first one of `sample` on.
@@ -277,32 +276,30 @@ final class ConvolutionKernel: Kernel {
 
     private func forEachShare(_ run: Run, _ body: (_ share: Share) -> Void) {
         let window = geometry.window
-        let even = run.evenSamples
-        run.part(of: even).forEachBlock(of: passes.blockSamples) { samples in
+        guard !run.sharesLines else {
+            return body(
+                Share(
+                    sample: 0,
+                    outputLines: run.lines(
+                        of: run.rows, height: window.output_height, group: passes.weightGradient.lineGroup),
+                    inputLines: run.lines(
+                        of: run.rows, height: window.height, group: passes.inputGradient.lineGroup),
+                    block: 0, isCommon: true))
+        }
+        run.part(of: run.rows).forEachBlock(of: passes.blockSamples) { samples in
             body(
                 Share(
                     sample: samples.lowerBound, outputLines: 0..<samples.count * window.output_height,
                     inputLines: 0..<samples.count * window.height, block: run.thread, isCommon: false))
         }
-        let rest = run.rows - even
-        guard rest > 0 else { return }
-        // The blocks are still in use.
-        run.meet()
-        body(
-            Share(
-                sample: even,
-                outputLines: run.lines(
-                    of: rest, height: window.output_height, group: passes.weightGradient.lineGroup),
-                inputLines: run.lines(of: rest, height: window.height, group: passes.inputGradient.lineGroup), block: 0,
-                isCommon: true))
     }
 
     /// How many threads, the first ones, have output lines on the way back.
     private func activeThreads(_ run: Run) -> Int {
-        run.evenSamples > 0
-            ? run.threadCount
-            : run.threads(
+        run.sharesLines
+            ? run.threads(
                 forLinesOf: run.rows, height: geometry.window.output_height, group: passes.weightGradient.lineGroup)
+            : run.threads(for: run.rows)
     }
 
     /// The share's output pixels, counted over all samples.
