@@ -4,7 +4,7 @@ extension Graph {
     /// batch-norm, alone or in a convolution, that alone feeds one side of it, and an embedding into the recurrent layer that alone
     /// reads it.
     ///
-    /// - Parameter defersBatchNorms: see `deferBatchNorms`; its reader shares out whole samples among threads.
+    /// - Parameter defersBatchNorms: see `deferBatchNorms`; it pays where the reader's threads share samples.
     func fused(defersBatchNorms: Bool = true) -> Graph {
         var graph = self
         var kept: [Node?] = nodes

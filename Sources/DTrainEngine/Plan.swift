@@ -30,7 +30,7 @@ package final class Plan {
     package init(
         _ graph: Graph, layout: ParameterLayout, capacity: Int, threads: Int, precision: Precision = .fp32
     ) {
-        // Few samples for many threads are better shared out by lines.
+        // Readers normalise whole samples, a block at a time in the cache; fewer are shared out by lines.
         let graph = graph.fused(defersBatchNorms: capacity >= 2 * threads).withoutDeadNodes()
         self.graph = graph
         self.capacity = capacity

@@ -8,8 +8,9 @@ internal import CKernels
 /// evaluation.
 public enum Precision: String, Sendable, CaseIterable {
     case fp32
-    /// While training, products have factors that are rounded to bf16, and sums in fp32: those of convolutions (without oneDNN of
-    /// those by minimal filtering, and some weight gradients of others), of linear and of recurrent layers. Images between
+    /// While training, products have factors that are rounded to bf16, and sums in fp32: those of convolutions (without oneDNN, and
+    /// where so many threads share a few samples that it gives way, of those by minimal filtering, and some weight gradients of
+    /// others), of linear and of recurrent layers. Images between
     /// convolutions, and their gradients, are stored as bf16.
     case bf16
 

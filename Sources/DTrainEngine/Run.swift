@@ -54,22 +54,22 @@ package final class Run: @unchecked Sendable {
     /// How many threads have a part of 0 ..< `count`.
     package func threads(for count: Int) -> Int { (0..<threadCount).count { !pool.part($0, of: count).isEmpty } }
 
-    /// This thread's lines of `samples` samples of `height` lines each, counted over all of them. `group` lines of a sample stay
-    /// together.
-    func lines(of samples: Int, height: Int, group: Int) -> Range<Int> {
+    /// Whether there are fewer samples than threads, which then share their lines.
+    var sharesLines: Bool { rows < threadCount }
+
+    /// This thread's lines of samples of `height` lines, counted over all samples. `group` lines of a sample stay together.
+    func lines(height: Int, group: Int) -> Range<Int> {
         let groups = (height + group - 1) / group
-        let part = part(of: samples * groups)
+        let part = part(of: rows * groups)
         func line(_ index: Int) -> Int { index / groups * height + index % groups * group }
         return line(part.lowerBound)..<line(part.upperBound)
     }
 
-    /// How many threads have some of these lines.
-    func threads(forLinesOf samples: Int, height: Int, group: Int) -> Int {
-        threads(for: samples * ((height + group - 1) / group))
-    }
+    /// How many threads, the first ones, have such lines.
+    func threads(height: Int, group: Int) -> Int { threads(for: rows * ((height + group - 1) / group)) }
 
-    /// Whether there are fewer samples than threads, which then share their lines.
-    var sharesLines: Bool { rows < threadCount }
+    /// The lines that stay together where threads share samples, or lines in groups where there are fewer samples than threads.
+    func group(_ lines: Int, height: Int) -> Int { sharesLines ? lines : height }
 
     /// When a kernel starts; nobody looks at the clock where nobody asks.
     var startTime: Int { observer == nil ? 0 : monotonicNanoseconds() }

@@ -92,7 +92,9 @@ import Testing
     /// transformed. With them a rounded value may fall on the other side
     /// of zero, and its whole gradient with it: about the root of 2^-9, 4 %, of a layer's in the norm, and more of those before
     /// it. A mask or a winner from another place would change all of it.
-    @Test(arguments: [6, 16, 20, 32, 48], [(true, 1), (true, 2), (true, 3), (false, 1), (false, 3)])
+    @Test(
+        arguments: [6, 16, 20, 32, 48],
+        [(true, 1), (true, 2), (true, 3), (true, 7), (true, 50), (false, 1), (false, 3)])
     func gradientsAreThoseOfFloats(width: Int, variant: (isSmooth: Bool, threads: Int)) throws {
         let exact = try step(width, isSmooth: variant.isSmooth, .fp32, threads: 1)
         let rounded = try step(width, isSmooth: variant.isSmooth, .bf16, threads: variant.threads)

@@ -54,6 +54,30 @@ import Testing
         #expect(try ways([14, 14, 256], 1024, kernel: 1, .bf16)[1] == "PairedWeightGradient")
     }
 
+    /// Where threads have no sample of their own, ways that share lines take oneDNN's place; a sequence has a single line.
+    @Test(.enabled(if: OneDNN.version != nil)) func oneDNNGivesWayToLines() throws {
+        func isByOneDNN(
+            _ image: Shape, kernel: Pair, stride: Int = 1, samples: Int, threads: Int, _ precision: Precision = .fp32
+        ) throws -> [Bool] {
+            let window = WindowGeometry(kernel: kernel, stride: Pair(1, stride))
+            return try Convolution(outputs: 128, geometry: window, groups: 1, hasBias: false)
+                .ways(input: image, samples: samples, threads: threads, precision: precision)
+                .map { $0.hasPrefix("OneDNN") }
+        }
+        let image: Shape = [28, 28, 128]
+        #expect(try isByOneDNN(image, kernel: 1, samples: 4, threads: 4) == [true, true, true])
+        #expect(try isByOneDNN(image, kernel: 1, samples: 4, threads: 5) == [false, false, false])
+        #expect(
+            try isByOneDNN([60, 128], kernel: Pair(1, 3), stride: 2, samples: 4, threads: 8) == [true, true, true])
+        // The output has one line, the image has three.
+        #expect(
+            try isByOneDNN([3, 28, 128], kernel: Pair(3, 3), stride: 2, samples: 4, threads: 8) == [true, true, false])
+        guard Precision.bf16.obstacle == nil else { return }
+        let ratio = dt_bf16_processor() == DT_BF16_AMX ? 8 : 2
+        #expect(try isByOneDNN(image, kernel: 1, samples: 2, threads: 2 * ratio, .bf16)[0])
+        #expect(try isByOneDNN(image, kernel: 1, samples: 2, threads: 2 * ratio + 1, .bf16) == [false, false, false])
+    }
+
     /// The gradients of a plan that only evaluates stay unused, and oneDNN's take time to make.
     @Test(.enabled(if: OneDNN.version != nil), arguments: [1, 3]) func evaluationMakesNoGradientsByOneDNN(kernel: Int)
         throws

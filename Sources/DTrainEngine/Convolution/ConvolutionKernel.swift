@@ -138,7 +138,7 @@ final class ConvolutionKernel: Kernel {
         let scratch = PassScratch(run.arena + workspace, passes.forward.memory, thread: run.thread)
         passes.forward.prepare(run, weights: weights(run), scratch: scratch)
         run.meet()
-        let height = geometry.window.output_height
+        let (inputHeight, height) = (geometry.window.height, geometry.window.output_height)
         func correlate(_ x: Elements, sample: Int, lines: Range<Int>) {
             let firstLine = sample * height
             passes.forward.forward(
@@ -146,27 +146,26 @@ final class ConvolutionKernel: Kernel {
                 accumulate: false, lines: lines, scratch: scratch
             ) { lines in finish(firstLine + lines.lowerBound..<firstLine + lines.upperBound) }
         }
-        func lines(of samples: Int) -> Range<Int> {
-            run.lines(of: samples, height: height, group: passes.forward.lineGroup)
-        }
+        let lines = run.lines(height: height, group: passes.forward.lineGroup)
         guard site.inputBatchNorm != nil else {
-            return correlate(run.elements(site.inputs[0]), sample: 0, lines: lines(of: run.rows))
+            return correlate(run.elements(site.inputs[0]), sample: 0, lines: lines)
         }
-        let images = run.arena + workspace + memory.forwardImages
+        let images = block(run, workspace + memory.forwardImages, stride: memory.forwardImageStride)
         guard !run.sharesLines else {
-            // All threads' blocks together have room for a sample a thread.
-            let x = image(
-                run, sample: 0, lines: run.lines(of: run.rows, height: geometry.window.height, group: 1),
-                normalizedInto: images)
+            let x = image(run, sample: 0, lines: run.lines(height: inputHeight, group: 1), normalizedInto: images)
             run.meet()
-            return correlate(x, sample: 0, lines: lines(of: run.rows))
+            return correlate(x, sample: 0, lines: lines)
         }
         run.part(of: run.rows).forEachBlock(of: memory.forwardBlockSamples) { block in
             let x = image(
-                run, sample: block.lowerBound, lines: 0..<block.count * geometry.window.height,
-                normalizedInto: images + run.thread * memory.forwardImageStride)
+                run, sample: block.lowerBound, lines: 0..<block.count * inputHeight, normalizedInto: images)
             correlate(x, sample: block.lowerBound, lines: 0..<block.count * height)
         }
+    }
+
+    /// This thread's block of some samples' values, or, where threads share lines, all threads' as one: each has room for a sample.
+    private func block(_ run: Run, _ start: Int, stride: Int) -> UnsafeMutablePointer<Float> {
+        run.arena + start + (run.sharesLines ? 0 : run.thread) * stride
     }
 
     /// The images from `sample` on: where they lie, or in `block`, where these of their lines are normalised.
@@ -206,12 +205,15 @@ final class ConvolutionKernel: Kernel {
 
         let biasSums = workspace + memory.biasSums
         let biasSum = biasGradient == nil ? nil : biasSums + run.thread * memory.biasStride
-        let active = activeThreads(run)
+        let (height, group) = (geometry.window.output_height, passes.weightGradient.lineGroup)
+        let active = run.threads(height: height, group: run.group(group, height: height))
         if run.thread < active {
             biasSum?.update(repeating: 0, count: operation.outputs)
             if weightGradient != nil { passes.weightGradient.begin(weightScratch) }
         }
         if inputGradient != nil { site.inputBatchNorm?.beginSumming(run) }
+        let images = block(
+            run, site.backwardWorkspace + memory.backwardImages, stride: memory.backwardImageStride)
         forEachShare(run) { share in
             let (dz, stride) = productGradient(run, share, biasSum)
             let x =
@@ -219,8 +221,8 @@ final class ConvolutionKernel: Kernel {
                 ? .none
                 : image(
                     run, sample: share.sample, lines: share.inputLines,
-                    normalizedInto: workspace + memory.backwardImages + share.block * memory.backwardImageStride)
-            share.meet(run)
+                    normalizedInto: images)
+            if run.sharesLines { run.meet() }
             if weightGradient != nil {
                 passes.weightGradient.add(
                     x, dz, stride: stride, lines: share.outputLines, scratch: weightScratch)
@@ -238,7 +240,7 @@ final class ConvolutionKernel: Kernel {
             }
             // Last: where the residual is the image itself, its gradient adds to the one just written.
             if let batchNorm, operation.hasResidual, let residual = site.inputGradients[1] {
-                share.meet(run)
+                if run.sharesLines { run.meet() }
                 batchNorm.propagate(
                     run, batchNormInput(run, recomputation), pixels: outputPixels(share), into: .none,
                     residual: residual)
@@ -258,20 +260,12 @@ final class ConvolutionKernel: Kernel {
         }
     }
 
-    /// What a thread does of the way back at once: some samples, or its lines of them all.
+    /// What a thread does of the way back at once: a block of its samples, or its lines of them all.
     private struct Share {
         let sample: Int
         /// Lines from the first one of `sample` on.
         let outputLines: Range<Int>
         let inputLines: Range<Int>
-        /// The thread whose blocks hold what is made of the samples; those of all threads together have room for a sample a thread.
-        let block: Int
-        let isCommon: Bool
-
-        /// Waits for the other threads' lines.
-        func meet(_ run: Run) {
-            if isCommon { run.meet() }
-        }
     }
 
     private func forEachShare(_ run: Run, _ body: (_ share: Share) -> Void) {
@@ -280,26 +274,15 @@ final class ConvolutionKernel: Kernel {
             return body(
                 Share(
                     sample: 0,
-                    outputLines: run.lines(
-                        of: run.rows, height: window.output_height, group: passes.weightGradient.lineGroup),
-                    inputLines: run.lines(
-                        of: run.rows, height: window.height, group: passes.inputGradient.lineGroup),
-                    block: 0, isCommon: true))
+                    outputLines: run.lines(height: window.output_height, group: passes.weightGradient.lineGroup),
+                    inputLines: run.lines(height: window.height, group: passes.inputGradient.lineGroup)))
         }
         run.part(of: run.rows).forEachBlock(of: passes.blockSamples) { samples in
             body(
                 Share(
                     sample: samples.lowerBound, outputLines: 0..<samples.count * window.output_height,
-                    inputLines: 0..<samples.count * window.height, block: run.thread, isCommon: false))
+                    inputLines: 0..<samples.count * window.height))
         }
-    }
-
-    /// How many threads, the first ones, have output lines on the way back.
-    private func activeThreads(_ run: Run) -> Int {
-        run.sharesLines
-            ? run.threads(
-                forLinesOf: run.rows, height: geometry.window.output_height, group: passes.weightGradient.lineGroup)
-            : run.threads(for: run.rows)
     }
 
     /// The share's output pixels, counted over all samples.
@@ -323,7 +306,7 @@ final class ConvolutionKernel: Kernel {
                 pixels: pixels.count, biasSum)
             return (dz.from(share.sample * geometry.outputPixels).elements, dz.stride)
         }
-        let block = run.arena + site.backwardWorkspace + memory.gradients + share.block * memory.gradientStride
+        let block = block(run, site.backwardWorkspace + memory.gradients, stride: memory.gradientStride)
         let dz = Pixels(elements: Elements(block, memory.output), stride: outputs)
         let lines = dz.from(share.outputLines.lowerBound * width)
         batchNorm.propagate(run, batchNormInput(run, recomputation), pixels: pixels, into: lines)

@@ -15,8 +15,8 @@ struct ConvolutionMemory: Sendable {
     /// the batch-norm's input where it is not kept.
     let foldedScaling: Int
     let forwardImages: Int
-    /// Backward: bias sums of each thread, scratch memory of both passes, blocks of images and of gradients of each thread, and
-    /// the forward workspace once more where something is computed again.
+    /// Backward: bias sums of each thread, scratch memory of both passes, blocks of images and of gradients of each thread (one of
+    /// all where they share lines), and the forward workspace once more where something is computed again.
     let biasSums = 0
     let weightGradientPass: Int
     let inputGradientPass: Int

@@ -96,9 +96,12 @@ package struct ConvolutionSpeed {
 extension Convolution {
     /// The ways in which the three products are computed in a plan, such as `OneDNNForward`, `WinogradWeightGradient` and
     /// `PointwiseInputGradient`: what the rules have chosen.
-    package func ways(input: Shape, samples: Int, precision: Precision = .fp32, trains: Bool = true) throws -> [String]
-    {
-        let passes = try passes(input: input, samples: samples, precision: precision, trains: trains).passes
+    package func ways(
+        input: Shape, samples: Int, threads: Int = 1, precision: Precision = .fp32, trains: Bool = true
+    ) throws -> [String] {
+        let passes = try passes(
+            input: input, samples: samples, threads: threads, precision: precision, trains: trains
+        ).passes
         return ([passes.forward, passes.weightGradient, passes.inputGradient] as [any ConvolutionPass]).map {
             "\(type(of: $0))"
         }

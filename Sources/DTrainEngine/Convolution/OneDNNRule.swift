@@ -10,16 +10,25 @@
             case .oneDNN: true
             case .direct, .winograd, .paired, .unfolded: false
             case .byRule:
-                !wouldLeaveThreadsIdle(setting) && suits(pass, geometry, setting)
+                !wouldLeaveThreadsIdle(pass, geometry, setting) && suits(pass, geometry, setting)
                     && (setting.precision == .bf16 || isFaster(pass, geometry))
             }
         }
 
-        /// Whether so many threads have no sample that ours are faster, all of them sharing its lines: oneDNN takes whole samples.
-        private static func wouldLeaveThreadsIdle(_ setting: PassSetting) -> Bool {
+        /// Whether more threads would have work if they shared lines, so many that our own way is faster: oneDNN takes whole
+        /// samples.
+        private static func wouldLeaveThreadsIdle(
+            _ pass: dt_onednn_pass, _ geometry: ConvolutionGeometry, _ setting: PassSetting
+        ) -> Bool {
+            let window = geometry.window
+            let height = pass == DT_ONEDNN_INPUT_GRADIENT ? window.height : window.output_height
             // Our ways for 1×1 and other general kernels are fp32.
-            let speed = setting.precision == .fp32 ? 1 : dt_bf16_processor() == DT_BF16_AMX ? 8 : 2
-            return setting.threads > speed * setting.samples
+            let isRounded =
+                setting.precision == .bf16
+                && [.pointwise, .general].contains(
+                    ConvolutionPasses.way(geometry, setting))
+            let speed = !isRounded ? 1 : dt_bf16_processor() == DT_BF16_AMX ? 8 : 2
+            return min(setting.threads, setting.samples * height) > speed * setting.samples
         }
 
         /// Whether the pass has no way of its own that is better in any case. A kernel for each channel leaves no product of

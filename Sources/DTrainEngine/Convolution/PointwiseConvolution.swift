@@ -122,33 +122,34 @@ struct PointwiseInputGradient: InputGradientPass {
     ) {
         let (dz, dx) = (dz.floats, dx.floats)
         let (geometry, inputs) = (blocks.geometry, panels.columns)
+        guard !geometry.hasUnitStride else {
+            return lines.forEachBlock(of: blocks.blockLines) { lines in
+                let source = blocks.outputs(dz, stride: stride, channels: panels.rows, lines: lines, copy: scratch.own)
+                panels.forEachPanel { panel, rowStride, start in
+                    panels.multiply(
+                        source.pixels, leftStride: source.stride, count: lines.count * blocks.width, panel: panel,
+                        packed: scratch.shared + start, rowStride: rowStride,
+                        into: dx + lines.lowerBound * blocks.width * inputs, stride: inputs, accumulate: accumulate)
+                }
+            }
+        }
         geometry.forEachBand(of: lines) { band in
             let (target, window) = (dx + band.firstElement, band.window)
-            if !geometry.hasUnitStride, !accumulate { target.update(repeating: 0, count: band.elementCount) }
+            if !accumulate { target.update(repeating: 0, count: band.elementCount) }
             band.outputs.forEachBlock(of: blocks.blockLines) { lines in
                 let source = blocks.outputs(dz, stride: stride, channels: panels.rows, lines: lines, copy: scratch.own)
                 panels.forEachPanel { panel, rowStride, start in
-                    /// The product of `count` output lines, into input pixels from an input line of the band on.
-                    func multiply(_ line: Int, lines count: Int, intoLine inputLine: Int, pixelStride: Int) {
-                        panels.multiply(
-                            source.pixels + (line - lines.lowerBound) * blocks.width * source.stride,
-                            leftStride: source.stride, count: count * blocks.width, panel: panel,
-                            packed: scratch.shared + start, rowStride: rowStride,
-                            into: target + inputLine * window.width * inputs, stride: pixelStride * inputs,
-                            accumulate: accumulate)
-                    }
-                    guard !geometry.hasUnitStride else {
-                        return multiply(
-                            lines.lowerBound, lines: lines.count,
-                            intoLine: lines.lowerBound - band.outputs.lowerBound, pixelStride: 1)
-                    }
                     for line in lines {
                         let (sample, y) = (line - band.outputs.lowerBound)
                             .quotientAndRemainder(dividingBy: window.output_height)
-                        multiply(
-                            line, lines: 1,
-                            intoLine: sample * window.height + y * window.stride_height - window.padding_height,
-                            pixelStride: window.stride_width)
+                        // The padding is the band's alone.
+                        let inputLine = sample * window.height + y * window.stride_height - window.padding_height
+                        panels.multiply(
+                            source.pixels + (line - lines.lowerBound) * blocks.width * source.stride,
+                            leftStride: source.stride, count: blocks.width, panel: panel,
+                            packed: scratch.shared + start, rowStride: rowStride,
+                            into: target + inputLine * window.width * inputs, stride: window.stride_width * inputs,
+                            accumulate: accumulate)
                     }
                 }
             }

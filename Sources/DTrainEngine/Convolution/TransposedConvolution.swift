@@ -96,7 +96,7 @@ package struct TransposedConvolution: Operation {
     package func kernel(_ site: Site) -> any Kernel { TransposedConvolutionKernel(self, site) }
 }
 
-/// Threads share lines. Each sums its weight and bias gradients apart, and the sums are added in thread order.
+/// Threads share samples, or lines where there are fewer samples than threads. Each sums its weight and bias gradients apart, and the sums are added in thread order.
 private final class TransposedConvolutionKernel: Kernel {
     private let operation: TransposedConvolution
     private let site: Site
@@ -119,7 +119,7 @@ private final class TransposedConvolutionKernel: Kernel {
         passes.inputGradient.prepare(run, weights: weights, scratch: scratch)
         run.meet()
         let height = output.shape.imageHeight
-        let lines = run.lines(of: run.rows, height: height, group: passes.inputGradient.lineGroup)
+        let lines = run.lines(height: height, group: run.group(passes.inputGradient.lineGroup, height: height))
         // A sample at a time, so that the bias finds it in the cache.
         lines.forEachBlock(of: height) { lines in
             passes.inputGradient.propagate(
@@ -151,13 +151,15 @@ private final class TransposedConvolutionKernel: Kernel {
             passes.forward.forward(
                 Elements(dy), weights: weights, bias: nil, into: Elements(run.pointer(gradient.place)),
                 stride: gradient.place.pixelStride, accumulate: gradient.accumulate,
-                lines: run.lines(of: run.rows, height: height, group: passes.forward.lineGroup), scratch: scratch
+                lines: run.lines(height: height, group: run.group(passes.forward.lineGroup, height: height)),
+                scratch: scratch
             ) { _ in }
         }
 
         let weightGradient = run.gradient(of: site.parameters[0])
         let biasGradient = operation.hasBias ? run.gradient(of: site.parameters[1]) : nil
-        let lines = run.lines(of: run.rows, height: height, group: passes.weightGradient.lineGroup)
+        let group = run.group(passes.weightGradient.lineGroup, height: height)
+        let lines = run.lines(height: height, group: group)
         if weightGradient != nil, !lines.isEmpty {
             passes.weightGradient.begin(weightScratch)
             passes.weightGradient.add(
@@ -176,8 +178,8 @@ private final class TransposedConvolutionKernel: Kernel {
         run.meet()
         if let weightGradient {
             passes.weightGradient.finish(
-                run, active: run.threads(forLinesOf: run.rows, height: height, group: passes.weightGradient.lineGroup),
-                into: weightGradient, accumulate: site.parameters[0].accumulate, scratch: weightScratch)
+                run, active: run.threads(height: height, group: group), into: weightGradient,
+                accumulate: site.parameters[0].accumulate, scratch: weightScratch)
         }
         if let biasGradient, run.thread == 0 {
             if !site.parameters[1].accumulate { biasGradient.update(repeating: 0, count: operation.outputs) }

@@ -73,7 +73,7 @@ private final class PoolingKernel: Kernel {
     func forward(_ run: Run) {
         let (x, y) = (run.elements(site.inputs[0]), run.pixels(site.output))
         let channels = site.output.channels
-        let lines = run.lines(of: run.rows, height: window.output_height, group: 1)
+        let lines = run.lines(height: window.output_height, group: 1)
         switch operation.kind {
         case .maximum:
             dt_max_pool_forward(
@@ -90,7 +90,7 @@ private final class PoolingKernel: Kernel {
         guard let gradient = site.inputGradients[0] else { return }
         let (dy, dx) = (run.pixels(site.outputGradient!), run.elements(gradient.place))
         let channels = site.output.channels
-        let lines = run.lines(of: run.rows, height: window.height, group: dt_pool_line_group(window))
+        let lines = run.lines(height: window.height, group: dt_pool_line_group(window))
         let accumulate: Int32 = gradient.accumulate ? 1 : 0
         switch operation.kind {
         case .maximum:
