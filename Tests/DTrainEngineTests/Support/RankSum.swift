@@ -7,7 +7,11 @@ import Synchronization
 final class RankSum: StepContext, @unchecked Sendable {
     private final class Shared: @unchecked Sendable {
         let barrier = ThreadBarrier(threadCount: 2)
-        var values: [[Double]] = [[], []]
+        /// Each rank writes its own.
+        let contributions = [Contribution(), Contribution()]
+    }
+    private final class Contribution {
+        var values: [Double] = []
     }
 
     private let shared: Shared?
@@ -28,9 +32,10 @@ final class RankSum: StepContext, @unchecked Sendable {
 
     func sum(_ values: MemorySlice<Double>) {
         guard let shared else { return }
-        shared.values[rank] = values.array()
+        shared.contributions[rank].values = values.array()
         shared.barrier.wait()
-        for index in 0..<values.count { values[index] = shared.values[0][index] + shared.values[1][index] }
+        let (first, second) = (shared.contributions[0].values, shared.contributions[1].values)
+        for index in 0..<values.count { values[index] = first[index] + second[index] }
         shared.barrier.wait()
     }
 }
