@@ -96,7 +96,7 @@ DT_INLINE void backward_tiles(float *restrict gradient, const float *restrict y,
         for (size_t i = 0; i < tile; i += 16)
             for (size_t lane = i; lane < i + 16; lane++) {
                 const float g = gradient[lane] * derivative(y[lane], activation, slope);
-                if (activation != DT_IDENTITY) gradient[lane] = g;    // else other threads may read it
+                if (activation != DT_IDENTITY) gradient[lane] = g;    // the identity writes nothing: others may read
                 sums[lane] += g;
             }
     if (bias_gradient)

@@ -8,10 +8,10 @@ internal import CKernels
 /// evaluation.
 public enum Precision: String, Sendable, CaseIterable {
     case fp32
-    /// While training, products have factors that are rounded to bf16, and sums in fp32: those of convolutions (without oneDNN, and
-    /// where so many threads share a few samples that it gives way, of those by minimal filtering, and some weight gradients of
-    /// others), of linear and of recurrent layers. Images between
-    /// convolutions, and their gradients, are stored as bf16.
+    /// While training, products of linear and of recurrent layers and of convolutions have factors that are rounded to bf16, and
+    /// sums in fp32. Convolutions multiply so by oneDNN; without it, or where it gives way to threads that share lines, by minimal
+    /// filtering and in some weight gradients. Images between convolutions whose three products all take bf16, and their gradients,
+    /// are stored so.
     case bf16
 
     /// What this processor multiplies bf16 with; nil where it does not.

@@ -59,17 +59,19 @@ package final class Run: @unchecked Sendable {
 
     /// This thread's lines of samples of `height` lines, counted over all samples. `group` lines of a sample stay together.
     func lines(height: Int, group: Int) -> Range<Int> {
-        let groups = (height + group - 1) / group
+        let groups = Self.groups(height, group)
         let part = part(of: rows * groups)
         func line(_ index: Int) -> Int { index / groups * height + index % groups * group }
         return line(part.lowerBound)..<line(part.upperBound)
     }
 
     /// How many threads, the first ones, have such lines.
-    func threads(height: Int, group: Int) -> Int { threads(for: rows * ((height + group - 1) / group)) }
+    func threads(height: Int, group: Int) -> Int { threads(for: rows * Self.groups(height, group)) }
 
-    /// The lines that stay together where threads share samples, or lines in groups where there are fewer samples than threads.
-    func group(_ lines: Int, height: Int) -> Int { sharesLines ? lines : height }
+    private static func groups(_ height: Int, _ group: Int) -> Int { (height + group - 1) / group }
+
+    /// The lines that stay together: `lineGroup` where threads share lines, and all of a sample where they share samples.
+    func sharedGroup(_ lineGroup: Int, height: Int) -> Int { sharesLines ? lineGroup : height }
 
     /// When a kernel starts; nobody looks at the clock where nobody asks.
     var startTime: Int { observer == nil ? 0 : monotonicNanoseconds() }

@@ -56,26 +56,38 @@ import Testing
 
     /// Where threads have no sample of their own, ways that share lines take oneDNN's place; a sequence has a single line.
     @Test(.enabled(if: OneDNN.version != nil)) func oneDNNGivesWayToLines() throws {
-        func isByOneDNN(
-            _ image: Shape, kernel: Pair, stride: Int = 1, samples: Int, threads: Int, _ precision: Precision = .fp32
-        ) throws -> [Bool] {
-            let window = WindowGeometry(kernel: kernel, stride: Pair(1, stride))
-            return try Convolution(outputs: 128, geometry: window, groups: 1, hasBias: false)
-                .ways(input: image, samples: samples, threads: threads, precision: precision)
-                .map { $0.hasPrefix("OneDNN") }
-        }
         let image: Shape = [28, 28, 128]
-        #expect(try isByOneDNN(image, kernel: 1, samples: 4, threads: 4) == [true, true, true])
-        #expect(try isByOneDNN(image, kernel: 1, samples: 4, threads: 5) == [false, false, false])
+        #expect(try areByOneDNN(image, kernel: 1, samples: 4, threads: 4) == [true, true, true])
+        #expect(try areByOneDNN(image, kernel: 1, samples: 4, threads: 5) == [false, false, false])
         #expect(
-            try isByOneDNN([60, 128], kernel: Pair(1, 3), stride: 2, samples: 4, threads: 8) == [true, true, true])
+            try areByOneDNN([60, 128], kernel: Pair(1, 3), stride: 2, samples: 4, threads: 8) == [true, true, true])
         // The output has one line, the image has three.
         #expect(
-            try isByOneDNN([3, 28, 128], kernel: Pair(3, 3), stride: 2, samples: 4, threads: 8) == [true, true, false])
-        guard Precision.bf16.obstacle == nil else { return }
-        let ratio = dt_bf16_processor() == DT_BF16_AMX ? 8 : 2
-        #expect(try isByOneDNN(image, kernel: 1, samples: 2, threads: 2 * ratio, .bf16)[0])
-        #expect(try isByOneDNN(image, kernel: 1, samples: 2, threads: 2 * ratio + 1, .bf16) == [false, false, false])
+            try areByOneDNN([3, 28, 128], kernel: Pair(3, 3), stride: 2, samples: 4, threads: 8) == [true, true, false])
+    }
+
+    /// In bf16 our ways for 1×1 kernels are fp32: so many more threads must have work.
+    @Test(.enabled(if: OneDNN.version != nil && Precision.bf16.obstacle == nil)) func oneDNNGivesWayToLinesInBF16()
+        throws
+    {
+        let worth = dt_bf16_processor() == DT_BF16_AMX ? 8 : 2
+        func areByOneDNN(height: Int, threads: Int) throws -> [Bool] {
+            try self.areByOneDNN([height, 28, 128], kernel: 1, samples: 2, threads: threads, .bf16)
+        }
+        for (height, threads) in [(28, 2 * worth), (worth, 2 * worth + 1)] {
+            let ways = try areByOneDNN(height: height, threads: threads)
+            #expect(ways[0] && ways[2])
+        }
+        #expect(try areByOneDNN(height: worth + 1, threads: 2 * worth + 1) == [false, false, false])
+    }
+
+    private func areByOneDNN(
+        _ image: Shape, kernel: Pair, stride: Int = 1, samples: Int, threads: Int, _ precision: Precision = .fp32
+    ) throws -> [Bool] {
+        let window = WindowGeometry(kernel: kernel, stride: Pair(1, stride))
+        return try Convolution(outputs: 128, geometry: window, groups: 1, hasBias: false)
+            .ways(input: image, samples: samples, threads: threads, precision: precision)
+            .map { $0.hasPrefix("OneDNN") }
     }
 
     /// The gradients of a plan that only evaluates stay unused, and oneDNN's take time to make.

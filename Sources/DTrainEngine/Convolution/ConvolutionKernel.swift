@@ -129,8 +129,8 @@ final class ConvolutionKernel: Kernel {
         batchNorm.normalize(run, z, pixels: pixels(run))
     }
 
-    /// The products of this thread's part, in a workspace like that of the forward pass; `finish` is called for each block of output
-    /// lines, counted over all samples.
+    /// The products of this thread's part, in a workspace like that of the forward pass; `finish` is called for each block of
+    /// output lines, counted over all samples.
     private func correlate(
         _ run: Run, _ workspace: Int, bias: UnsafePointer<Float>?, into y: Elements, stride: Int,
         finish: (_ lines: Range<Int>) -> Void
@@ -139,7 +139,7 @@ final class ConvolutionKernel: Kernel {
         passes.forward.prepare(run, weights: weights(run), scratch: scratch)
         run.meet()
         let (inputHeight, height) = (geometry.window.height, geometry.window.output_height)
-        func correlate(_ x: Elements, sample: Int, lines: Range<Int>) {
+        func compute(_ x: Elements, sample: Int, lines: Range<Int>) {
             let firstLine = sample * height
             passes.forward.forward(
                 x, weights: weights(run), bias: bias, into: y + firstLine * width * stride, stride: stride,
@@ -148,18 +148,18 @@ final class ConvolutionKernel: Kernel {
         }
         let lines = run.lines(height: height, group: passes.forward.lineGroup)
         guard site.inputBatchNorm != nil else {
-            return correlate(run.elements(site.inputs[0]), sample: 0, lines: lines)
+            return compute(run.elements(site.inputs[0]), sample: 0, lines: lines)
         }
         let images = block(run, workspace + memory.forwardImages, stride: memory.forwardImageStride)
-        guard !run.sharesLines else {
+        if run.sharesLines {
             let x = image(run, sample: 0, lines: run.lines(height: inputHeight, group: 1), normalizedInto: images)
             run.meet()
-            return correlate(x, sample: 0, lines: lines)
+            return compute(x, sample: 0, lines: lines)
         }
         run.part(of: run.rows).forEachBlock(of: memory.forwardBlockSamples) { block in
             let x = image(
                 run, sample: block.lowerBound, lines: 0..<block.count * inputHeight, normalizedInto: images)
-            correlate(x, sample: block.lowerBound, lines: 0..<block.count * height)
+            compute(x, sample: block.lowerBound, lines: 0..<block.count * height)
         }
     }
 
@@ -168,7 +168,7 @@ final class ConvolutionKernel: Kernel {
         run.arena + start + (run.sharesLines ? 0 : run.thread) * stride
     }
 
-    /// The images from `sample` on: where they lie, or in `block`, where these of their lines are normalised.
+    /// The images from `sample` on: where they lie, or in `block`, in which `lines` of them are set, normalised.
     private func image(
         _ run: Run, sample: Int, lines: Range<Int>, normalizedInto block: UnsafeMutablePointer<Float>
     ) -> Elements {
@@ -206,7 +206,7 @@ final class ConvolutionKernel: Kernel {
         let biasSums = workspace + memory.biasSums
         let biasSum = biasGradient == nil ? nil : biasSums + run.thread * memory.biasStride
         let (height, group) = (geometry.window.output_height, passes.weightGradient.lineGroup)
-        let active = run.threads(height: height, group: run.group(group, height: height))
+        let active = run.threads(height: height, group: run.sharedGroup(group, height: height))
         if run.thread < active {
             biasSum?.update(repeating: 0, count: operation.outputs)
             if weightGradient != nil { passes.weightGradient.begin(weightScratch) }
@@ -268,9 +268,10 @@ final class ConvolutionKernel: Kernel {
         let inputLines: Range<Int>
     }
 
+    /// Where threads share lines, each calls `body` once, also with none: they meet in it.
     private func forEachShare(_ run: Run, _ body: (_ share: Share) -> Void) {
         let window = geometry.window
-        guard !run.sharesLines else {
+        if run.sharesLines {
             return body(
                 Share(
                     sample: 0,

@@ -11,7 +11,7 @@ struct ConvolutionMemory: Sendable {
     let recomputes: Bool
     /// Saved: the memory of a measured batch-norm, then its input where it is kept and the output does not hold it.
     let batchNormInput: Int
-    /// Forward: scratch memory of the pass, two vectors a thread (a folded batch-norm), a block of normalised images a thread,
+    /// Forward: scratch memory of the pass, two vectors a thread (a folded batch-norm), a block of normalised images a thread (as below),
     /// the batch-norm's input where it is not kept.
     let foldedScaling: Int
     let forwardImages: Int

@@ -22,7 +22,6 @@
     /// Y = X ⋆ W by oneDNN.
     struct OneDNNForward: ForwardPass, OneDNNPass {
         let addsBias: Bool
-        // It takes whole samples.
         var lineGroup: Int { product.geometry.window.output_height }
         fileprivate let product: OneDNNProduct
 

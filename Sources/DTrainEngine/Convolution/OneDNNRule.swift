@@ -10,25 +10,29 @@
             case .oneDNN: true
             case .direct, .winograd, .paired, .unfolded: false
             case .byRule:
-                !wouldLeaveThreadsIdle(pass, geometry, setting) && suits(pass, geometry, setting)
+                !losesToLines(pass, geometry, setting) && suits(pass, geometry, setting)
                     && (setting.precision == .bf16 || isFaster(pass, geometry))
             }
         }
 
-        /// Whether more threads would have work if they shared lines, so many that our own way is faster: oneDNN takes whole
-        /// samples.
-        private static func wouldLeaveThreadsIdle(
+        /// Whether so many threads could share lines that our own way is faster: oneDNN takes whole samples.
+        private static func losesToLines(
             _ pass: dt_onednn_pass, _ geometry: ConvolutionGeometry, _ setting: PassSetting
         ) -> Bool {
-            let window = geometry.window
-            let height = pass == DT_ONEDNN_INPUT_GRADIENT ? window.height : window.output_height
-            // Our ways for 1×1 and other general kernels are fp32.
-            let isRounded =
-                setting.precision == .bf16
-                && [.pointwise, .general].contains(
-                    ConvolutionPasses.way(geometry, setting))
-            let speed = !isRounded ? 1 : dt_bf16_processor() == DT_BF16_AMX ? 8 : 2
-            return min(setting.threads, setting.samples * height) > speed * setting.samples
+            let isOursFP32 =
+                switch ConvolutionPasses.way(geometry, setting) {
+                case .pointwise, .general: true
+                case .winograd: !ConvolutionPasses.turnsWinograd(geometry, setting)
+                // In small groups ours are as fast.
+                case .depthwise, .grouped: false
+                }
+            // How many of our threads one of oneDNN's is worth, estimated by what they multiply.
+            let worth =
+                setting.precision == .fp32 || !isOursFP32 ? 1 : dt_bf16_processor() == DT_BF16_AMX ? 8 : 2
+            // In bf16 the passes decide alike: images are stored so only where all three take them.
+            let isInput = pass == DT_ONEDNN_INPUT_GRADIENT && setting.precision == .fp32
+            let lines = isInput ? geometry.window.height : geometry.window.output_height
+            return setting.threads > worth * setting.samples && lines > worth
         }
 
         /// Whether the pass has no way of its own that is better in any case. A kernel for each channel leaves no product of

@@ -122,7 +122,7 @@ struct PointwiseInputGradient: InputGradientPass {
     ) {
         let (dz, dx) = (dz.floats, dx.floats)
         let (geometry, inputs) = (blocks.geometry, panels.columns)
-        guard !geometry.hasUnitStride else {
+        if geometry.hasUnitStride {
             return lines.forEachBlock(of: blocks.blockLines) { lines in
                 let source = blocks.outputs(dz, stride: stride, channels: panels.rows, lines: lines, copy: scratch.own)
                 panels.forEachPanel { panel, rowStride, start in
@@ -142,7 +142,7 @@ struct PointwiseInputGradient: InputGradientPass {
                     for line in lines {
                         let (sample, y) = (line - band.outputs.lowerBound)
                             .quotientAndRemainder(dividingBy: window.output_height)
-                        // The padding is the band's alone.
+                        // A 1×1 kernel has no padding: this one is where the band begins, seen from its first window.
                         let inputLine = sample * window.height + y * window.stride_height - window.padding_height
                         panels.multiply(
                             source.pixels + (line - lines.lowerBound) * blocks.width * source.stride,

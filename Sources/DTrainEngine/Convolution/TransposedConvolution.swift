@@ -96,7 +96,8 @@ package struct TransposedConvolution: Operation {
     package func kernel(_ site: Site) -> any Kernel { TransposedConvolutionKernel(self, site) }
 }
 
-/// Threads share samples, or lines where there are fewer samples than threads. Each sums its weight and bias gradients apart, and the sums are added in thread order.
+/// Threads share samples, or lines where there are fewer samples than threads; of the bias gradient, pixels. Each sums its weight
+/// and bias gradients apart, and the sums are added in thread order.
 private final class TransposedConvolutionKernel: Kernel {
     private let operation: TransposedConvolution
     private let site: Site
@@ -119,8 +120,8 @@ private final class TransposedConvolutionKernel: Kernel {
         passes.inputGradient.prepare(run, weights: weights, scratch: scratch)
         run.meet()
         let height = output.shape.imageHeight
-        let lines = run.lines(height: height, group: run.group(passes.inputGradient.lineGroup, height: height))
-        // A sample at a time, so that the bias finds it in the cache.
+        let lines = run.lines(height: height, group: run.sharedGroup(passes.inputGradient.lineGroup, height: height))
+        // A sample at a time, so that the bias finds it in the cache. Shared lines are one block: no part has more than a sample's.
         lines.forEachBlock(of: height) { lines in
             passes.inputGradient.propagate(
                 Elements(run.pointer(input)), stride: input.pixelStride, weights: weights, into: Elements(y),
@@ -151,14 +152,14 @@ private final class TransposedConvolutionKernel: Kernel {
             passes.forward.forward(
                 Elements(dy), weights: weights, bias: nil, into: Elements(run.pointer(gradient.place)),
                 stride: gradient.place.pixelStride, accumulate: gradient.accumulate,
-                lines: run.lines(height: height, group: run.group(passes.forward.lineGroup, height: height)),
+                lines: run.lines(height: height, group: run.sharedGroup(passes.forward.lineGroup, height: height)),
                 scratch: scratch
             ) { _ in }
         }
 
         let weightGradient = run.gradient(of: site.parameters[0])
         let biasGradient = operation.hasBias ? run.gradient(of: site.parameters[1]) : nil
-        let group = run.group(passes.weightGradient.lineGroup, height: height)
+        let group = run.sharedGroup(passes.weightGradient.lineGroup, height: height)
         let lines = run.lines(height: height, group: group)
         if weightGradient != nil, !lines.isEmpty {
             passes.weightGradient.begin(weightScratch)
