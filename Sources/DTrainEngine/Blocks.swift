@@ -9,6 +9,9 @@ extension Range<Int> {
     /// What these have, `count` each: the lines of samples, for one.
     func scaled(by count: Int) -> Range<Int> { lowerBound * count..<upperBound * count }
 
+    /// The same, counted from `count` before.
+    func shifted(by count: Int) -> Range<Int> { lowerBound + count..<upperBound + count }
+
     /// What has these, `count` each: the samples of whole samples' lines, for one.
     func divided(by count: Int) -> Range<Int> { lowerBound / count..<upperBound / count }
 }

@@ -33,12 +33,7 @@ import Testing
     @Test(arguments: models, [3, 6])
     func threadsThatShareSamplesFindWhatOneDoes(_ model: String, threads: Int) throws {
         let (one, several) = (try run(model, .fp32, threads: 1), try run(model, .fp32, threads: threads))
-        var (difference, norm) = (0.0, 0.0)
-        for (value, target) in zip(several.gradients[0], one.gradients[0]) {
-            difference += Double(value - target) * Double(value - target)
-            norm += Double(target) * Double(target)
-        }
-        let error = (difference / norm).squareRoot()
+        let error = relativeError(several.gradients[0], one.gradients[0])
         // Of deep networks with batch-norms: inputs of ReLU that round to the other side of zero.
         let isDeep = model.hasPrefix("res") || ["googlenet", "densenet121"].contains(model)
         let limit = isDeep ? 0.03 : 1e-5
@@ -57,15 +52,14 @@ import Testing
     @Test(.enabled(if: Precision.bf16.obstacle == nil), arguments: models)
     func bf16IsAsNearFP32AsPyTorchs(_ model: String) throws {
         let (exact, rounded) = (try run(model, .fp32, threads: 1), try run(model, .bf16, threads: 1))
-        var (difference, norm, own, product) = (0.0, 0.0, 0.0, 0.0)
+        var (norm, own, product) = (0.0, 0.0, 0.0)
         for (value, target) in zip(rounded.gradients[0], exact.gradients[0]) {
-            difference += Double(value - target) * Double(value - target)
             norm += Double(target) * Double(target)
             own += Double(value) * Double(value)
             product += Double(value) * Double(target)
         }
         let limit = 2.5 * (Self.peersErrors[model] ?? 0.06)
-        let error = (difference / norm).squareRoot()
+        let error = relativeError(rounded.gradients[0], exact.gradients[0])
         // Without oneDNN the products of cnn-mnist are too small for bf16.
         let isRounded = OneDNN.version != nil || model != "cnn-mnist"
         #expect((error > 0) == isRounded && error < limit, "\(error) of the gradient, at most \(limit)")
@@ -74,6 +68,16 @@ import Testing
         #expect(cosine > (model == "googlenet" ? 0.3 : 0.7), "\(cosine) between the gradients' directions")
         #expect(
             (rounded.losses[0] != exact.losses[0]) == isRounded && abs(rounded.losses[0] / exact.losses[0] - 1) < 0.02)
+    }
+
+    /// The norm of what two gradients differ by, over that of the expected one.
+    private func relativeError(_ values: [Float], _ expected: [Float]) -> Double {
+        var (difference, norm) = (0.0, 0.0)
+        for (value, target) in zip(values, expected) {
+            difference += Double(value - target) * Double(value - target)
+            norm += Double(target) * Double(target)
+        }
+        return (difference / norm).squareRoot()
     }
 
     private func run(

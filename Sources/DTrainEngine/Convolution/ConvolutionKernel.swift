@@ -144,7 +144,7 @@ final class ConvolutionKernel: Kernel {
             passes.forward.forward(
                 x, weights: weights(run), bias: bias, into: y + firstLine * width * stride, stride: stride,
                 accumulate: false, lines: lines, scratch: scratch
-            ) { lines in finish(firstLine + lines.lowerBound..<firstLine + lines.upperBound) }
+            ) { lines in finish(lines.shifted(by: firstLine)) }
         }
         let lines = run.lines(height: height, group: passes.forward.lineGroup)
         guard site.inputBatchNorm != nil else {
@@ -157,8 +157,7 @@ final class ConvolutionKernel: Kernel {
             return compute(x, sample: 0, lines: lines)
         }
         run.part(of: run.rows).forEachBlock(of: memory.forwardBlockSamples) { block in
-            let x = image(
-                run, sample: block.lowerBound, lines: 0..<block.count * inputHeight, normalizedInto: images)
+            let x = image(run, sample: block.lowerBound, lines: 0..<block.count * inputHeight, normalizedInto: images)
             compute(x, sample: block.lowerBound, lines: 0..<block.count * height)
         }
     }
@@ -212,20 +211,16 @@ final class ConvolutionKernel: Kernel {
             if weightGradient != nil { passes.weightGradient.begin(weightScratch) }
         }
         if inputGradient != nil { site.inputBatchNorm?.beginSumming(run) }
-        let images = block(
-            run, site.backwardWorkspace + memory.backwardImages, stride: memory.backwardImageStride)
+        let images = block(run, site.backwardWorkspace + memory.backwardImages, stride: memory.backwardImageStride)
         forEachShare(run) { share in
             let (dz, stride) = productGradient(run, share, biasSum)
             let x =
                 weightGradient == nil
                 ? .none
-                : image(
-                    run, sample: share.sample, lines: share.inputLines,
-                    normalizedInto: images)
+                : image(run, sample: share.sample, lines: share.inputLines, normalizedInto: images)
             if run.sharesLines { run.meet() }
             if weightGradient != nil {
-                passes.weightGradient.add(
-                    x, dz, stride: stride, lines: share.outputLines, scratch: weightScratch)
+                passes.weightGradient.add(x, dz, stride: stride, lines: share.outputLines, scratch: weightScratch)
             }
             if let inputGradient {
                 let first = share.sample * geometry.inputPixels
@@ -288,9 +283,7 @@ final class ConvolutionKernel: Kernel {
 
     /// The share's output pixels, counted over all samples.
     private func outputPixels(_ share: Share) -> Range<Int> {
-        let first = share.sample * geometry.outputPixels
-        let pixels = share.outputLines.scaled(by: width)
-        return first + pixels.lowerBound..<first + pixels.upperBound
+        share.outputLines.scaled(by: width).shifted(by: share.sample * geometry.outputPixels)
     }
 
     /// The gradient of the products, from the share's first sample on and set in its lines: the output's, taken back through what

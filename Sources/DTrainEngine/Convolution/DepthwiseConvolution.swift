@@ -112,8 +112,7 @@ struct DepthwiseInputGradient: InputGradientPass {
             if !accumulate { target.update(repeating: 0, count: band.elementCount) }
             dt_depthwise_input_gradient(
                 dz + band.outputs.lowerBound * band.window.output_width * stride, stride, scratch.shared,
-                geometry.inputs,
-                band.window, 0, band.outputs.count, target)
+                geometry.inputs, band.window, 0, band.outputs.count, target)
         }
     }
 }

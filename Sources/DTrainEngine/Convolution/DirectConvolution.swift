@@ -31,7 +31,7 @@ struct DirectForward: ForwardPass {
             correlation.correlate(
                 source, packed: scratch.shared, bias: bias, lines: block, into: y + sample * height * width * stride,
                 stride: stride, accumulate: accumulate)
-            finish(sample * height + block.lowerBound..<sample * height + block.upperBound)
+            finish(block.shifted(by: sample * height))
         }
     }
 }

@@ -120,7 +120,7 @@ struct GroupedInputGradient: InputGradientPass {
         lines: Range<Int>, scratch: PassScratch
     ) {
         self.weights.correlate(
-            Pixels(elements: dz, stride: stride), scratch.shared, bias: nil,
-            lines: lines, into: Pixels(elements: dx, stride: self.weights.channels), accumulate: accumulate)
+            Pixels(elements: dz, stride: stride), scratch.shared, bias: nil, lines: lines,
+            into: Pixels(elements: dx, stride: self.weights.channels), accumulate: accumulate)
     }
 }

@@ -27,8 +27,8 @@ struct InputBand {
             / window.stride_height
         let end = min(window.output_height, (lines.upperBound - 1 + window.padding_height) / window.stride_height + 1)
         let seeing = first..<max(first, end)
-        inputs = sample * window.height + lines.lowerBound..<sample * window.height + lines.upperBound
-        outputs = sample * window.output_height + seeing.lowerBound..<sample * window.output_height + seeing.upperBound
+        inputs = lines.shifted(by: sample * window.height)
+        outputs = seeing.shifted(by: sample * window.output_height)
         window.padding_height += lines.lowerBound - seeing.lowerBound * window.stride_height
         (window.height, window.output_height) = (lines.count, seeing.count)
         self.window = window

@@ -194,7 +194,7 @@ struct WinogradWeightGradient: WeightGradientPass {
                 }
                 let first = group * groups.inputs
                 multiply(
-                    own, plane, outputs: outputs, inputs: first + inputs.lowerBound..<first + inputs.upperBound,
+                    own, plane, outputs: outputs, inputs: inputs.shifted(by: first),
                     accumulate: !isFirst, into: target, stride: stride)
                 isFirst = false
             }

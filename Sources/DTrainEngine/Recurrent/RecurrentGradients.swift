@@ -117,7 +117,7 @@ extension RecurrentKernel {
     /// Threads share the rows of the weights: this one's, of those that make some gates.
     private func ownRows(_ run: Run, of gates: Gates) -> Range<Int> {
         let own = run.part(of: gates.count, granularity: 16)
-        return gates.row + own.lowerBound..<gates.row + own.upperBound
+        return own.shifted(by: gates.row)
     }
 
     /// Adds the share of some rows to the gradient of weight_ih.
